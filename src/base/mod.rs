@@ -1,0 +1,21 @@
+//! The vocabulary every other room speaks: instants, keys, bounded containers, datagrams.
+//!
+//! Owned by nobody in particular and therefore kept small: a type belongs here only when two rooms need it and neither
+//! may import the other. Pure: no sockets, clocks, threads or globals.
+#![forbid(unsafe_code)]
+
+pub mod id;
+pub mod net;
+pub mod queue;
+pub mod random;
+pub mod slab;
+pub mod time;
+pub mod wheel;
+
+pub use id::ShardId;
+pub use net::{Flow, SocketKey, StreamKey, Transmit, Transport};
+pub use queue::Queue;
+pub use random::Random;
+pub use slab::{Slab, Slot};
+pub use time::Instant;
+pub use wheel::{TimerKey, Wheel};

@@ -1,0 +1,3 @@
+//! Strowger carries telephone calls. The rooms, one line each; the arrows between them are held by `tests/tidy.rs`.
+
+pub mod base;

@@ -1,0 +1,2 @@
+//! Strowger.
+fn main() {}
