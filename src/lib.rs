@@ -1,3 +1,4 @@
 //! Strowger carries telephone calls. The rooms, one line each; the arrows between them are held by `tests/tidy.rs`.
 
 pub mod base;
+pub mod tally;

@@ -13,7 +13,7 @@ pub mod time;
 pub mod wheel;
 
 pub use id::ShardId;
-pub use net::{Flow, SocketKey, StreamKey, Transmit, Transport};
+pub use net::{Flow, Forward, SocketKey, StreamKey, Transmit, Transport};
 pub use queue::Queue;
 pub use random::Random;
 pub use slab::{Slab, Slot};

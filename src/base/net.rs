@@ -97,3 +97,14 @@ pub struct Transmit {
     /// One whole SIP message.
     pub bytes: Bytes,
 }
+
+/// Asks the driver to send the buffer it is showing, cut to `len`, without copying it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The socket it leaves by.
+    pub socket: SocketKey,
+    /// Where to.
+    pub to: SocketAddr,
+    /// Octets of the buffer that go out.
+    pub len: usize,
+}

@@ -1,0 +1,114 @@
+//! A limit on simultaneous calls as one 64-bit word: live calls in the upper half, usable rights in the lower.
+//!
+//! Shards admit and release with one compare-and-swap each; only the owner of the limit changes `usable`. A [`Permit`]
+//! gives its right back exactly once, when it is dropped, whatever path the call took to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The count of one account or trunk on this node.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct Cell(AtomicU64);
+
+const fn pack(live: u32, usable: u32) -> u64 {
+    (live as u64) << 32 | usable as u64
+}
+
+const fn unpack(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32)
+}
+
+impl Cell {
+    /// A cell with `usable` rights and no live calls.
+    #[must_use]
+    pub fn new(usable: u32) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(pack(0, usable))))
+    }
+
+    /// Takes a right, if there is one.
+    #[must_use]
+    pub fn admit(self: &Arc<Self>) -> Option<Permit> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let (live, usable) = unpack(word);
+            if live >= usable {
+                return None;
+            }
+            match self.0.compare_exchange_weak(word, pack(live + 1, usable), Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(Permit(Arc::clone(self))),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Live calls and usable rights, as of one instant.
+    #[must_use]
+    pub fn read(&self) -> (u32, u32) {
+        unpack(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Sets the usable rights. Calls that are up stay up: below `live`, admission waits until they have ended.
+    pub fn set_usable(&self, usable: u32) {
+        let mut word = self.0.load(Ordering::Relaxed);
+        while let Err(now) =
+            self.0.compare_exchange_weak(word, pack(unpack(word).0, usable), Ordering::AcqRel, Ordering::Relaxed)
+        {
+            word = now;
+        }
+    }
+
+    fn release(&self) {
+        let before = self.0.fetch_sub(1 << 32, Ordering::AcqRel);
+        assert!(unpack(before).0 > 0, "a permit was given back twice");
+    }
+}
+
+/// One right in use. Dropping it gives the right back.
+#[derive(Debug)]
+#[must_use = "dropping a permit gives the right back"]
+pub struct Permit(Arc<Cell>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_more_permits_than_rights() {
+        let cell = Cell::new(2);
+        let first = cell.admit().unwrap();
+        let second = cell.admit().unwrap();
+        assert!(cell.admit().is_none());
+        drop(first);
+        assert_eq!(cell.read(), (1, 2));
+        cell.set_usable(1);
+        assert!(cell.admit().is_none(), "lowered below the calls that are up");
+        drop(second);
+        assert!(cell.admit().is_some());
+        assert_eq!(cell.read(), (0, 1));
+    }
+
+    #[test]
+    fn two_threads_never_overshoot() {
+        let cell = Cell::new(3);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let permit = cell.admit();
+                        let (live, usable) = cell.read();
+                        assert!(live <= usable);
+                        drop(permit);
+                    }
+                });
+            }
+        });
+        assert_eq!(cell.read(), (0, 3));
+    }
+}
