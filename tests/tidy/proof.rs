@@ -80,6 +80,15 @@ fn impure_words_fail_in_pure_rooms_only() {
 }
 
 #[test]
+fn threads_show_lock_freedom_in_tests_only() {
+    let scope = "fn f() { std::thread::scope(|s| {}); }";
+    passes("src/tally/cell.rs", &format!("#[cfg(test)]\nmod tests {{\n{scope}\n}}"));
+    fails("src/tally/cell.rs", scope, "std::thread::scope");
+    fails("src/tally/cell.rs", &format!("mod tests {{\n{scope}\n}}"), "std::thread::scope");
+    fails("src/tally/cell.rs", "#[cfg(test)]\nmod tests {\nuse std::thread::sleep;\n}", "std::thread::sleep");
+}
+
+#[test]
 fn pure_rooms_forbid_unsafe() {
     fails("src/sdp/mod.rs", "pub mod parse;", "forbid(unsafe_code)");
     passes("src/sdp/mod.rs", "#![forbid(unsafe_code)]");

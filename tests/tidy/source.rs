@@ -14,6 +14,8 @@ pub struct Token {
 pub struct Inline {
     pub from: usize,
     pub to: usize,
+    /// Stands below `#[cfg(test)]`.
+    pub test: bool,
 }
 
 /// The same text with every comment, string and character literal replaced by blanks; line breaks stay.
@@ -218,6 +220,13 @@ pub fn functions(tokens: &[Token]) -> Vec<(String, usize, usize)> {
 pub fn inline_modules(tokens: &[Token]) -> Vec<Inline> {
     (0..tokens.len())
         .filter(|&at| tokens[at].text == "mod" && is_name(text(tokens, at + 1)) && text(tokens, at + 2) == "{")
-        .map(|at| Inline { from: at + 2, to: closing(tokens, at + 2) })
+        .map(|at| {
+            let above: Vec<&str> = tokens[at.saturating_sub(7)..at].iter().map(|t| t.text.as_str()).collect();
+            Inline {
+                from: at + 2,
+                to: closing(tokens, at + 2),
+                test: above == ["#", "[", "cfg", "(", "test", ")", "]"],
+            }
+        })
         .collect()
 }
