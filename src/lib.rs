@@ -1,4 +1,6 @@
 //! Strowger carries telephone calls. The rooms, one line each; the arrows between them are held by `tests/tidy.rs`.
 
 pub mod base;
+pub mod config;
+pub mod observe;
 pub mod tally;

@@ -1,0 +1,219 @@
+//! One shard's counters: cells that the shard alone writes and `control` reads while it does.
+//!
+//! Relaxed loads and stores, no locked instruction: a reader may see one cell a moment before another, which a scrape
+//! does not mind. The struct stands on cache lines of its own, so that shards do not slow each other.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::histogram::{Histogram, bump};
+use super::labels::{CallResult, Counter, Direction, DropReason, Gauge, LimitReason, MediaPath, MethodLabel};
+use crate::base::Transport;
+use crate::base::time::Duration;
+
+/// Every transport, in the order of the cells.
+pub const TRANSPORTS: [Transport; 5] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+
+/// Response classes, 1xx to 6xx.
+pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+type PerMethod = [[AtomicU64; Direction::COUNT]; TRANSPORTS.len()];
+
+/// The cells of one shard.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters {
+    requests: [PerMethod; MethodLabel::COUNT],
+    responses: [AtomicU64; CLASSES.len()],
+    calls: [AtomicU64; CallResult::COUNT],
+    limits: [AtomicU64; LimitReason::COUNT],
+    packets: [AtomicU64; MediaPath::COUNT],
+    bytes: [AtomicU64; MediaPath::COUNT],
+    drops: [AtomicU64; DropReason::COUNT],
+    plain: [AtomicU64; Counter::COUNT],
+    gauges: [AtomicU64; Gauge::COUNT],
+    setup: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn cells<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
+impl Counters {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| cells())),
+            responses: cells(),
+            calls: cells(),
+            limits: cells(),
+            packets: cells(),
+            bytes: cells(),
+            drops: cells(),
+            plain: cells(),
+            gauges: cells(),
+            setup: Histogram::default(),
+        }
+    }
+
+    /// A request came or went (retransmissions too).
+    pub fn request(&self, method: MethodLabel, transport: Transport, direction: Direction) {
+        bump(&self.requests[method.index()][transport_index(transport)][direction.index()], 1);
+    }
+
+    /// A response was sent.
+    pub fn response(&self, status: u16) {
+        if let Some(cell) = self.responses.get((usize::from(status) / 100).wrapping_sub(1)) {
+            bump(cell, 1);
+        }
+    }
+
+    /// A call ended, or was refused.
+    pub fn call(&self, result: CallResult) {
+        bump(&self.calls[result.index()], 1);
+    }
+
+    /// A limit refused a call.
+    pub fn limit(&self, reason: LimitReason) {
+        bump(&self.limits[reason.index()], 1);
+    }
+
+    /// One RTP or RTCP packet was relayed.
+    pub fn media(&self, path: MediaPath, bytes: u64) {
+        self.media_many(path, 1, bytes);
+    }
+
+    /// Many were: figures read back from the fast path.
+    pub fn media_many(&self, path: MediaPath, packets: u64, bytes: u64) {
+        bump(&self.packets[path.index()], packets);
+        bump(&self.bytes[path.index()], bytes);
+    }
+
+    /// Something was thrown away.
+    pub fn drop(&self, reason: DropReason) {
+        self.drop_many(reason, 1);
+    }
+
+    /// Many were.
+    pub fn drop_many(&self, reason: DropReason, count: u64) {
+        bump(&self.drops[reason.index()], count);
+    }
+
+    /// One more.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// `by` more.
+    pub fn add(&self, counter: Counter, by: u64) {
+        bump(&self.plain[counter.index()], by);
+    }
+
+    /// A level.
+    pub fn set(&self, gauge: Gauge, value: u64) {
+        self.gauges[gauge.index()].store(value, Relaxed);
+    }
+
+    /// From INVITE to the first response other than 100 (RFC 6076 §4.3.1).
+    pub fn setup(&self, duration: Duration) {
+        self.setup.record(duration);
+    }
+
+    /// Reads a request cell.
+    #[must_use]
+    pub fn requests(&self, method: MethodLabel, transport: Transport, direction: Direction) -> u64 {
+        self.requests[method.index()][transport_index(transport)][direction.index()].load(Relaxed)
+    }
+
+    /// Reads a response cell; `class` counts from 1.
+    #[must_use]
+    pub fn responses(&self, class: usize) -> u64 {
+        self.responses.get(class.wrapping_sub(1)).map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    /// Reads calls by result.
+    #[must_use]
+    pub fn calls(&self, result: CallResult) -> u64 {
+        self.calls[result.index()].load(Relaxed)
+    }
+
+    /// Reads refusals by limit.
+    #[must_use]
+    pub fn limits(&self, reason: LimitReason) -> u64 {
+        self.limits[reason.index()].load(Relaxed)
+    }
+
+    /// Reads relayed packets and bytes.
+    #[must_use]
+    pub fn relayed(&self, path: MediaPath) -> (u64, u64) {
+        (self.packets[path.index()].load(Relaxed), self.bytes[path.index()].load(Relaxed))
+    }
+
+    /// Reads drops.
+    #[must_use]
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason.index()].load(Relaxed)
+    }
+
+    /// Reads a plain counter.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.plain[counter.index()].load(Relaxed)
+    }
+
+    /// Reads a level.
+    #[must_use]
+    pub fn level(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge.index()].load(Relaxed)
+    }
+
+    /// Set-up times.
+    #[must_use]
+    pub fn setup_times(&self) -> &Histogram {
+        &self.setup
+    }
+}
+
+fn transport_index(transport: Transport) -> usize {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
+        Transport::Tls => 2,
+        Transport::Ws => 3,
+        Transport::Wss => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_stand_where_their_cells_are() {
+        for (index, &transport) in TRANSPORTS.iter().enumerate() {
+            assert_eq!(transport_index(transport), index);
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_read() {
+        let counters = Counters::new();
+        counters.request(MethodLabel::Invite, Transport::Tcp, Direction::In);
+        counters.response(200);
+        counters.response(7);
+        counters.media(MediaPath::Epoll, 172);
+        counters.drop(DropReason::MediaStray);
+        counters.set(Gauge::CallsActive, 3);
+        counters.setup(Duration::from_millis(3));
+        assert_eq!(counters.requests(MethodLabel::Invite, Transport::Tcp, Direction::In), 1);
+        assert_eq!((counters.responses(2), counters.responses(0), counters.responses(7)), (1, 0, 0));
+        assert_eq!(counters.relayed(MediaPath::Epoll), (1, 172));
+        assert_eq!((counters.drops(DropReason::MediaStray), counters.level(Gauge::CallsActive)), (1, 3));
+    }
+}
