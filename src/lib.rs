@@ -1,6 +1,8 @@
 //! Strowger carries telephone calls. The rooms, one line each; the arrows between them are held by `tests/tidy.rs`.
 
 pub mod base;
+pub mod call;
 pub mod config;
 pub mod observe;
+pub mod shard;
 pub mod tally;

@@ -1,0 +1,120 @@
+//! What shards and the control plane say to each other. Every queue that carries these is bounded.
+
+use crate::base::{Flow, ShardId, Slot, Transmit};
+use crate::call::registrar::Binding;
+use crate::call::{CallInfo, Directory, RegistrationInfo, TrunkInfo};
+use crate::observe::CallId;
+use bytes::Bytes;
+use crossbeam::channel::Sender;
+use std::sync::Arc;
+
+/// One letter.
+#[derive(Debug)]
+pub enum Mail {
+    /// A SIP message that belongs to a call, a dialog or an AOR of yours.
+    Message {
+        /// How it came.
+        flow: Flow,
+        /// One whole message.
+        bytes: Bytes,
+    },
+    /// To be sent by a connection of yours.
+    Transmit(Transmit),
+    /// Which contacts does this account have? Answer with [`Mail::Contacts`].
+    Locate {
+        /// The account's name.
+        account: Box<[u8]>,
+        /// Who asks.
+        asker: ShardId,
+        /// For which call of the asker.
+        call: Slot,
+    },
+    /// The answer, at most [`CONTACTS_MAX`].
+    Contacts {
+        /// For which call.
+        call: Slot,
+        /// What is registered now.
+        contacts: Vec<Binding>,
+    },
+    /// A new snapshot of accounts, trunks and routes.
+    Directory(Arc<Directory>),
+    /// A question from the control plane.
+    Query {
+        /// What is asked.
+        query: Query,
+        /// Where the answer goes; the asker waits with a bound.
+        reply: Sender<Answer>,
+    },
+    /// End this call.
+    Hangup {
+        /// Which.
+        call: CallId,
+        /// Says whether there was such a call.
+        reply: Sender<Answer>,
+    },
+    /// Take no new calls.
+    Drain,
+    /// Hang up what is left and stop.
+    Stop,
+}
+
+/// Most contacts that one account's call forks to.
+pub const CONTACTS_MAX: usize = 16;
+
+/// What the control plane may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Calls that are up or being set up, at most so many.
+    Calls {
+        /// The bound.
+        limit: usize,
+    },
+    /// Registered contacts, at most so many.
+    Registrations {
+        /// The bound.
+        limit: usize,
+    },
+    /// The shard's own figures.
+    Shard,
+    /// Trunks as this shard sees them.
+    Trunks,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Query::Calls`].
+    Calls(Vec<CallInfo>),
+    /// To [`Query::Registrations`].
+    Registrations(Vec<RegistrationInfo>),
+    /// To [`Query::Shard`].
+    Shard(ShardInfo),
+    /// To [`Query::Trunks`].
+    Trunks(Vec<TrunkInfo>),
+    /// To [`Mail::Hangup`].
+    Hangup {
+        /// There was such a call.
+        found: bool,
+    },
+}
+
+/// A shard's own figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ShardInfo {
+    /// Its number.
+    pub shard: u8,
+    /// Calls being set up, up or ending.
+    pub calls: usize,
+    /// Client and server transactions.
+    pub transactions: usize,
+    /// Registered contacts.
+    pub contacts: usize,
+    /// Connections.
+    pub connections: usize,
+    /// Media streams.
+    pub streams: usize,
+    /// Media ports in use.
+    pub ports: usize,
+    /// Taking no new calls.
+    pub draining: bool,
+}

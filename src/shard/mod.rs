@@ -1,0 +1,10 @@
+//! A shard: the tables of one core, and the steering that brings every message to the shard that owns it.
+//!
+//! Pure: what comes in and goes out is in [`boundary`]; what shards say to each other is in [`mailbox`].
+#![forbid(unsafe_code)]
+
+pub mod boundary;
+pub mod mailbox;
+
+pub use boundary::{Input, Output};
+pub use mailbox::{Answer, Mail, Query};
