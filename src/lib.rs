@@ -6,3 +6,6 @@ pub mod config;
 pub mod observe;
 pub mod shard;
 pub mod tally;
+
+// EDGE
+pub mod io;
