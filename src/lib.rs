@@ -5,6 +5,7 @@ pub mod call;
 pub mod config;
 pub mod observe;
 pub mod shard;
+pub mod sip;
 pub mod tally;
 
 // EDGE

@@ -1,0 +1,294 @@
+//! The side that challenges: nonces that need no memory until they are used, and one amount of work for every answer.
+//!
+//! A nonce is the shard, the time and 64 random bits, signed with a key that lives as long as the process (RFC 7616
+//! §3.3, §5.4). The table of used nonce counts belongs to one shard, so a nonce of another shard is stale here.
+
+use super::hmac::Hmac;
+use super::replay::{Replays, Use};
+use super::{Algorithm, Credentials, Ha1, Inputs};
+use crate::base::time::Duration;
+use crate::base::{Instant, Random, ShardId};
+use ahash::RandomState;
+use subtle::ConstantTimeEq;
+
+/// What a server needs to know.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The realm; quotes and backslashes in it are dropped.
+    pub realm: String,
+    /// Whose table of nonce counts this is.
+    pub shard: ShardId,
+    /// How long a nonce may be used.
+    pub nonce_lifetime: Duration,
+    /// Nonces in use that are remembered.
+    pub nonces_max: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { realm: String::new(), shard: ShardId(0), nonce_lifetime: Duration::from_secs(300), nonces_max: 65_536 }
+    }
+}
+
+/// What credentials turn out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The user is who it says.
+    Ok,
+    /// Right, but with a nonce that is too old or unknown: challenge again with `stale=true`.
+    Stale,
+    /// Wrong password, unknown user or another realm: challenge again, the same for all three.
+    Wrong,
+    /// Right, but this nonce count was used before: challenge again with `stale=true`.
+    Replay,
+    /// Without `qop=auth`, or with an algorithm that was not offered: 400 (or challenge again).
+    Malformed,
+}
+
+/// Challenges and verifies for one realm. One per shard.
+pub struct Server {
+    realm: Vec<u8>,
+    shard: ShardId,
+    lifetime: Duration,
+    hmac: Hmac,
+    random: Random,
+    replays: Replays,
+    /// Stands in for the secret of unknown users.
+    nobody: Ha1,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Server").field("realm", &self.realm).finish_non_exhaustive()
+    }
+}
+
+const STAMP_BYTES: usize = 16;
+const MAC_BYTES: usize = 16;
+/// Digits of a nonce.
+pub const NONCE_LEN: usize = 2 * (STAMP_BYTES + MAC_BYTES);
+const TIME_BITS: u32 = 56;
+
+/// What our own nonce says.
+struct Nonce {
+    shard: ShardId,
+    made: Instant,
+    serial: u64,
+}
+
+impl Server {
+    /// A server with fresh keys.
+    #[must_use]
+    pub fn new(options: ServerOptions, mut random: Random) -> Self {
+        let (mut key, mut nobody) = ([0; 32], Ha1 { md5: [0; 16], sha256: [0; 32] });
+        random.fill(&mut key);
+        random.fill(&mut nobody.md5);
+        random.fill(&mut nobody.sha256);
+        let mut seed = || random.next_u64();
+        let hasher = RandomState::with_seeds(seed(), seed(), seed(), seed());
+        Self {
+            realm: options.realm.into_bytes().into_iter().filter(|byte| !b"\"\\\r\n".contains(byte)).collect(),
+            shard: options.shard,
+            lifetime: options.nonce_lifetime,
+            hmac: Hmac::new(&key),
+            random,
+            replays: Replays::new(options.nonces_max, hasher),
+            nobody,
+        }
+    }
+
+    /// The realm, as clients see it and [`Ha1`] must be made with.
+    #[must_use]
+    pub fn realm(&self) -> &[u8] {
+        &self.realm
+    }
+
+    /// Nonces in use that are remembered now.
+    #[must_use]
+    pub fn nonces(&self) -> usize {
+        self.replays.len()
+    }
+
+    /// Appends the value of a `WWW-Authenticate` or `Proxy-Authenticate` header. For several algorithms, one header
+    /// each, the best first (RFC 8760 §2.4).
+    pub fn challenge(&mut self, now: Instant, algorithm: Algorithm, stale: bool, out: &mut Vec<u8>) {
+        let nonce = self.nonce(now);
+        out.extend_from_slice(b"Digest realm=\"");
+        out.extend_from_slice(&self.realm);
+        out.extend_from_slice(b"\", nonce=\"");
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(b"\", qop=\"auth\", algorithm=");
+        out.extend_from_slice(algorithm.token().as_bytes());
+        if stale {
+            out.extend_from_slice(b", stale=true");
+        }
+    }
+
+    /// Judges a request. `ha1` is `None` for an unknown user, which costs as much work as a wrong password. ACK and
+    /// CANCEL carry the credentials of their INVITE and are not judged (RFC 3261 §22.1).
+    pub fn verify(&mut self, now: Instant, credentials: &Credentials<'_>, method: &[u8], ha1: Option<&Ha1>) -> Verdict {
+        let Some((count, digits, cnonce)) = credentials.auth else { return Verdict::Malformed };
+        if credentials.algorithm.is_session() {
+            return Verdict::Malformed;
+        }
+        let inputs = Inputs {
+            algorithm: credentials.algorithm,
+            nonce: credentials.nonce,
+            auth: Some((digits, cnonce)),
+            method,
+            uri: credentials.uri,
+        };
+        let expected = inputs.response(ha1.unwrap_or(&self.nobody));
+        let equal = bool::from(expected.as_slice().ct_eq(&credentials.response.to_ascii_lowercase()));
+        let nonce = self.read_nonce(credentials.nonce);
+        if !equal || ha1.is_none() || credentials.realm != self.realm {
+            return Verdict::Wrong;
+        }
+        let Some(nonce) = nonce.filter(|nonce| nonce.shard == self.shard) else { return Verdict::Stale };
+        if nonce.made > now || now.since(nonce.made) > self.lifetime {
+            return Verdict::Stale;
+        }
+        let lifetime_millis = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
+        let oldest = Instant::from_millis(now.as_millis().saturating_sub(lifetime_millis));
+        match self.replays.note(nonce.serial, nonce.made, count, oldest) {
+            Use::Fresh => Verdict::Ok,
+            Use::Again => Verdict::Replay,
+            Use::Forgotten => Verdict::Stale,
+        }
+    }
+
+    fn nonce(&mut self, now: Instant) -> super::Hex {
+        let millis = now.as_millis() & ((1 << TIME_BITS) - 1);
+        let stamp = u64::from(self.shard.0) << TIME_BITS | millis;
+        let mut bytes = [0; STAMP_BYTES + MAC_BYTES];
+        bytes[..8].copy_from_slice(&stamp.to_be_bytes());
+        bytes[8..STAMP_BYTES].copy_from_slice(&self.random.next_u64().to_be_bytes());
+        let mac = self.hmac.sign(&[&bytes[..STAMP_BYTES]]);
+        bytes[STAMP_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        super::hex(&bytes)
+    }
+
+    /// Reads a nonce of our own; does the same work for any text.
+    fn read_nonce(&self, text: &[u8]) -> Option<Nonce> {
+        let mut bytes = [0; STAMP_BYTES + MAC_BYTES];
+        let mut ours = text.len() == NONCE_LEN;
+        for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            let (high, low) = (char::from(digits[0]).to_digit(16), char::from(digits[1]).to_digit(16));
+            ours &= high.is_some() && low.is_some();
+            *byte = (high.unwrap_or(0) << 4 | low.unwrap_or(0)) as u8;
+        }
+        let mac = self.hmac.sign(&[&bytes[..STAMP_BYTES]]);
+        ours &= bool::from(mac[..MAC_BYTES].ct_eq(&bytes[STAMP_BYTES..]));
+        let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+        let stamp = word(0);
+        ours.then(|| Nonce {
+            shard: ShardId((stamp >> TIME_BITS) as u8),
+            made: Instant::from_millis(stamp & ((1 << TIME_BITS) - 1)),
+            serial: word(8),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Challenge, Login, answer};
+    use super::*;
+
+    const URI: &[u8] = b"sip:example.com";
+
+    fn server(shard: u8, nonces_max: usize) -> Server {
+        let options = ServerOptions {
+            realm: "exa\"mple.com".into(),
+            shard: ShardId(shard),
+            nonces_max,
+            ..ServerOptions::default()
+        };
+        Server::new(options, Random::from_u64(9))
+    }
+
+    fn challenge(server: &mut Server, now: Instant, algorithm: Algorithm) -> Vec<u8> {
+        let mut out = Vec::new();
+        server.challenge(now, algorithm, false, &mut out);
+        out
+    }
+
+    fn credentials(challenge: &[u8], password: &[u8], count: u32) -> Vec<u8> {
+        let login = Login::Password { username: b"alice", password };
+        let mut out = Vec::new();
+        answer(&Challenge::parse(challenge).unwrap(), &login, b"REGISTER", URI, b"cafe", count, &mut out);
+        out
+    }
+
+    fn judge(server: &mut Server, now: Instant, header: &[u8], known: bool) -> Verdict {
+        let ha1 = Ha1::new(b"alice", b"example.com", b"secret");
+        server.verify(now, &Credentials::parse(header).unwrap(), b"REGISTER", known.then_some(&ha1))
+    }
+
+    #[test]
+    fn both_algorithms_pass_once_and_each_count_only_once() {
+        let mut server = server(0, 8);
+        for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
+            let challenge = challenge(&mut server, Instant::ZERO, algorithm);
+            let first = credentials(&challenge, b"secret", 1);
+            assert_eq!(judge(&mut server, Instant::ZERO, &first, true), Verdict::Ok);
+            assert_eq!(judge(&mut server, Instant::ZERO, &first, true), Verdict::Replay);
+            let second = credentials(&challenge, b"secret", 2);
+            assert_eq!(judge(&mut server, Instant::from_millis(10), &second, true), Verdict::Ok);
+        }
+        assert_eq!(server.nonces(), 2);
+    }
+
+    #[test]
+    fn wrong_and_unknown_look_the_same_and_leave_no_trace() {
+        let mut server = server(0, 8);
+        let challenge = challenge(&mut server, Instant::ZERO, Algorithm::Sha256);
+        let (wrong, right) = (credentials(&challenge, b"guess", 1), credentials(&challenge, b"secret", 1));
+        assert_eq!(judge(&mut server, Instant::ZERO, &wrong, true), Verdict::Wrong);
+        assert_eq!(judge(&mut server, Instant::ZERO, &right, false), Verdict::Wrong);
+        assert_eq!(server.nonces(), 0);
+        assert_eq!(judge(&mut server, Instant::ZERO, &right, true), Verdict::Ok);
+        let lower = String::from_utf8(wrong).unwrap().replace("example.com\", n", "other.com\", n");
+        assert_eq!(judge(&mut server, Instant::ZERO, lower.as_bytes(), true), Verdict::Wrong);
+    }
+
+    #[test]
+    fn nonces_expire_and_belong_to_their_process_and_shard() {
+        let mut server = server(0, 8);
+        let old = challenge(&mut server, Instant::from_millis(5), Algorithm::Md5);
+        let header = credentials(&old, b"secret", 1);
+        assert_eq!(judge(&mut server, Instant::from_millis(4), &header, true), Verdict::Stale, "from the future");
+        assert_eq!(judge(&mut server, Instant::from_millis(300_006), &header, true), Verdict::Stale);
+        assert_eq!(judge(&mut server, Instant::from_millis(300_005), &header, true), Verdict::Ok);
+        let mut elsewhere = self::server(1, 8);
+        assert_eq!(judge(&mut elsewhere, Instant::from_millis(5), &header, true), Verdict::Stale, "another shard");
+        let mut restarted = Server::new(
+            ServerOptions { realm: "example.com".into(), ..ServerOptions::default() },
+            Random::from_u64(10),
+        );
+        assert_eq!(judge(&mut restarted, Instant::from_millis(5), &header, true), Verdict::Stale, "another key");
+        let forged = credentials(b"Digest realm=\"example.com\", nonce=\"abc\", qop=\"auth\"", b"secret", 1);
+        assert_eq!(judge(&mut server, Instant::ZERO, &forged, true), Verdict::Stale, "not a nonce at all");
+    }
+
+    #[test]
+    fn what_was_not_offered_is_malformed() {
+        let mut server = server(0, 8);
+        let legacy = credentials(b"Digest realm=\"example.com\", nonce=\"abc\"", b"secret", 1);
+        assert_eq!(judge(&mut server, Instant::ZERO, &legacy, true), Verdict::Malformed);
+        let challenge = challenge(&mut server, Instant::ZERO, Algorithm::Sha256Session);
+        let session = credentials(&challenge, b"secret", 1);
+        assert_eq!(judge(&mut server, Instant::ZERO, &session, true), Verdict::Malformed);
+    }
+
+    #[test]
+    fn a_challenge_reads_as_written() {
+        let mut server = server(3, 8);
+        let mut text = Vec::new();
+        server.challenge(Instant::from_millis(77), Algorithm::Sha256, true, &mut text);
+        let challenge = Challenge::parse(&text).unwrap();
+        assert_eq!((challenge.realm, challenge.algorithm), (&b"example.com"[..], Algorithm::Sha256));
+        assert_eq!((challenge.auth, challenge.stale, challenge.nonce.len()), (true, true, NONCE_LEN));
+        let nonce = server.read_nonce(challenge.nonce).unwrap();
+        assert_eq!((nonce.shard, nonce.made), (ShardId(3), Instant::from_millis(77)));
+    }
+}
