@@ -5,3 +5,4 @@
 
 pub mod digest;
 pub mod transaction;
+pub mod wire;
