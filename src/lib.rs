@@ -4,6 +4,7 @@ pub mod base;
 pub mod call;
 pub mod config;
 pub mod observe;
+pub mod phone;
 pub mod shard;
 pub mod sip;
 pub mod tally;

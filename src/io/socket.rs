@@ -185,7 +185,7 @@ pub(super) fn take_error(fd: RawFd) -> Option<(SocketAddr, Error)> {
             let about_error = (item.cmsg_level == libc::IPPROTO_IP && item.cmsg_type == libc::IP_RECVERR)
                 || (item.cmsg_level == libc::IPPROTO_IPV6 && item.cmsg_type == libc::IPV6_RECVERR);
             let len = libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as u32) as usize;
-            if about_error && item.cmsg_len as usize >= len {
+            if about_error && item.cmsg_len >= len {
                 let report = libc::CMSG_DATA(header).cast::<libc::sock_extended_err>().read_unaligned();
                 return Some((to, Error::from_raw_os_error(report.ee_errno.cast_signed())));
             }
