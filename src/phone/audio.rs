@@ -2,8 +2,8 @@
 
 use super::offer::{EVENT_PAYLOAD_TYPE, Media};
 use super::sink::{self, HEADER_BYTES, PAYLOAD_BYTES, Sink};
-use crate::base::time::Duration;
 use crate::base::Instant;
+use crate::base::time::Duration;
 use arrayvec::ArrayVec;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -158,11 +158,14 @@ impl Audio {
     }
 
     fn begin_digit(&mut self) {
-        if self.digit.is_none() && self.gap == 0 && self.event.is_some()
-            && let Some(code) = self.digits.pop_front() {
-                self.digit = Some((code, self.timestamp, 1));
-                self.marker = true;
-            }
+        if self.digit.is_none()
+            && self.gap == 0
+            && self.event.is_some()
+            && let Some(code) = self.digits.pop_front()
+        {
+            self.digit = Some((code, self.timestamp, 1));
+            self.marker = true;
+        }
     }
 
     /// A sender report without blocks (RFC 3550 §6.4.1), and where to.

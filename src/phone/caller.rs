@@ -55,9 +55,10 @@ impl Phone {
 
     pub(super) fn on_asked_again(&mut self, purpose: Purpose, number: u64) {
         if let Purpose::Invite(slot) | Purpose::Change(slot) = purpose
-            && let Some(call) = self.calls.get_mut(slot) {
-                call.asked = Some(number);
-            }
+            && let Some(call) = self.calls.get_mut(slot)
+        {
+            call.asked = Some(number);
+        }
     }
 
     /// The number after `last`; a call keeps count, so that its later requests go on from there.

@@ -58,8 +58,7 @@ impl Phone {
         call.change = None;
         self.hear(slot, &response.body, false);
         let call = self.calls.get(slot)?;
-        let (dialog, direction, established) =
-            (call.dialog.clone(), call.agreed, call.state == State::Established);
+        let (dialog, direction, established) = (call.dialog.clone(), call.agreed, call.state == State::Established);
         let ack = self.acknowledge(&dialog, number, None);
         if established {
             self.event(Event::Changed { call: slot, direction, by_us: true });

@@ -243,9 +243,10 @@ impl Phone {
             if invite {
                 asked.resend_at = None;
                 if !self.asked.contains_key(&(key.0, true))
-                    && let Some(asked) = self.asked.get_mut(&key) {
-                        asked.give_up_at = None;
-                    }
+                    && let Some(asked) = self.asked.get_mut(&key)
+                {
+                    asked.give_up_at = None;
+                }
                 if let Purpose::Invite(call) = purpose {
                     self.on_progress(now, call, status, response);
                 }

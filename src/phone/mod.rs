@@ -26,9 +26,7 @@ mod text;
 
 pub use audio::Report;
 pub use digest::{Algorithm, Login};
-pub use event::{
-    Answering, Cause, Counters, Event, Options, Output, Path, Placing, StreamInput, Then, Timers,
-};
+pub use event::{Answering, Cause, Counters, Event, Options, Output, Path, Placing, StreamInput, Then, Timers};
 pub use offer::{Description, Direction, Media};
 pub use text::{Text, param, uri_of};
 

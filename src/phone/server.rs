@@ -76,7 +76,9 @@ impl Phone {
             ("INVITE", true) => self.on_change(now, id),
             ("BYE", true) => self.on_bye(now, id),
             ("CANCEL", _) => self.on_cancel(now, id),
-            ("OPTIONS", _) => self.respond(now, id, 200, &[("Allow", ALLOW), ("Accept", "application/sdp")], Vec::new()),
+            ("OPTIONS", _) => {
+                self.respond(now, id, 200, &[("Allow", ALLOW), ("Accept", "application/sdp")], Vec::new())
+            }
             ("BYE", false) => self.respond(now, id, 481, &[], Vec::new()),
             _ => self.respond(now, id, 405, &[("Allow", ALLOW)], Vec::new()),
         }

@@ -1,8 +1,8 @@
 //! The far end of an RTP stream: says whether what was sent is what arrived (RFC 3550), by sequence, SSRC and a
 //! payload that is a function of both.
 
-use crate::base::time::Duration;
 use crate::base::Instant;
+use crate::base::time::Duration;
 use arrayvec::ArrayVec;
 
 /// Bytes of a header without contributing sources.
@@ -154,10 +154,7 @@ mod tests {
     fn loss_duplication_reordering_and_damage_are_told_apart() {
         let mut sink = Sink::default();
         for sequence in [65_534, 65_535, 1, 0, 0, 4] {
-            assert_eq!(
-                sink.take(Instant::from_millis(9), &packet(7, sequence), &[]),
-                Some(Duration::from_millis(4))
-            );
+            assert_eq!(sink.take(Instant::from_millis(9), &packet(7, sequence), &[]), Some(Duration::from_millis(4)));
         }
         let source = sink.sources[0];
         assert_eq!((source.received, source.lost, source.duplicated, source.reordered), (5, 2, 1, 1));
