@@ -84,10 +84,11 @@ impl Framer {
 
     fn step(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.length.is_none() {
-            if self.searched == 0
-                && let Some(frame) = self.keepalive()
-            {
+            if let Some(frame) = self.keepalive() {
                 return Ok(Some(frame));
+            }
+            if self.buffer[..] == b"\r"[..] {
+                return Ok(None);
             }
             let Some(headers) = self.headers_end() else {
                 return if self.buffer.len() > MESSAGE_BYTES_MAX { Err(FrameError::TooLarge) } else { Ok(None) };
@@ -108,7 +109,7 @@ impl Framer {
     /// half follows and no pong of ours is due, that one is the ping.
     fn keepalive(&mut self) -> Option<Frame> {
         if !self.buffer.starts_with(b"\r\n") {
-            self.half_ping &= self.buffer.is_empty();
+            self.half_ping &= matches!(self.buffer.first(), None | Some(b'\r'));
             return None;
         }
         if self.buffer.starts_with(b"\r\n\r\n") && self.pongs_expected == 0 && !self.half_ping {
@@ -130,7 +131,7 @@ impl Framer {
         match memchr::memmem::find(&self.buffer[from..], b"\r\n\r\n") {
             Some(at) => Some(from + at + 4),
             None => {
-                self.searched = self.buffer.len().max(1);
+                self.searched = self.buffer.len();
                 None
             }
         }
@@ -158,4 +159,129 @@ fn content_length(headers: &[u8]) -> Option<u64> {
         at = end + 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const REQUEST: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nX: y\r\n z\r\nl :\r\n 4\r\n\r\nbody";
+    const EMPTY: &[u8] = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    fn drain(framer: &mut Framer, frames: &mut Vec<Frame>) -> Result<(), FrameError> {
+        while let Some(frame) = framer.next()? {
+            frames.push(frame);
+        }
+        Ok(())
+    }
+
+    fn frames(chunks: &[&[u8]]) -> Vec<Frame> {
+        let mut framer = Framer::new();
+        let mut frames = Vec::new();
+        for chunk in chunks {
+            framer.push(chunk);
+            drain(&mut framer, &mut frames).unwrap();
+        }
+        assert!(!framer.is_partial());
+        frames
+    }
+
+    fn message(bytes: &'static [u8]) -> Frame {
+        Frame::Message(Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn messages_are_cut_by_their_length() {
+        let both = [REQUEST, EMPTY].concat();
+        assert_eq!(frames(&[&both]), [message(REQUEST), message(EMPTY)]);
+        for cut in 0..both.len() {
+            assert_eq!(frames(&[&both[..cut], &both[cut..]]), [message(REQUEST), message(EMPTY)], "{cut}");
+        }
+    }
+
+    #[test]
+    fn keepalives_between_messages() {
+        assert_eq!(frames(&[b"\r\n\r\n", EMPTY]), [Frame::Ping, message(EMPTY)]);
+        assert_eq!(frames(&[EMPTY, b"\r\n", EMPTY]), [message(EMPTY), Frame::Pong, message(EMPTY)]);
+        assert_eq!(frames(&[b"\r\n", b"\r\n", b"\r\n\r\n"]), [Frame::Pong, Frame::Ping, Frame::Ping]);
+        assert_eq!(frames(&[b"\r", b"\n\r", b"\n"]), [Frame::Pong, Frame::Ping]);
+        let mut framer = Framer::new();
+        let mut found = Vec::new();
+        framer.ping_sent();
+        framer.ping_sent();
+        framer.push(b"\r\n\r\n\r\n\r\n");
+        drain(&mut framer, &mut found).unwrap();
+        assert_eq!(found, [Frame::Pong, Frame::Pong, Frame::Ping]);
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_had_ends_the_stream() {
+        for length in ["l: -1", "l: 1\r\nContent-Length: 1", "l: x", "l:", "X: y"] {
+            let mut framer = Framer::new();
+            let headers = format!("OPTIONS sip:a SIP/2.0\r\n{length}\r\n\r\n");
+            framer.push(headers.as_bytes());
+            framer.push(b"rest");
+            assert_eq!(framer.next(), Err(FrameError::Length(Bytes::from(headers))));
+            framer.push(EMPTY);
+            assert_eq!(framer.next(), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_message_has_a_bound() {
+        let mut framer = Framer::new();
+        framer.push(b"OPTIONS sip:a SIP/2.0\r\nl: 65536\r\n\r\n");
+        assert_eq!(framer.next(), Err(FrameError::TooLarge));
+        let mut framer = Framer::new();
+        framer.push(b"OPTIONS sip:a SIP/2.0\r\nl: 99999999999999999999999\r\n\r\n");
+        assert_eq!(framer.next(), Err(FrameError::TooLarge));
+        let mut framer = Framer::new();
+        let result = (0..=MESSAGE_BYTES_MAX / 1000).find_map(|_| {
+            framer.push(&[b'x'; 1000]);
+            framer.next().err()
+        });
+        assert_eq!(result, Some(FrameError::TooLarge));
+        assert!(!framer.is_partial());
+    }
+
+    #[test]
+    fn a_message_that_does_not_end_is_waited_for() {
+        let mut framer = Framer::new();
+        framer.push(&REQUEST[..REQUEST.len() - 1]);
+        assert_eq!(framer.next(), Ok(None));
+        assert!(framer.is_partial());
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_octets_arrive_does_not_matter(sizes in proptest::collection::vec(1..90usize, 1..9)) {
+            let stream = [REQUEST, b"\r\n\r\n", EMPTY, EMPTY, b"\r\n\r\n\r\n\r\n", REQUEST].concat();
+            let mut framer = Framer::new();
+            let mut found = Vec::new();
+            let mut at = 0;
+            for size in sizes.iter().cycle() {
+                let end = (at + size).min(stream.len());
+                framer.push(&stream[at..end]);
+                drain(&mut framer, &mut found).unwrap();
+                at = end;
+                if at == stream.len() {
+                    break;
+                }
+            }
+            let pings = found.iter().filter(|frame| **frame == Frame::Ping).count();
+            found.retain(|frame| matches!(frame, Frame::Message(_)));
+            prop_assert_eq!(found, [message(REQUEST), message(EMPTY), message(EMPTY), message(REQUEST)]);
+            prop_assert_eq!(pings, 3);
+        }
+
+        #[test]
+        fn any_octets_are_survived(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..6)) {
+            let mut framer = Framer::new();
+            for chunk in chunks {
+                framer.push(&chunk);
+                let _ = drain(&mut framer, &mut Vec::new());
+            }
+        }
+    }
 }

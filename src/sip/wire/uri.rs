@@ -250,10 +250,15 @@ impl<'a> Uri<'a> {
         Params::new(self.part(self.parts.params, self.parts.headers))
     }
 
-    /// The value of one of the URI's parameters, such as `transport`; empty if it stands without one, such as `lr`.
+    /// The value of one of the URI's parameters, such as `transport`; empty if it stands without one, such as `lr`. Escapes in
+    /// its name are read (RFC 4475 §3.1.1.3), those in its value are kept.
     #[must_use]
     pub fn param(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.params().get(name)
+        self.param_value(name).map(Option::unwrap_or_default)
+    }
+
+    fn param_value(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        self.params().find(|(found, _)| unescape(found).eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The headers behind the question mark. They are never made into headers of a message (RFC 4475 §3.3.14).
@@ -287,9 +292,9 @@ impl<'a> Uri<'a> {
 /// must not be in one only.
 fn params_agree(ours: &Uri<'_>, theirs: &Uri<'_>) -> bool {
     const NEVER_ALONE: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
-    ours.params().all(|(name, value)| match theirs.params().lookup(name) {
+    ours.params().all(|(name, value)| match theirs.param_value(&unescape(name)) {
         Some(other) => unescape(value.unwrap_or_default()).eq_ignore_ascii_case(&unescape(other.unwrap_or_default())),
-        None => !NEVER_ALONE.iter().any(|special| special.eq_ignore_ascii_case(name)),
+        None => !NEVER_ALONE.iter().any(|special| special.eq_ignore_ascii_case(&unescape(name))),
     })
 }
 
