@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+pub mod leg;
 pub mod net;
 pub mod queue;
 pub mod random;
@@ -13,6 +14,7 @@ pub mod time;
 pub mod wheel;
 
 pub use id::ShardId;
+pub use leg::{Direction, Side};
 pub use net::{Flow, Forward, SocketKey, StreamKey, Transmit, Transport};
 pub use queue::Queue;
 pub use random::Random;
