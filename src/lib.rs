@@ -3,8 +3,10 @@
 pub mod base;
 pub mod call;
 pub mod config;
+pub mod media;
 pub mod observe;
 pub mod phone;
+pub mod sdp;
 pub mod shard;
 pub mod sip;
 pub mod tally;

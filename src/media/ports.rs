@@ -1,0 +1,174 @@
+//! The shard's own slice of the port range, as pairs: RTP on the even port, RTCP on the odd one above (RFC 3550 §11).
+//!
+//! A released pair rests before it is given again, so that the last packets of one call do not reach the next. The order
+//! of giving is shuffled once: a port says nothing about the next.
+
+use crate::base::time::Duration;
+use crate::base::{Instant, Random};
+use std::collections::VecDeque;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Used,
+    /// Could not be opened; never given again.
+    Failed,
+    /// Could not be opened while in use.
+    FailedInUse,
+}
+
+/// Pairs of ports, each free, in use or failed.
+#[derive(Debug)]
+pub struct PortPool {
+    first: u16,
+    states: Vec<State>,
+    free: VecDeque<(u16, Instant)>,
+    rest: Duration,
+    used: usize,
+    failed: usize,
+}
+
+/// How many pairs are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortCounts {
+    /// Ready or resting.
+    pub free: usize,
+    /// In use.
+    pub used: usize,
+    /// Taken out.
+    pub failed: usize,
+    /// All.
+    pub total: usize,
+}
+
+impl PortPool {
+    /// The pairs that lie whole within `port_min..=port_max`; each rests for `rest` after release.
+    #[must_use]
+    pub fn new(port_min: u16, port_max: u16, rest: Duration, random: &mut Random) -> Self {
+        let first = u32::from(port_min).next_multiple_of(2).max(2);
+        let pairs = (u32::from(port_max) + 1).saturating_sub(first) / 2;
+        let mut free: VecDeque<_> = (0..pairs as u16).map(|index| (index, Instant::ZERO)).collect();
+        for last in (1..free.len()).rev() {
+            free.swap(last, random.below(last as u64 + 1) as usize);
+        }
+        Self { first: first as u16, states: vec![State::Free; pairs as usize], free, rest, used: 0, failed: 0 }
+    }
+
+    /// The even port of a pair that nobody uses and that has rested.
+    pub fn allocate(&mut self, now: Instant) -> Option<u16> {
+        // Released in order of time, therefore ready in order of time.
+        while let Some(&(index, ready)) = self.free.front() {
+            if ready > now {
+                return None;
+            }
+            self.free.pop_front();
+            let state = self.states.get_mut(usize::from(index))?;
+            if *state == State::Free {
+                *state = State::Used;
+                self.used += 1;
+                return Some(self.first + index * 2);
+            }
+        }
+        None
+    }
+
+    /// Gives a pair back, by either port.
+    pub fn release(&mut self, now: Instant, port: u16) {
+        let Some(index) = self.index(port) else { return };
+        let state = &mut self.states[usize::from(index)];
+        match *state {
+            State::Used => {
+                *state = State::Free;
+                self.free.push_back((index, now + self.rest));
+                self.used -= 1;
+            }
+            State::FailedInUse => {
+                *state = State::Failed;
+                self.used -= 1;
+                self.failed += 1;
+            }
+            State::Free | State::Failed => {}
+        }
+    }
+
+    /// Takes a pair out for good, by either port: it could not be opened.
+    pub fn fail(&mut self, port: u16) {
+        let Some(index) = self.index(port) else { return };
+        let state = &mut self.states[usize::from(index)];
+        match *state {
+            State::Used => *state = State::FailedInUse,
+            State::Free => {
+                *state = State::Failed;
+                self.failed += 1;
+                self.free.retain(|(free, _)| *free != index);
+            }
+            State::Failed | State::FailedInUse => {}
+        }
+    }
+
+    /// How many pairs are where; the three always add up to the total.
+    #[must_use]
+    pub fn counts(&self) -> PortCounts {
+        PortCounts { free: self.free.len(), used: self.used, failed: self.failed, total: self.states.len() }
+    }
+
+    fn index(&self, port: u16) -> Option<u16> {
+        let index = port.checked_sub(self.first)? / 2;
+        (usize::from(index) < self.states.len()).then_some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pool(min: u16, max: u16) -> PortPool {
+        PortPool::new(min, max, Duration::from_secs(1), &mut Random::from_u64(1))
+    }
+
+    #[test]
+    fn pairs_lie_within_the_range_and_begin_even() {
+        assert_eq!(pool(30_001, 30_004).counts().total, 1);
+        assert_eq!(pool(30_000, 30_000).counts().total, 0);
+        assert_eq!(pool(0, u16::MAX).counts().total, 32_767);
+        assert_eq!(pool(9, 3).counts().total, 0);
+        assert_eq!(pool(30_001, 30_004).allocate(Instant::ZERO), Some(30_002));
+    }
+
+    #[test]
+    fn a_released_pair_rests_and_a_failed_one_is_gone() {
+        let mut pool = pool(100, 101);
+        let start = Instant::from_millis(5);
+        assert_eq!(pool.allocate(start), Some(100));
+        pool.release(start, 101);
+        assert_eq!(pool.allocate(start + Duration::from_millis(999)), None);
+        assert_eq!(pool.allocate(start + Duration::from_secs(1)), Some(100));
+        pool.fail(100);
+        pool.release(start, 100);
+        assert_eq!(pool.allocate(Instant::from_millis(90_000)), None);
+        assert_eq!(pool.counts(), PortCounts { free: 0, used: 0, failed: 1, total: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn the_counts_balance_after_any_use(steps in prop::collection::vec((0u8..4, 100u16..130), 0..300)) {
+            let mut pool = pool(103, 126);
+            let mut now = Instant::ZERO;
+            let mut mine = std::collections::BTreeSet::new();
+            for (what, port) in steps {
+                match what {
+                    0 | 1 => if let Some(port) = pool.allocate(now) {
+                        prop_assert!(port % 2 == 0 && port >= 103 && port < 126 && mine.insert(port));
+                    },
+                    2 => { pool.release(now, port); mine.remove(&(port & !1)); }
+                    _ => pool.fail(port),
+                }
+                now += Duration::from_millis(200);
+                let counts = pool.counts();
+                prop_assert_eq!(counts.free + counts.used + counts.failed, counts.total);
+                prop_assert_eq!(counts.used, mine.len());
+            }
+        }
+    }
+}
