@@ -12,4 +12,5 @@ pub mod sip;
 pub mod tally;
 
 // EDGE
+pub mod demo;
 pub mod io;

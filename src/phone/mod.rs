@@ -168,6 +168,12 @@ impl Phone {
         self.calls.len()
     }
 
+    /// The calls there are now.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Slot> {
+        self.calls.iter().map(|(slot, _)| slot).collect()
+    }
+
     /// A call's media so far.
     #[must_use]
     pub fn report(&self, call: Slot) -> Option<Report> {

@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_stream_is_cut_by_content_length() {
         let mut stream = Reassembly::default();
-        let whole = [b"\r\n\r\n".as_slice(), INVITE[..INVITE.len() - 2].as_bytes(), b"SIP"].concat();
+        let whole = [b"\r\n\r\n".as_slice(), &INVITE.as_bytes()[..INVITE.len() - 2], b"SIP"].concat();
         let mut found = 0;
         for byte in whole.chunks(7) {
             stream.push(byte);
