@@ -1,0 +1,1 @@
+"""Real peers against a running Strowger: SIPp, baresip and linphonec, on loopback only."""

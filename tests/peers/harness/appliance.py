@@ -1,0 +1,99 @@
+"""The release binary under test: its configuration, its start and end, what it says about itself."""
+
+import glob
+import json
+import os
+import re
+
+from .process import Failure, Process, fetch, free_port, until
+
+
+def toml(value):
+    """A value as TOML writes it (JSON's strings, numbers, booleans and lists are TOML's)."""
+    return json.dumps(value)
+
+
+def table(name, entries, array=False):
+    """One table, `[name]` or `[[name]]`."""
+    head = f"[[{name}]]" if array else f"[{name}]"
+    return "\n".join([head] + [f"{key} = {toml(value)}" for key, value in entries.items()]) + "\n"
+
+
+class Appliance:
+    """One running Strowger on free loopback ports, with the trunks and accounts given."""
+
+    domain = "strowger.test"
+
+    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2):
+        self.directory = directory
+        self.backend = backend
+        self.port = free_port()
+        self.control = free_port()
+        self.data = os.path.join(directory, "data")
+        media = free_port(span=2000)
+        listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
+        media_table = {"address": "127.0.0.1", "port_min": media, "port_max": media + 1999, "silent_timeout": "30s"}
+        if ipv6:
+            listens += [("[::1]", "udp"), ("[::1]", "tcp")]
+            media_table["address_v6"] = "::1"
+        parts = [
+            table("node", {"name": "peers", "data_dir": self.data}),
+            table("shards", {"count": shards, "pin": False, "backend": backend}),
+            table("sip", {"domains": [self.domain, "127.0.0.1"]}),
+            *(table("sip.listen", {"address": f"{a}:{self.port}", "transport": t}, True) for a, t in listens),
+            table("media", media_table),
+            *(table("trunk", trunk, True) for trunk in trunks),
+        ]
+        for account in accounts:
+            devices = account.pop("devices", [])
+            parts.append(table("account", account, True))
+            parts.extend(table("account.device", device, True) for device in devices)
+        parts.append(table("control", {"listen": f"127.0.0.1:{self.control}"}))
+        self.config = os.path.join(directory, "strowger.toml")
+        with open(self.config, "w") as file:
+            file.write("\n".join(parts))
+        self.process = Process("strowger", [binary, "run", "--config", self.config], directory)
+        until(self._ready, 15, "strowger to be ready")
+
+    def _ready(self):
+        if not self.process.running():
+            raise Failure(f"strowger ended at start: {self.process.output()[-1500:]}")
+        return fetch(f"http://127.0.0.1:{self.control}/readyz")[0] == 200
+
+    def metrics(self):
+        """Sums over labels, by metric name; and each line by its full name with labels."""
+        out = {}
+        for line in fetch(f"http://127.0.0.1:{self.control}/metrics")[1].splitlines():
+            match = re.match(r"([a-z0-9_]+)(\{[^}]*\})? ([-+0-9.eE]+)$", line)
+            if match:
+                name, labels, value = match.groups()
+                out[name] = out.get(name, 0.0) + float(value)
+                if labels:
+                    out[name + labels] = float(value)
+        return out
+
+    def records(self):
+        """All call records written so far."""
+        out = []
+        for path in sorted(glob.glob(os.path.join(self.data, "**", "*.ndjson"), recursive=True)):
+            with open(path) as file:
+                out.extend(json.loads(line) for line in file if line.strip())
+        return out
+
+    def check_alive(self):
+        """Fails when the process is gone or has panicked."""
+        if not self.process.running():
+            raise Failure(f"strowger ended with {self.process.child.returncode}")
+        if "panicked" in self.process.output():
+            raise Failure("strowger panicked")
+
+    def check_idle(self, seconds=8):
+        """Fails unless the last call is over within `seconds`."""
+        until(lambda: self.metrics().get("strowger_calls_active", -1) == 0, seconds, "strowger_calls_active to be 0")
+
+    def stop(self):
+        """Ends it as an init system would; fails on another exit status than 0."""
+        self.check_alive()
+        status = self.process.stop(15)
+        if status != 0:
+            raise Failure(f"strowger ended with {status} after SIGTERM")

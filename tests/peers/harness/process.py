@@ -1,0 +1,148 @@
+"""Child processes that always end, waits that always end, ports that are free.
+
+Every process started here is stopped by its own id when the run is over, also when the run is interrupted.
+"""
+
+import atexit
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+_alive = []
+_given_ports = set()
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent():
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Failure(Exception):
+    """A test's verdict with its reason."""
+
+
+class Process:
+    """A child with its output in a file and, if asked for, a pipe to its keyboard."""
+
+    def __init__(self, name, argv, directory, keyboard=False, env=None):
+        self.name = name
+        self.log = os.path.join(directory, name + ".log")
+        with open(self.log, "wb") as out:
+            out.write((" ".join(map(str, argv)) + "\n").encode())
+            out.flush()
+            self.child = subprocess.Popen(
+                [str(word) for word in argv],
+                cwd=directory,
+                stdin=subprocess.PIPE if keyboard else subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TERM": "xterm", **(env or {})},
+                preexec_fn=_end_with_parent,
+            )
+        _alive.append(self)
+
+    def type(self, line):
+        """Types one line."""
+        try:
+            self.child.stdin.write((line + "\n").encode())
+            self.child.stdin.flush()
+        except OSError as error:
+            raise Failure(f"{self.name} does not listen to its keyboard: {error}") from error
+
+    def output(self):
+        """What it has printed so far."""
+        with open(self.log, "r", errors="replace") as file:
+            return file.read()
+
+    def running(self):
+        """Whether it has not ended."""
+        return self.child.poll() is None
+
+    def wait(self, seconds):
+        """The exit status; a failure when it takes longer."""
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name} has not ended after {seconds:.0f} s") from None
+
+    def stop(self, seconds=5):
+        """Asks it to end, then insists. Returns the exit status."""
+        if self.running():
+            self.child.send_signal(signal.SIGTERM)
+            try:
+                self.child.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait(5)
+        if self.child.stdin:
+            try:
+                self.child.stdin.close()
+            except OSError:
+                pass
+        if self in _alive:
+            _alive.remove(self)
+        return self.child.returncode
+
+
+@atexit.register
+def stop_all():
+    """Ends what is still running."""
+    for process in list(_alive):
+        process.stop(1)
+
+
+def on_signals():
+    """Lets an interrupt end the children too."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+
+def until(condition, seconds, what):
+    """Waits for `condition` to give something true and returns it; `what` names it in the failure."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.05)
+
+
+def _free(address, port):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(family, kind) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return False
+    return True
+
+
+def free_port(address="127.0.0.1", span=1):
+    """The first of `span` ports free for UDP and TCP, below the ephemeral range, never given twice."""
+    for _ in range(500):
+        first = random.randrange(10_000, 30_000 - span)
+        first += first % 2
+        ports = range(first, first + span)
+        if _given_ports.isdisjoint(ports) and all(_free(address, port) for port in (ports[0], ports[-1])):
+            _given_ports.update(ports)
+            return first
+    raise Failure(f"no {span} free ports on {address}")
+
+
+def fetch(url, seconds=2):
+    """The status and text behind a local URL; status 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds) as reply:
+            return reply.status, reply.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except OSError:
+        return 0, ""
