@@ -5,9 +5,11 @@ finds it to the sample, and two voices do not resemble each other.
 """
 
 import array
+import functools
 import math
 import operator
 import random
+import struct
 import wave
 
 RATE = 8000
@@ -19,6 +21,15 @@ ALIKE = 0.75
 
 def speak(path, seed, seconds):
     """Writes a voice into a WAV file and returns its samples."""
+    out = _voice(seed, seconds)
+    with wave.open(path, "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(out.tobytes())
+    return out
+
+
+@functools.lru_cache(maxsize=4)
+def _voice(seed, seconds):
     dice = random.Random(seed)
     out = array.array("h")
     low = slow = 0.0
@@ -31,25 +42,23 @@ def speak(path, seed, seconds):
             slow += 0.12 * (low - slow)
             shape = min(1.0, at / 80, (burst - at) / 80)
             out.append(int(12_000 * loud * shape * (low - slow)))
-    out = out[: int(seconds * RATE)]
-    with wave.open(path, "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(out.tobytes())
-    return out
+    return out[: int(seconds * RATE)]
 
 
 def hear(path):
-    """The samples of a recording as 8 kHz mono; none when there is no readable file."""
+    """The samples of a 16 bit recording as 8 kHz mono, also while it is being written; none when there is no such file."""
     try:
-        with wave.open(path, "rb") as file:
-            rate, channels = file.getframerate(), file.getnchannels()
-            samples = array.array("h", file.readframes(file.getnframes())[: file.getnframes() * 2 * channels])
-    except (OSError, EOFError, wave.Error):
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
         return array.array("h")
-    samples = samples[::channels]
-    if rate % RATE == 0:
-        step = rate // RATE
-        return array.array("h", (sum(samples[at : at + step]) // step for at in range(0, len(samples) - step + 1, step)))
+    form, body = data.find(b"fmt "), data.find(b"data")
+    if not data.startswith(b"RIFF") or form < 0 or body < 0 or len(data) < body + 8:
+        return array.array("h")
+    channels, rate = struct.unpack_from("<HI", data, form + 10)
+    samples = array.array("h", data[body + 8 : body + 8 + (len(data) - body - 8) // 2 * 2])[::channels]
+    if rate == RATE:
+        return samples
     ratio = rate / RATE
     return array.array("h", (samples[int(at * ratio)] for at in range(int(len(samples) / ratio))))
 
