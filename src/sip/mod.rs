@@ -3,6 +3,7 @@
 //! Pure: bytes, instants and random values come in as arguments; bytes and events go out as values.
 #![forbid(unsafe_code)]
 
+pub mod dialog;
 pub mod digest;
 pub mod transaction;
 pub mod wire;

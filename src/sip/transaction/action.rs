@@ -46,7 +46,7 @@ pub enum Report {
     Unanswered,
 }
 
-/// RFC 3261 table 4, RFC 6026 §8, and four timers of ours that the text describes without a letter.
+/// RFC 3261 table 4, RFC 6026 §8, and some that the texts describe without giving them a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     /// INVITE request retransmission, unreliable transports only.
@@ -77,6 +77,8 @@ pub enum Timer {
     SlowE,
     /// 2xx retransmission by the UAS core, on every transport (§13.3.1.4).
     Success,
+    /// A provisional response other than 100 is repeated every minute, so that no proxy gives up (§13.3.1.1).
+    Ringing,
     /// A cancelled INVITE is given up (§9.1).
     Cancelled,
     /// A non-INVITE request may be answered with 100 on any transport (RFC 4320 §4.1).
@@ -88,7 +90,7 @@ pub enum Timer {
 /// A transaction has room for one timer of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// A, E, G and the 2xx: the next retransmission.
+    /// A, E, G, ringing and the 2xx: the next retransmission.
     Retry,
     /// The end of the present state.
     Limit,
@@ -99,7 +101,7 @@ impl Timer {
     #[must_use]
     pub const fn slot(self) -> Slot {
         match self {
-            Self::A | Self::E | Self::SlowE | Self::G | Self::Success => Slot::Retry,
+            Self::A | Self::E | Self::SlowE | Self::G | Self::Success | Self::Ringing => Slot::Retry,
             _ => Slot::Limit,
         }
     }
@@ -133,6 +135,7 @@ impl Timers {
             Timer::A => Some(doubled),
             Timer::E | Timer::G | Timer::Success => Some(doubled.min(self.t2)),
             Timer::SlowE => Some(self.t2),
+            Timer::Ringing => Some(Duration::from_secs(60)),
             Timer::D | Timer::I | Timer::J | Timer::K if reliable => Some(Duration::ZERO),
             Timer::D => Some((self.t1 * 64).max(Duration::from_secs(32))),
             Timer::I | Timer::K => Some(self.t4),

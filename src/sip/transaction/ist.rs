@@ -1,12 +1,13 @@
 //! The INVITE server transaction: RFC 3261 §17.2.1 as corrected by RFC 6026 §7.1 and §8.5, with the 2xx
-//! retransmission of the UAS core (§13.3.1.4) taken in, since RFC 6026 keeps the transaction for that long anyway.
+//! retransmission of the UAS core (§13.3.1.4) and its minute for 1xx (§13.3.1.1) taken in, since the transaction lives as
+//! long anyway.
 //!
 //! ```text
 //!                          | INVITE
 //!                          V pass
-//!   INVITE: send     +------------+ 101-199 from the user: send
-//!        +-----------| Proceeding |-----------+
-//!        +---------->+------------+<----------+
+//!   INVITE: send     +------------+ 100 from the user: send
+//!        +-----------| Proceeding |-----------+ 101-199: send, start the minute
+//!        +---------->+------------+<----------+ a minute is over: send, start the minute
 //!      300-699 from the user |  | 2xx from the user
 //!      send, start G and H   |  | send, start L and 2xx retransmission
 //!        +-------------------+  +---------------------+
@@ -53,7 +54,9 @@ pub enum Event {
     Request,
     /// An ACK that matches this transaction.
     Ack,
-    /// The user sends a 1xx.
+    /// The user sends a 100.
+    Trying,
+    /// The user sends another 1xx.
     Provisional,
     /// The user sends a 2xx.
     Success,
@@ -71,6 +74,8 @@ pub enum Event {
     TimerL,
     /// The 2xx is due again.
     TimerSuccess,
+    /// The 1xx is due again.
+    TimerRinging,
     /// What was sent last could not be sent.
     TransportError,
 }
@@ -84,7 +89,8 @@ pub const fn step(state: State, event: Event) -> Step<State> {
     use Event as E;
     use State as S;
     let (next, actions): (S, &'static [Action]) = match (state, event) {
-        (S::Proceeding, E::Request | E::Provisional) => (S::Proceeding, &[Send]),
+        (S::Proceeding, E::Request | E::Trying) => (S::Proceeding, &[Send]),
+        (S::Proceeding, E::Provisional | E::TimerRinging) => (S::Proceeding, &[Send, Start(Timer::Ringing)]),
         (S::Proceeding, E::Success) => (S::Accepted, &[Send, Start(Timer::Success), Start(Timer::L)]),
         (S::Proceeding, E::Failure) => (S::Completed, &[Send, Start(Timer::G), Start(Timer::H)]),
         (S::Proceeding, E::TransportError) => (S::Proceeding, &[Report(Report::Transport)]),
@@ -96,13 +102,13 @@ pub const fn step(state: State, event: Event) -> Step<State> {
         (S::Completed, E::Ack) => (S::Confirmed, &[Stop(Slot::Retry), Forget, Start(Timer::I), Pass]),
         (S::Completed, E::TimerH) => (S::Terminated, &[Report(Report::Unacknowledged)]),
         (S::Completed, E::TransportError) => (S::Completed, &[Report(Report::Transport)]),
-        (S::Completed, E::Provisional | E::Success | E::Failure | E::Acknowledged) => (S::Completed, &[]),
-        (S::Completed, E::TimerI | E::TimerL | E::TimerSuccess) => (S::Completed, &[]),
+        (S::Completed, E::Trying | E::Provisional | E::Success | E::Failure | E::Acknowledged) => (S::Completed, &[]),
+        (S::Completed, E::TimerI | E::TimerL | E::TimerSuccess | E::TimerRinging) => (S::Completed, &[]),
 
         (S::Confirmed, E::TimerI) => (S::Terminated, &[]),
         (S::Confirmed, E::Request | E::Ack | E::TransportError) => (S::Confirmed, &[]),
-        (S::Confirmed, E::Provisional | E::Success | E::Failure | E::Acknowledged) => (S::Confirmed, &[]),
-        (S::Confirmed, E::TimerG | E::TimerH | E::TimerL | E::TimerSuccess) => (S::Confirmed, &[]),
+        (S::Confirmed, E::Trying | E::Provisional | E::Success | E::Failure | E::Acknowledged) => (S::Confirmed, &[]),
+        (S::Confirmed, E::TimerG | E::TimerH | E::TimerL | E::TimerSuccess | E::TimerRinging) => (S::Confirmed, &[]),
 
         (S::Accepted, E::Success) => (S::Accepted, &[Send]),
         (S::Accepted, E::TimerSuccess) => (S::Accepted, &[Send, Start(Timer::Success)]),
@@ -110,14 +116,16 @@ pub const fn step(state: State, event: Event) -> Step<State> {
         (S::Accepted, E::Acknowledged) => (S::Acknowledged, &[Stop(Slot::Retry), Forget]),
         (S::Accepted, E::TimerL) => (S::Terminated, &[Report(Report::Unacknowledged)]),
         (S::Accepted, E::TransportError) => (S::Accepted, &[Report(Report::Transport)]),
-        (S::Accepted, E::Request | E::Provisional | E::Failure) => (S::Accepted, &[]),
-        (S::Accepted, E::TimerG | E::TimerH | E::TimerI) => (S::Accepted, &[]),
+        (S::Accepted, E::Request | E::Trying | E::Provisional | E::Failure) => (S::Accepted, &[]),
+        (S::Accepted, E::TimerG | E::TimerH | E::TimerI | E::TimerRinging) => (S::Accepted, &[]),
 
         (S::Acknowledged, E::Ack) => (S::Acknowledged, &[Pass]),
         (S::Acknowledged, E::TimerL) => (S::Terminated, &[]),
-        (S::Acknowledged, E::Request | E::Provisional | E::Success | E::Failure) => (S::Acknowledged, &[]),
+        (S::Acknowledged, E::Request | E::Trying | E::Provisional | E::Success | E::Failure) => (S::Acknowledged, &[]),
         (S::Acknowledged, E::Acknowledged | E::TransportError) => (S::Acknowledged, &[]),
-        (S::Acknowledged, E::TimerG | E::TimerH | E::TimerI | E::TimerSuccess) => (S::Acknowledged, &[]),
+        (S::Acknowledged, E::TimerG | E::TimerH | E::TimerI | E::TimerSuccess | E::TimerRinging) => {
+            (S::Acknowledged, &[])
+        }
 
         (S::Terminated, _) => (S::Terminated, &[]),
     };
@@ -129,9 +137,10 @@ mod tests {
     use super::{Event as E, State as S, *};
 
     const STATES: [S; 6] = [S::Proceeding, S::Completed, S::Confirmed, S::Accepted, S::Acknowledged, S::Terminated];
-    const EVENTS: [E; 12] = [
+    const EVENTS: [E; 14] = [
         E::Request,
         E::Ack,
+        E::Trying,
         E::Provisional,
         E::Success,
         E::Failure,
@@ -141,13 +150,16 @@ mod tests {
         E::TimerI,
         E::TimerL,
         E::TimerSuccess,
+        E::TimerRinging,
         E::TransportError,
     ];
 
     /// Every transition that does anything; all others must leave everything as it is.
     const TABLE: &[(S, E, S, &[Action])] = &[
         (S::Proceeding, E::Request, S::Proceeding, &[Send]),
-        (S::Proceeding, E::Provisional, S::Proceeding, &[Send]),
+        (S::Proceeding, E::Trying, S::Proceeding, &[Send]),
+        (S::Proceeding, E::Provisional, S::Proceeding, &[Send, Start(Timer::Ringing)]),
+        (S::Proceeding, E::TimerRinging, S::Proceeding, &[Send, Start(Timer::Ringing)]),
         (S::Proceeding, E::Success, S::Accepted, &[Send, Start(Timer::Success), Start(Timer::L)]),
         (S::Proceeding, E::Failure, S::Completed, &[Send, Start(Timer::G), Start(Timer::H)]),
         (S::Proceeding, E::TransportError, S::Proceeding, &[Report(Report::Transport)]),

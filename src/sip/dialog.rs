@@ -1,0 +1,432 @@
+//! One dialog as one of its two ends sees it (RFC 3261 §12): what every request within it must carry, and where it goes.
+//!
+//! Owned by the call's leg. All text stands in one block of memory, since tens of thousands of dialogs are alive.
+
+use super::wire::{Builder, HeaderName, Message, Method, NameAddr, Scheme, Values};
+use std::ops::Range;
+
+/// A request whose CSeq is lower than one seen before: to be answered with 500 (§12.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfOrder;
+
+/// Where a dialog is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Made by a provisional response.
+    Early,
+    /// Made or confirmed by a 2xx.
+    Confirmed,
+}
+
+/// One dialog.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    text: Text,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+    state: State,
+    secure: bool,
+}
+
+/// Call-ID, local and remote address with their tags, target and route set, one behind the other.
+#[derive(Clone, Debug)]
+struct Text {
+    bytes: Box<[u8]>,
+    /// The ends of the first four; the routes are the rest.
+    ends: [u32; 4],
+    local_tag: Range<u32>,
+    remote_tag: Range<u32>,
+}
+
+/// The parts of [`Text`], before they are put together.
+struct Parts<'a> {
+    call_id: &'a [u8],
+    local: &'a [u8],
+    local_tag: &'a [u8],
+    remote: &'a [u8],
+    remote_tag: &'a [u8],
+    target: &'a [u8],
+    /// As a header's value.
+    routes: &'a [u8],
+}
+
+impl Text {
+    fn new(parts: &Parts<'_>) -> Self {
+        let fields = [parts.call_id, parts.local, parts.remote, parts.target];
+        let bytes = [parts.call_id, parts.local, parts.remote, parts.target, parts.routes].concat();
+        let mut end = 0;
+        let ends = fields.map(|field| {
+            end += field.len() as u32;
+            end
+        });
+        let tag = |start: u32, field: &[u8], tag: &[u8]| {
+            let at = start + offset(field, tag);
+            at..at + tag.len() as u32
+        };
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            local_tag: tag(ends[0], parts.local, parts.local_tag),
+            remote_tag: tag(ends[1], parts.remote, parts.remote_tag),
+            ends,
+        }
+    }
+
+    fn slice(&self, range: Range<u32>) -> &[u8] {
+        &self.bytes[range.start as usize..range.end as usize]
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        let [call_id, local, remote, target] = self.ends;
+        Parts {
+            call_id: self.slice(0..call_id),
+            local: self.slice(call_id..local),
+            local_tag: self.slice(self.local_tag.clone()),
+            remote: self.slice(local..remote),
+            remote_tag: self.slice(self.remote_tag.clone()),
+            target: self.slice(remote..target),
+            routes: self.slice(target..self.bytes.len() as u32),
+        }
+    }
+}
+
+/// Where `part` stands in `whole`: a subslice of it, or empty.
+fn offset(whole: &[u8], part: &[u8]) -> u32 {
+    let distance = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    if part.is_empty() || distance.saturating_add(part.len()) > whole.len() { 0 } else { distance as u32 }
+}
+
+impl Dialog {
+    /// The callee's end (§12.1.1), with the tag that the responses carry in To. Early until
+    /// [`confirmed`](Self::confirmed). Without a Contact, requests will go to the From address.
+    #[must_use]
+    pub fn uas(request: &Message<'_>, local_tag: &[u8]) -> Self {
+        let to = request.to();
+        let mut local = to.raw().to_vec();
+        if to.tag().is_none() {
+            local.extend_from_slice(b";tag=");
+            local.extend_from_slice(local_tag);
+        }
+        let tag_start = match to.tag() {
+            Some(tag) => offset(to.raw(), tag) as usize..offset(to.raw(), tag) as usize + tag.len(),
+            None => local.len() - local_tag.len()..local.len(),
+        };
+        let text = Text::new(&Parts {
+            call_id: request.call_id(),
+            local: &local,
+            local_tag: &local[tag_start],
+            remote: request.from().raw(),
+            remote_tag: request.from().tag().unwrap_or_default(),
+            target: request.contact().unwrap_or(request.from()).uri_raw(),
+            routes: &routes(request, false),
+        });
+        Self {
+            text,
+            local_cseq: 0,
+            remote_cseq: Some(request.cseq().0),
+            state: State::Early,
+            secure: request.uri().scheme() == Scheme::Sips,
+        }
+    }
+
+    /// The caller's end (§12.1.2), from the request sent and a response with a To tag: early for a provisional one,
+    /// confirmed for a 2xx. Without a Contact, requests will go to where the first one went.
+    #[must_use]
+    pub fn uac(request: &Message<'_>, response: &Message<'_>) -> Self {
+        let text = Text::new(&Parts {
+            call_id: request.call_id(),
+            local: request.from().raw(),
+            local_tag: request.from().tag().unwrap_or_default(),
+            remote: response.to().raw(),
+            remote_tag: response.to().tag().unwrap_or_default(),
+            target: response.contact().map_or(request.uri().raw(), |contact| contact.uri_raw()),
+            routes: &routes(response, true),
+        });
+        Self {
+            text,
+            local_cseq: request.cseq().0,
+            remote_cseq: None,
+            state: if response.status() < 200 { State::Early } else { State::Confirmed },
+            secure: request.uri().scheme() == Scheme::Sips,
+        }
+    }
+
+    /// The callee has sent its 2xx.
+    pub fn confirmed(&mut self) {
+        self.state = State::Confirmed;
+    }
+
+    /// The caller has received a 2xx for its early dialog: the route set is taken anew (§13.2.2.4).
+    pub fn confirm(&mut self, response: &Message<'_>) {
+        self.state = State::Confirmed;
+        let (parts, routes) = (self.text.parts(), routes(response, true));
+        let target = response.contact().map_or(parts.target, |contact| contact.uri_raw());
+        self.text = Text::new(&Parts { target, routes: &routes, ..parts });
+    }
+
+    /// Takes the remote target from a request or 2xx that refreshes it (§12.2.1.2, §12.2.2); without a Contact, nothing.
+    pub fn target_refresh(&mut self, message: &Message<'_>) {
+        let Some(contact) = message.contact() else { return };
+        let parts = self.text.parts();
+        if parts.target != contact.uri_raw() {
+            self.text = Text::new(&Parts { target: contact.uri_raw(), ..parts });
+        }
+    }
+
+    /// Checks the order of a request of the peer, and notes it. ACK and CANCEL carry the number of their INVITE.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`]: answer 500 (§12.2.2).
+    pub fn check_request(&mut self, request: &Message<'_>) -> Result<(), OutOfOrder> {
+        let (number, method) = request.cseq();
+        if matches!(method, Method::Ack | Method::Cancel) {
+            return Ok(());
+        }
+        if self.remote_cseq.is_some_and(|last| number < last) {
+            return Err(OutOfOrder);
+        }
+        self.remote_cseq = Some(number);
+        Ok(())
+    }
+
+    /// Begins a request within the dialog with the next CSeq (§12.2.1.1): all that is not a matter of the method.
+    /// `via` and `contact` are whole header values.
+    pub fn request<'o>(
+        &mut self,
+        method: impl AsRef<[u8]>,
+        via: &[u8],
+        contact: Option<&[u8]>,
+        out: &'o mut Vec<u8>,
+    ) -> Builder<'o> {
+        self.local_cseq = self.local_cseq.wrapping_add(1) & i32::MAX as u32;
+        let builder = self.begin(method.as_ref(), self.local_cseq, via, out);
+        match contact {
+            Some(contact) => builder.header(HeaderName::Contact, contact),
+            None => builder,
+        }
+    }
+
+    /// Begins the ACK to the 2xx of the INVITE with that CSeq (§13.2.2.4).
+    pub fn ack<'o>(&self, invite_cseq: u32, via: &[u8], out: &'o mut Vec<u8>) -> Builder<'o> {
+        self.begin(Method::Ack.as_bytes(), invite_cseq, via, out)
+    }
+
+    fn begin<'o>(&self, method: &[u8], cseq: u32, via: &[u8], out: &'o mut Vec<u8>) -> Builder<'o> {
+        let parts = self.text.parts();
+        let strict = self.first_route().filter(|route| route.uri().params().lookup(b"lr").is_none());
+        let uri = strict.map_or(parts.target, |route| route.uri_raw());
+        let mut builder =
+            Builder::request(out, method, uri).header(HeaderName::Via, via).number(HeaderName::MaxForwards, 70);
+        if strict.is_some() {
+            // §12.2.1.1: a strict router takes itself from the Request-URI and finds the target at the end.
+            for route in Values::of_line(parts.routes).skip(1) {
+                builder = builder.header(HeaderName::Route, route);
+            }
+            builder = builder.header(HeaderName::Route, [b"<", parts.target, b">"].concat());
+        } else if !parts.routes.is_empty() {
+            builder = builder.header(HeaderName::Route, parts.routes);
+        }
+        builder
+            .header(HeaderName::From, parts.local)
+            .header(HeaderName::To, parts.remote)
+            .header(HeaderName::CallId, parts.call_id)
+            .format(HeaderName::CSeq, format_args!("{cseq} {}", String::from_utf8_lossy(method)))
+    }
+
+    fn first_route(&self) -> Option<NameAddr<'_>> {
+        NameAddr::parse(Values::of_line(self.text.parts().routes).next()?)
+    }
+
+    /// The URI that says where requests are sent (§8.1.2): the first route, else the target.
+    #[must_use]
+    pub fn next_hop(&self) -> &[u8] {
+        self.first_route().map_or(self.remote_target(), |route| route.uri_raw())
+    }
+
+    /// True if a message names this dialog; `local` is our tag.
+    #[must_use]
+    pub fn matches(&self, call_id: &[u8], local_tag: &[u8], remote_tag: &[u8]) -> bool {
+        self.id() == (call_id, local_tag, remote_tag)
+    }
+
+    /// Call-ID, local tag, remote tag (§12).
+    #[must_use]
+    pub fn id(&self) -> (&[u8], &[u8], &[u8]) {
+        let parts = self.text.parts();
+        (parts.call_id, parts.local_tag, parts.remote_tag)
+    }
+
+    /// Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &[u8] {
+        self.text.parts().call_id
+    }
+
+    /// Our tag.
+    #[must_use]
+    pub fn local_tag(&self) -> &[u8] {
+        self.text.parts().local_tag
+    }
+
+    /// The peer's tag; empty where it has none (RFC 2543).
+    #[must_use]
+    pub fn remote_tag(&self) -> &[u8] {
+        self.text.parts().remote_tag
+    }
+
+    /// Our address with its tag: From in our requests.
+    #[must_use]
+    pub fn local(&self) -> &[u8] {
+        self.text.parts().local
+    }
+
+    /// The peer's address with its tag: To in our requests.
+    #[must_use]
+    pub fn remote(&self) -> &[u8] {
+        self.text.parts().remote
+    }
+
+    /// The URI of the peer's Contact.
+    #[must_use]
+    pub fn remote_target(&self) -> &[u8] {
+        self.text.parts().target
+    }
+
+    /// The CSeq of our latest request but ACK and CANCEL.
+    #[must_use]
+    pub const fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// Sets the CSeq of our latest request, where one was sent that this dialog did not write.
+    pub fn set_local_cseq(&mut self, cseq: u32) {
+        self.local_cseq = cseq;
+    }
+
+    /// The CSeq of the peer's latest request.
+    #[must_use]
+    pub const fn remote_cseq(&self) -> Option<u32> {
+        self.remote_cseq
+    }
+
+    /// Early or confirmed.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// True if the Request-URI that made the dialog was a `sips` one (§12.1.1).
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+}
+
+/// The route set as one header value: Record-Route in the callee's order, the caller reverses it (§12.1.1, §12.1.2).
+fn routes(message: &Message<'_>, reversed: bool) -> Vec<u8> {
+    let mut values: Vec<&[u8]> = message.values(HeaderName::RecordRoute).collect();
+    if reversed {
+        values.reverse();
+    }
+    values.join(&b", "[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::wire::{Framing, Index, OwnedMessage, parse};
+    use bytes::Bytes;
+
+    fn message(start: &str, from: &str, to: &str, cseq: &str, more: &str) -> OwnedMessage {
+        let text = format!(
+            "{start}\r\nVia: SIP/2.0/UDP a.example;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\n\
+             Call-ID: abc\r\nCSeq: {cseq}\r\n{more}Content-Length: 0\r\n\r\n"
+        );
+        OwnedMessage::parse(Bytes::from(text), Framing::Datagram).unwrap()
+    }
+
+    fn invite(more: &str) -> OwnedMessage {
+        message("INVITE sip:bob@b.example SIP/2.0", "\"A\" <sip:a@x>;tag=aa", "<sip:bob@b.example>", "7 INVITE", more)
+    }
+
+    fn response(status: u16, more: &str) -> OwnedMessage {
+        let start = format!("SIP/2.0 {status} X");
+        message(&start, "\"A\" <sip:a@x>;tag=aa", "<sip:bob@b.example>;x=y;tag=bb;z", "7 INVITE", more)
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        let mut index = Index::new();
+        parse(&out, &mut index, Framing::Datagram).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    const ROUTES: &str = "Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n";
+
+    #[test]
+    fn the_caller_reverses_the_routes() {
+        let answer = response(200, &format!("{ROUTES}Contact: <sip:bob@10.0.0.2:5070>\r\n"));
+        let mut dialog = Dialog::uac(&invite("").view(), &answer.view());
+        assert_eq!(dialog.id(), (&b"abc"[..], &b"aa"[..], &b"bb"[..]));
+        assert_eq!((dialog.state(), dialog.next_hop()), (State::Confirmed, &b"sip:p3;lr"[..]));
+        let bye = written(|out| dialog.request(Method::Bye, b"SIP/2.0/UDP me;branch=z9hG4bK2", None, out).finish());
+        assert_eq!(
+            bye,
+            "BYE sip:bob@10.0.0.2:5070 SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nMax-Forwards: 70\r\n\
+             Route: <sip:p3;lr>, <sip:p2;lr>, <sip:p1;lr>\r\nFrom: \"A\" <sip:a@x>;tag=aa\r\n\
+             To: <sip:bob@b.example>;x=y;tag=bb;z\r\nCall-ID: abc\r\nCSeq: 8 BYE\r\nContent-Length: 0\r\n\r\n"
+        );
+        let ack = written(|out| dialog.ack(7, b"SIP/2.0/UDP me;branch=z9hG4bK3", out).finish());
+        assert!(ack.starts_with("ACK sip:bob@10.0.0.2:5070 SIP/2.0\r\n") && ack.contains("CSeq: 7 ACK\r\n"));
+        assert_eq!(dialog.local_cseq(), 8);
+    }
+
+    #[test]
+    fn the_callee_keeps_their_order_and_writes_its_tag() {
+        let request = invite(&format!("{ROUTES}Contact: <sip:a@10.0.0.1>;q=1\r\n"));
+        let mut dialog = Dialog::uas(&request.view(), b"mine");
+        assert_eq!(dialog.id(), (&b"abc"[..], &b"mine"[..], &b"aa"[..]));
+        assert!(dialog.matches(b"abc", b"mine", b"aa") && !dialog.matches(b"abc", b"aa", b"mine"));
+        let bye = written(|out| dialog.request(Method::Bye, b"SIP/2.0/UDP me;branch=z9hG4bK2", None, out).finish());
+        assert!(bye.starts_with("BYE sip:a@10.0.0.1 SIP/2.0\r\n"), "{bye}");
+        assert!(bye.contains("Route: <sip:p1;lr>, <sip:p2;lr>, <sip:p3;lr>\r\n"));
+        assert!(bye.contains("From: <sip:bob@b.example>;tag=mine\r\nTo: \"A\" <sip:a@x>;tag=aa\r\n"));
+        dialog.confirmed();
+        assert_eq!((dialog.state(), dialog.remote_cseq()), (State::Confirmed, Some(7)));
+    }
+
+    #[test]
+    fn a_strict_router_gets_the_request_uri() {
+        let answer = response(200, "Record-Route: <sip:p2;lr>, <sip:old@p1>\r\nContact: <sip:bob@c>\r\n");
+        let mut dialog = Dialog::uac(&invite("").view(), &answer.view());
+        let info = written(|out| dialog.request("INFO", b"SIP/2.0/UDP m;branch=z9hG4bK2", None, out).finish());
+        assert!(info.starts_with("INFO sip:old@p1 SIP/2.0\r\n"));
+        assert!(info.contains("Route: <sip:p2;lr>\r\nRoute: <sip:bob@c>\r\n"), "{info}");
+    }
+
+    #[test]
+    fn a_2xx_sets_target_and_routes_anew() {
+        let mut dialog = Dialog::uac(&invite("").view(), &response(180, "Record-Route: <sip:p1;lr>\r\n").view());
+        assert_eq!((dialog.state(), dialog.remote_target()), (State::Early, &b"sip:bob@b.example"[..]));
+        dialog.confirm(&response(200, "Contact: <sip:bob@c>\r\n").view());
+        assert_eq!((dialog.state(), dialog.next_hop()), (State::Confirmed, &b"sip:bob@c"[..]));
+        assert_eq!(dialog.id(), (&b"abc"[..], &b"aa"[..], &b"bb"[..]));
+        dialog.target_refresh(&response(200, "Contact: <sip:bob@longer.example.com>\r\n").view());
+        assert_eq!(dialog.remote_target(), b"sip:bob@longer.example.com");
+        dialog.target_refresh(&response(200, "").view());
+        assert_eq!((dialog.remote_target(), dialog.remote_tag()), (&b"sip:bob@longer.example.com"[..], &b"bb"[..]));
+    }
+
+    #[test]
+    fn requests_out_of_order_are_noticed() {
+        let mut dialog = Dialog::uas(&invite("").view(), b"mine");
+        let request = |number: u32, method: &str| {
+            let start = format!("{method} sip:x SIP/2.0");
+            message(&start, "<sip:a@x>;tag=aa", "<sip:b>;tag=mine", &format!("{number} {method}"), "")
+        };
+        assert_eq!(dialog.check_request(&request(9, "INFO").view()), Ok(()));
+        assert_eq!(dialog.check_request(&request(8, "BYE").view()), Err(OutOfOrder));
+        assert_eq!(dialog.check_request(&request(7, "ACK").view()), Ok(()));
+        assert_eq!((dialog.check_request(&request(10, "BYE").view()), dialog.remote_cseq()), (Ok(()), Some(10)));
+    }
+}

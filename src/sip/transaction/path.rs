@@ -1,0 +1,77 @@
+//! Which client transactions wait on which path, so that a broken connection or an ICMP error ends just those
+//! (RFC 3261 §17.1.4, §18.4) without a search through the table.
+
+use super::client::Client;
+use super::table::Table;
+use crate::base::{Flow, Slot, SocketKey, StreamKey};
+use ahash::RandomState;
+use hashbrown::HashMap;
+use std::net::SocketAddr;
+
+/// Where a request goes, as an error names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// A connection.
+    Stream(StreamKey),
+    /// An address, seen from a datagram socket.
+    Datagram(SocketKey, SocketAddr),
+}
+
+impl From<&Flow> for Path {
+    fn from(flow: &Flow) -> Self {
+        flow.stream.map_or(Self::Datagram(flow.socket, flow.remote), Self::Stream)
+    }
+}
+
+/// A transaction's place among those of its path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Link {
+    previous: Option<Slot>,
+    next: Option<Slot>,
+}
+
+/// One list per path, through the transactions themselves.
+#[derive(Debug)]
+pub(super) struct Paths(HashMap<Path, Slot, RandomState>);
+
+impl Paths {
+    pub(super) fn new(hasher: RandomState) -> Self {
+        Self(HashMap::with_hasher(hasher))
+    }
+
+    pub(super) fn first(&self, path: Path) -> Option<Slot> {
+        self.0.get(&path).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn link<U>(&mut self, slot: Slot, clients: &mut Table<Client<U>>) {
+        let Some(client) = clients.get_mut(slot) else { return };
+        let next = self.0.insert(Path::from(&client.flow), slot);
+        client.link = Some(Link { previous: None, next });
+        if let Some(next) = next.and_then(|next| clients.get_mut(next)).and_then(|next| next.link.as_mut()) {
+            next.previous = Some(slot);
+        }
+    }
+
+    /// Does nothing where the transaction is not linked.
+    pub(super) fn unlink<U>(&mut self, slot: Slot, clients: &mut Table<Client<U>>) {
+        let Some(client) = clients.get_mut(slot) else { return };
+        let path = Path::from(&client.flow);
+        let Some(link) = client.link.take() else { return };
+        let mut neighbour = |slot: Option<Slot>, change: &mut dyn FnMut(&mut Link)| {
+            if let Some(link) = slot.and_then(|slot| clients.get_mut(slot)).and_then(|client| client.link.as_mut()) {
+                change(link);
+            }
+        };
+        neighbour(link.previous, &mut |previous| previous.next = link.next);
+        neighbour(link.next, &mut |next| next.previous = link.previous);
+        match (link.previous, link.next) {
+            (None, Some(next)) => drop(self.0.insert(path, next)),
+            (None, None) => drop(self.0.remove(&path)),
+            (Some(_), _) => {}
+        }
+    }
+}

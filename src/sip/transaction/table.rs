@@ -1,0 +1,92 @@
+//! A bounded table that is found by bytes a peer chose: keyed hashing, exact comparison, keys with generations.
+
+use crate::base::{Slab, Slot};
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+#[derive(Debug)]
+struct Row<T> {
+    hash: u64,
+    key: Box<[u8]>,
+    value: T,
+}
+
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    rows: Slab<Row<T>>,
+    index: HashTable<(u64, Slot)>,
+    hasher: RandomState,
+}
+
+impl<T> Table<T> {
+    pub(super) fn new(bound: usize, hasher: RandomState) -> Self {
+        Self { rows: Slab::new(bound), index: HashTable::new(), hasher }
+    }
+
+    pub(super) fn find(&self, key: &[u8]) -> Option<Slot> {
+        let hash = self.hasher.hash_one(key);
+        let same =
+            |&(other, slot): &(u64, Slot)| other == hash && self.rows.get(slot).is_some_and(|row| *row.key == *key);
+        self.index.find(hash, same).map(|&(_, slot)| slot)
+    }
+
+    /// `None` when the table is full or the key is in use.
+    pub(super) fn insert(&mut self, key: &[u8], value: T) -> Option<Slot> {
+        let hash = self.hasher.hash_one(key);
+        let rows = &self.rows;
+        let same = |&(other, slot): &(u64, Slot)| other == hash && rows.get(slot).is_some_and(|row| *row.key == *key);
+        let Entry::Vacant(vacant) = self.index.entry(hash, same, |&(hash, _)| hash) else { return None };
+        let slot = self.rows.insert(Row { hash, key: key.into(), value }).ok()?;
+        vacant.insert((hash, slot));
+        Some(slot)
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
+        let row = self.rows.remove(slot)?;
+        if let Ok(entry) = self.index.find_entry(row.hash, |&(_, other)| other == slot) {
+            entry.remove();
+        }
+        Some(row.value)
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&T> {
+        self.rows.get(slot).map(|row| &row.value)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.rows.get_mut(slot).map(|row| &mut row.value)
+    }
+
+    pub(super) fn key(&self, slot: Slot) -> Option<&[u8]> {
+        self.rows.get(slot).map(|row| &*row.key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.rows.iter().map(|(_, row)| &row.value)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= self.rows.bound()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_there_once_and_the_table_has_a_bound() {
+        let mut table = Table::new(2, RandomState::with_seeds(1, 2, 3, 4));
+        let (one, two) = (table.insert(b"one", 1).unwrap(), table.insert(b"two", 2).unwrap());
+        assert_eq!((table.insert(b"one", 3), table.insert(b"three", 3)), (None, None));
+        assert_eq!((table.find(b"one"), table.find(b"two"), table.find(b"three")), (Some(one), Some(two), None));
+        assert_eq!((table.remove(one), table.remove(one), table.find(b"one")), (Some(1), None, None));
+        assert_eq!((table.key(two), table.len(), table.index.len()), (Some(&b"two"[..]), 1, 1));
+        assert!(table.insert(b"three", 3).is_some() && table.is_full());
+    }
+}
