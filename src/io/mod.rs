@@ -1,5 +1,7 @@
 //! Sockets. A [`Driver`] moves datagrams and stream bytes between the kernel and a [`Handler`]; everything above is
-//! free of system calls. [`epoll`] (mio) runs on every Linux. All drivers pass the suite in `tests/conformance`. This room (with `xdp`) is the only one that may be unsafe.
+//! free of system calls. Two drivers face the kernel: [`uring`] (io_uring: one system call moves a whole batch) and
+//! [`epoll`] (mio, for hosts that forbid io_uring). [`probe()`] says whether the first can be used and why not. All
+//! drivers pass the suite in `tests/conformance`. This room (with `xdp`) is the only one that may be unsafe.
 //!
 //! A driver belongs to one thread, the one that first calls [`Driver::wait`]; only its [`Waker`] goes elsewhere.
 //! Nothing is sent before the next `wait`, so that everything said in answer to one batch leaves together.
@@ -42,8 +44,10 @@
 pub mod address;
 pub mod epoll;
 mod outbox;
-pub mod socket;
+mod probe;
+mod socket;
 mod types;
+pub mod uring;
 mod waker;
 
 use std::io::{ErrorKind, Result};
@@ -53,6 +57,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::{SocketKey, StreamKey};
+pub use probe::{Backend, Choice, Unusable, probe};
 pub use types::{
     CloseReason, Counters, Forward, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic,
     UdpOptions,
@@ -73,8 +78,9 @@ pub trait Handler {
         let _ = event;
     }
 
-    /// A datagram sent earlier to `to` did not arrive: an ICMP error, no route. Only for
+    /// A datagram given to [`Driver::send`] did not reach `to`: an ICMP error, no route. Only for
     /// [`Signalling`](Traffic::Signalling) sockets; with `reuse_port` the kernel may report it to a sibling socket.
+    /// Failures of forwards are only counted.
     fn on_send_error(&mut self, socket: SocketKey, to: SocketAddr, kind: ErrorKind) {
         let _ = (socket, to, kind);
     }

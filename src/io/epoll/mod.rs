@@ -179,11 +179,7 @@ impl Epoll {
                 continue;
             };
             let sent = send_one(socket.as_raw_fd(), forward.to, batch.bytes(*index, forward.len));
-            if let Some((to, kind)) = settle(&mut self.counters, forward.to, forward.len, sent)
-                && self.reports.len() < REPORTS
-            {
-                self.reports.push((forward.socket, to, kind));
-            }
+            settle(&mut self.counters, forward.len, sent);
         }
         forwards.clear();
         self.forwards = forwards;
@@ -206,7 +202,7 @@ impl Epoll {
             let taken = match sent {
                 Ok(count) => {
                     for queued in &rest[..count] {
-                        settle(&mut self.counters, queued.to, queued.bytes.len(), Ok(()));
+                        settle(&mut self.counters, queued.bytes.len(), Ok(()));
                     }
                     count
                 }
@@ -230,14 +226,16 @@ impl Epoll {
         {
             match send_one(fd, queued.to, &queued.bytes) {
                 Ok(()) => {
-                    settle(&mut self.counters, queued.to, queued.bytes.len(), Ok(()));
+                    settle(&mut self.counters, queued.bytes.len(), Ok(()));
                     return;
                 }
                 Err(second) => error = second,
             }
         }
-        if let Some((to, kind)) = settle(&mut self.counters, queued.to, queued.bytes.len(), Err(error)) {
-            self.report(queued.socket, to, kind);
+        if let Some(kind) = settle(&mut self.counters, queued.bytes.len(), Err(error))
+            && traffic == Traffic::Signalling
+        {
+            self.report(queued.socket, queued.to, kind);
         }
     }
 
@@ -303,8 +301,8 @@ impl Epoll {
     }
 }
 
-/// Counts a send; returns what must be reported.
-fn settle(counters: &mut Counters, to: SocketAddr, len: usize, sent: Result<()>) -> Option<(SocketAddr, ErrorKind)> {
+/// Counts a send; returns why it failed, if it did for good.
+fn settle(counters: &mut Counters, len: usize, sent: Result<()>) -> Option<ErrorKind> {
     match sent {
         Ok(()) => {
             counters.sent += 1;
@@ -317,7 +315,7 @@ fn settle(counters: &mut Counters, to: SocketAddr, len: usize, sent: Result<()>)
         }
         Err(error) => {
             counters.send_failed += 1;
-            Some((to, error.kind()))
+            Some(error.kind())
         }
     }
 }

@@ -1,0 +1,448 @@
+//! UDP sockets and listeners of the io_uring driver: multishot receives into provided buffers, sends by registered file.
+//!
+//! A send carries `MSG_DONTWAIT` and asks for a completion only if it fails. UDP either takes a datagram at once or
+//! refuses it, so when the kernel has taken the request it has copied the bytes: buffers are free again after each
+//! entry, and a datagram that went well costs no completion.
+
+use std::io::{Error, ErrorKind, Result};
+use std::mem::zeroed;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use bytes::Bytes;
+use io_uring::squeue::Flags;
+use io_uring::types::{CancelBuilder, Fd, Fixed};
+use io_uring::{cqueue, opcode};
+use socket2::Socket;
+
+use super::pool::{Pool, Received};
+use super::ring::{Completion, Ring};
+use super::tag::{GENERATION_MASK, Kind, tag};
+use crate::base::SocketKey;
+use crate::io::address::{RawAddress, encode};
+use crate::io::{Counters, Forward, Handler, Refused, Traffic, socket};
+
+/// Sends whose bytes are kept until it is known that they did not fail; no more can be on their way to the kernel.
+const SENDS: u32 = 1024;
+/// Failures remembered until they can be reported; further ones are only counted.
+const REPORTS: usize = 256;
+
+pub(super) struct Open {
+    pub(super) socket: Socket,
+    pub(super) v6: bool,
+    pub(super) role: Role,
+    generation: u32,
+    armed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Udp { traffic: Traffic, fixed: u32, drops_seen: u32 },
+    Listener,
+}
+
+impl Role {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Udp { traffic: Traffic::Media, .. } => Kind::Packet,
+            Self::Udp { traffic: Traffic::Signalling, .. } => Kind::Message,
+            Self::Listener => Kind::Accept,
+        }
+    }
+}
+
+struct Send {
+    number: u32,
+    socket: SocketKey,
+    to: SocketAddr,
+    bytes: Bytes,
+    name: RawAddress,
+    again: bool,
+}
+
+pub(super) struct Datagrams {
+    sockets: Vec<Option<Open>>,
+    generation: u32,
+    files_max: u32,
+    files: u32,
+    files_free: Vec<u32>,
+    /// Sockets to receive from that have no request in the kernel.
+    unarmed: Vec<SocketKey>,
+    packets: Pool,
+    messages: Pool,
+    /// What a multishot receive is to leave before the payload: only the lengths in it count.
+    shape: Box<libc::msghdr>,
+    sends: Vec<Send>,
+    /// The next send's number; its place is that modulo [`SENDS`].
+    next: u32,
+    /// Sends from here on may be untaken by the kernel, or their failure unseen.
+    settled: u32,
+    pub(super) reports: Vec<(SocketKey, SocketAddr, ErrorKind)>,
+    sampled: usize,
+}
+
+// SAFETY: `shape` holds null pointers; everything else is `Send` by itself.
+unsafe impl std::marker::Send for Datagrams {}
+
+impl Datagrams {
+    pub(super) fn new(files_max: u32, packets: Pool, messages: Pool) -> Self {
+        // SAFETY: all-zero is a valid `msghdr`: null pointers and zero lengths.
+        let mut shape: Box<libc::msghdr> = Box::new(unsafe { zeroed() });
+        shape.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
+        Self {
+            sockets: Vec::new(),
+            generation: 0,
+            files_max,
+            files: 0,
+            files_free: Vec::new(),
+            unarmed: Vec::new(),
+            packets,
+            messages,
+            shape,
+            sends: Vec::with_capacity(SENDS as usize),
+            next: 0,
+            settled: 0,
+            reports: Vec::with_capacity(REPORTS),
+            sampled: 0,
+        }
+    }
+
+    pub(super) fn get(&self, key: SocketKey) -> Option<&Open> {
+        self.sockets.get(key.0 as usize)?.as_ref()
+    }
+
+    pub(super) fn messages(&mut self) -> &mut Pool {
+        &mut self.messages
+    }
+
+    /// Whether something must be pushed before the next wait.
+    pub(super) fn has_unarmed(&self) -> bool {
+        !self.unarmed.is_empty()
+    }
+
+    pub(super) fn add_udp(
+        &mut self,
+        key: SocketKey,
+        socket: Socket,
+        v6: bool,
+        traffic: Traffic,
+        ring: &Ring,
+    ) -> Result<()> {
+        let fixed = match self.files_free.pop() {
+            Some(fixed) => fixed,
+            None if self.files < self.files_max => {
+                self.files += 1;
+                self.files - 1
+            }
+            None => return Err(Error::from_raw_os_error(libc::EMFILE)),
+        };
+        if let Err(error) = ring.submitter().register_files_update(fixed, &[socket.as_raw_fd()]) {
+            self.files_free.push(fixed);
+            return Err(error);
+        }
+        self.add(key, socket, v6, Role::Udp { traffic, fixed, drops_seen: 0 });
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, key: SocketKey, socket: Socket, v6: bool, role: Role) {
+        let index = key.0 as usize;
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        self.sockets[index] = Some(Open { socket, v6, role, generation: self.generation, armed: false });
+        self.unarmed.push(key);
+    }
+
+    pub(super) fn close(&mut self, key: SocketKey, ring: &mut Ring, counters: &mut Counters) {
+        let Some(open) = self.sockets.get_mut(key.0 as usize).and_then(Option::take) else { return };
+        if open.armed {
+            let target = CancelBuilder::user_data(tag(open.role.kind(), open.generation, key.0));
+            let request = opcode::AsyncCancel2::new(target).build().user_data(tag(Kind::Ignored, 0, 0));
+            // SAFETY: a cancellation points to nothing.
+            unsafe { ring.push(&request) };
+        }
+        // Sends queued for it leave now, while the kernel still knows the file, and the port is free afterwards.
+        if open.armed || self.next != self.settled {
+            let _ = ring.submit();
+        }
+        if let Role::Udp { fixed, drops_seen, .. } = open.role {
+            let drops = socket::kernel_drops(open.socket.as_raw_fd());
+            counters.kernel_dropped += u64::from(drops.wrapping_sub(drops_seen));
+            if ring.submitter().register_files_update(fixed, &[-1]).is_ok() {
+                self.files_free.push(fixed);
+            }
+        }
+    }
+
+    /// Pushes a receive or accept for every socket that has none.
+    pub(super) fn arm(&mut self, ring: &mut Ring) {
+        let mut unarmed = std::mem::take(&mut self.unarmed);
+        for key in unarmed.drain(..) {
+            let Some(Some(open)) = self.sockets.get_mut(key.0 as usize) else { continue };
+            if open.armed {
+                continue;
+            }
+            let request = match open.role {
+                Role::Udp { traffic, fixed, .. } => {
+                    let pool = if traffic == Traffic::Media { &self.packets } else { &self.messages };
+                    opcode::RecvMsgMulti::new(Fixed(fixed), &raw const *self.shape, pool.group()).build()
+                }
+                Role::Listener => opcode::AcceptMulti::new(Fd(open.socket.as_raw_fd()))
+                    .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+                    .build(),
+            };
+            let request = request.user_data(tag(open.role.kind(), open.generation, key.0));
+            // SAFETY: `shape` is boxed and outlives the ring; buffers come from pools that do as well.
+            open.armed = unsafe { ring.push(&request) };
+        }
+        self.unarmed = unarmed;
+    }
+
+    /// The socket that a multishot completion is for, unless it was closed since. Notes when the request has ended.
+    fn armed(&mut self, index: u32, generation: u32, flags: u32) -> Option<&Open> {
+        let open = self.sockets.get_mut(index as usize)?.as_mut()?;
+        if open.generation != generation {
+            return None;
+        }
+        if !cqueue::more(flags) {
+            open.armed = false;
+            self.unarmed.push(SocketKey(index));
+        }
+        Some(open)
+    }
+
+    /// The listener that accepted, unless it was closed since.
+    pub(super) fn accepting(&mut self, index: u32, generation: u32, flags: u32) -> Option<&Socket> {
+        let open = self.armed(index, generation, flags)?;
+        (open.role == Role::Listener).then_some(&open.socket)
+    }
+
+    pub(super) fn on_receive(
+        &mut self,
+        (traffic, index, generation): (Traffic, u32, u32),
+        completion: Completion,
+        ring: &mut Ring,
+        handler: &mut dyn Handler,
+        counters: &mut Counters,
+    ) {
+        let buffer = cqueue::buffer_select(completion.flags);
+        let open = self.armed(index, generation, completion.flags).map(|open| open.socket.as_raw_fd());
+        let (Some(id), Ok(len)) = (buffer, usize::try_from(completion.result)) else {
+            match (-completion.result, open) {
+                (libc::ENOBUFS, _) => counters.starved += 1,
+                (libc::ECANCELED, _) | (_, None) => {}
+                (_, Some(fd)) => {
+                    self.take_errors(SocketKey(index), fd, counters);
+                }
+            }
+            return;
+        };
+        let pool = self.pool(traffic);
+        let verdict = match pool.datagram(id, len) {
+            _ if open.is_none() => None,
+            Some(Received::Datagram(from, bytes)) => {
+                counters.received += 1;
+                counters.received_bytes += bytes.len() as u64;
+                let len = bytes.len();
+                let forward = handler.on_datagram(SocketKey(index), from, bytes);
+                forward.map(|forward| Forward { len: forward.len.min(len), ..forward })
+            }
+            _ => {
+                counters.truncated += 1;
+                None
+            }
+        };
+        match verdict {
+            Some(forward) => self.forward(traffic, id, forward, ring, counters),
+            None => self.pool(traffic).give_one(id),
+        }
+    }
+
+    fn pool(&mut self, traffic: Traffic) -> &mut Pool {
+        if traffic == Traffic::Media { &mut self.packets } else { &mut self.messages }
+    }
+
+    fn forward(&mut self, traffic: Traffic, id: u16, forward: Forward, ring: &mut Ring, counters: &mut Counters) {
+        let Some(Open { role: Role::Udp { fixed, .. }, .. }) = self.get(forward.socket) else {
+            counters.send_gone += 1;
+            self.pool(traffic).give_one(id);
+            return;
+        };
+        let fixed = Fixed(*fixed);
+        let outgoing = self.pool(traffic).spend(id, forward.to);
+        let request = opcode::Send::new(fixed, outgoing.bytes, forward.len as u32)
+            .flags(libc::MSG_DONTWAIT)
+            .dest_addr(outgoing.to)
+            .dest_addr_len(outgoing.to_len)
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(tag(Kind::Forward, forward.len as u32, forward.socket.0));
+        // SAFETY: bytes and address lie in a pool buffer that stays spent until the kernel has taken the request.
+        if unsafe { ring.push(&request) } {
+            counters.sent += 1;
+            counters.sent_bytes += forward.len as u64;
+        } else {
+            counters.send_dropped += 1;
+        }
+    }
+
+    /// The kernel has taken everything pushed: forwarded buffers may be filled again.
+    pub(super) fn reclaim(&mut self) {
+        self.packets.reclaim();
+        self.messages.reclaim();
+    }
+
+    pub(super) fn on_forward_failed(len: u32, result: i32, counters: &mut Counters) {
+        counters.sent -= 1;
+        counters.sent_bytes -= u64::from(len);
+        *failure(counters, -result) += 1;
+    }
+
+    pub(super) fn send(
+        &mut self,
+        socket: SocketKey,
+        to: SocketAddr,
+        bytes: Bytes,
+        ring: &mut Ring,
+        counters: &mut Counters,
+    ) -> std::result::Result<(), Refused> {
+        self.push_send(
+            Send { number: self.next, socket, to, bytes, name: RawAddress::default(), again: false },
+            ring,
+            counters,
+        )
+    }
+
+    fn push_send(
+        &mut self,
+        mut send: Send,
+        ring: &mut Ring,
+        counters: &mut Counters,
+    ) -> std::result::Result<(), Refused> {
+        let Some(Open { role: Role::Udp { fixed, .. }, .. }) = self.get(send.socket) else {
+            counters.send_gone += 1;
+            return Err(Refused::Gone);
+        };
+        let fixed = Fixed(*fixed);
+        // The place is taken by a send the kernel may not have read yet.
+        if self.next.wrapping_sub(self.settled) >= SENDS {
+            if ring.submit().is_err() || !ring.all_taken() {
+                counters.send_dropped += 1;
+                return Err(Refused::Full);
+            }
+            self.settle(self.next);
+        }
+        let to_len = encode(send.to, &mut send.name.0);
+        let len = send.bytes.len();
+        let place = (self.next % SENDS) as usize;
+        if place < self.sends.len() {
+            self.sends[place] = send;
+        } else {
+            self.sends.push(send);
+        }
+        let kept = &self.sends[place];
+        let request = opcode::Send::new(fixed, kept.bytes.as_ptr(), len as u32)
+            .flags(libc::MSG_DONTWAIT)
+            .dest_addr(kept.name.0.as_ptr().cast())
+            .dest_addr_len(to_len)
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(tag(Kind::Send, 0, self.next));
+        self.next = self.next.wrapping_add(1);
+        // SAFETY: bytes and address lie in `sends`, which never moves its elements (its capacity is its bound), and
+        // the place is not used again before the kernel has taken the request.
+        if unsafe { ring.push(&request) } {
+            counters.sent += 1;
+            counters.sent_bytes += len as u64;
+            Ok(())
+        } else {
+            counters.send_dropped += 1;
+            Err(Refused::Full)
+        }
+    }
+
+    /// The number of the next send: all before it are with the kernel once [`Ring::all_taken`].
+    pub(super) fn next_send(&self) -> u32 {
+        self.next
+    }
+
+    /// Lets go of the bytes of sends before `number`.
+    pub(super) fn settle(&mut self, number: u32) {
+        // Not if a full table has settled beyond it meanwhile.
+        for _ in 0..Some(number.wrapping_sub(self.settled)).filter(|count| *count <= SENDS).unwrap_or(0) {
+            if let Some(send) = self.sends.get_mut((self.settled % SENDS) as usize) {
+                send.bytes = Bytes::new();
+            }
+            self.settled = self.settled.wrapping_add(1);
+        }
+    }
+
+    /// A send failed. On a socket that hears of ICMP errors that may be an earlier one's failure: once those are taken
+    /// it is tried again.
+    pub(super) fn on_send_failed(&mut self, number: u32, result: i32, ring: &mut Ring, counters: &mut Counters) {
+        counters.sent -= 1;
+        let kept = self.sends.get_mut((number % SENDS) as usize).filter(|send| send.number == number);
+        let Some(send) = kept else {
+            *failure(counters, -result) += 1;
+            return;
+        };
+        let (socket, to, again) = (send.socket, send.to, send.again);
+        let bytes = std::mem::take(&mut send.bytes);
+        counters.sent_bytes -= bytes.len() as u64;
+        let fd = match self.get(socket) {
+            Some(Open { socket, role: Role::Udp { traffic: Traffic::Signalling, .. }, .. }) => Some(socket.as_raw_fd()),
+            _ => None,
+        };
+        let hears = fd.filter(|_| !is_full(-result));
+        if let Some(fd) = hears
+            && self.take_errors(socket, fd, counters)
+            && !again
+            && !bytes.is_empty()
+        {
+            let send = Send { number: self.next, socket, to, bytes, name: RawAddress::default(), again: true };
+            let _ = self.push_send(send, ring, counters);
+            return;
+        }
+        *failure(counters, -result) += 1;
+        if hears.is_some() {
+            self.report(socket, to, Error::from_raw_os_error(-result).kind());
+        }
+    }
+
+    /// Empties the socket's error queue; true if there was something in it.
+    fn take_errors(&mut self, key: SocketKey, fd: i32, counters: &mut Counters) -> bool {
+        let mut any = false;
+        while let Some((to, error)) = socket::take_error(fd) {
+            any = true;
+            counters.send_failed += 1;
+            self.report(key, to, error.kind());
+        }
+        any
+    }
+
+    fn report(&mut self, key: SocketKey, to: SocketAddr, kind: ErrorKind) {
+        if self.reports.len() < REPORTS {
+            self.reports.push((key, to, kind));
+        }
+    }
+
+    pub(super) fn sample_drops(&mut self, sockets: usize, counters: &mut Counters) {
+        for _ in 0..sockets.min(self.sockets.len()) {
+            self.sampled = (self.sampled + 1) % self.sockets.len();
+            if let Some(Open { socket, role: Role::Udp { drops_seen, .. }, .. }) = &mut self.sockets[self.sampled] {
+                let drops = socket::kernel_drops(socket.as_raw_fd());
+                counters.kernel_dropped += u64::from(drops.wrapping_sub(*drops_seen));
+                *drops_seen = drops;
+            }
+        }
+    }
+}
+
+fn is_full(errno: i32) -> bool {
+    matches!(errno, libc::EAGAIN | libc::ENOBUFS)
+}
+
+fn failure(counters: &mut Counters, errno: i32) -> &mut u64 {
+    if is_full(errno) { &mut counters.send_dropped } else { &mut counters.send_failed }
+}

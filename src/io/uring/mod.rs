@@ -1,0 +1,234 @@
+//! The driver on io_uring: what a batch says to the kernel and what the kernel has to say cost one system call.
+//!
+//! Multishot receives keep every socket armed and pick their buffers from a provided ring; a forwarded datagram is sent
+//! from the buffer it came in. Completions are made only while the owner waits (`IORING_SETUP_DEFER_TASKRUN`), so that
+//! nothing interrupts it and batches are whole. Needs Linux 6.1.
+
+mod datagrams;
+mod pool;
+mod ring;
+mod streams;
+mod tag;
+
+use std::io::{ErrorKind, Result};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use io_uring::types::Fd;
+use io_uring::{cqueue, opcode};
+
+use super::{
+    Counters, Driver, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Traffic, UdpOptions, Waker,
+    socket,
+};
+use crate::base::{SocketKey, StreamKey};
+use datagrams::{Datagrams, Role};
+use pool::Pool;
+use ring::{Completion, Ring};
+use streams::Streams;
+use tag::{Kind, tag, untag};
+
+const PACKETS: u16 = 0;
+const MESSAGES: u16 = 1;
+
+/// See the [module](self).
+pub struct Uring {
+    // First, so that the kernel lets go of everything below before it is freed.
+    ring: Ring,
+    datagrams: Datagrams,
+    streams: Streams,
+    waker: Waker,
+    watching_waker: bool,
+    counters: Counters,
+    options: Options,
+}
+
+impl Uring {
+    /// A driver without sockets. It stays with the thread that first waits.
+    ///
+    /// # Errors
+    /// The kernel forbids io_uring or is too old for it; [`probe`](super::probe) explains.
+    pub fn new(options: Options) -> Result<Self> {
+        let ring = Ring::new()?;
+        let submitter = ring.submitter();
+        let files = u32::try_from(options.sockets_max).unwrap_or(u32::MAX).min(descriptors_max());
+        submitter.register_files_sparse(files)?;
+        let packets = Pool::new(&submitter, PACKETS, options.packet_buffers, PACKET_BYTES_MAX)?;
+        let messages = Pool::new(&submitter, MESSAGES, options.message_buffers, MESSAGE_BYTES_MAX)?;
+        Ok(Self {
+            datagrams: Datagrams::new(files, packets, messages),
+            streams: Streams::new(options.streams_max, options.stream_queue_bytes),
+            waker: Waker::new()?,
+            watching_waker: false,
+            counters: Counters::default(),
+            options,
+            ring,
+        })
+    }
+
+    fn check_key(&self, key: SocketKey) -> Result<()> {
+        if key.0 as usize >= self.options.sockets_max {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        if self.datagrams.get(key).is_some() { Err(ErrorKind::AlreadyExists.into()) } else { Ok(()) }
+    }
+
+    /// Pushes what was asked for since the last wait.
+    fn prepare(&mut self) -> Result<()> {
+        if self.datagrams.has_unarmed() && !self.ring.all_taken() {
+            // Forwarded buffers come back before receives that had none are tried again.
+            self.ring.submit()?;
+            self.reclaim();
+        }
+        if !self.watching_waker {
+            let event = Fd(self.waker.raw_fd());
+            let request = opcode::PollAdd::new(event, libc::POLLIN as u32).multi(true).build();
+            // SAFETY: a poll points to nothing.
+            self.watching_waker = unsafe { self.ring.push(&request.user_data(tag(Kind::Wake, 0, 0))) };
+        }
+        self.datagrams.arm(&mut self.ring);
+        self.streams.push(&mut self.ring, self.datagrams.messages());
+        Ok(())
+    }
+
+    fn reclaim(&mut self) {
+        if self.ring.all_taken() {
+            self.datagrams.reclaim();
+        }
+    }
+
+    fn hand_over(&mut self, completion: Completion, handler: &mut dyn Handler) {
+        let (kind, generation, index) = untag(completion.tag);
+        let (ring, counters) = (&mut self.ring, &mut self.counters);
+        match kind {
+            Kind::Packet => {
+                let about = (Traffic::Media, index, generation);
+                self.datagrams.on_receive(about, completion, ring, handler, counters);
+            }
+            Kind::Message => {
+                let about = (Traffic::Signalling, index, generation);
+                self.datagrams.on_receive(about, completion, ring, handler, counters);
+            }
+            Kind::Forward => Datagrams::on_forward_failed(generation, completion.result, counters),
+            Kind::Send => self.datagrams.on_send_failed(index, completion.result, ring, counters),
+            Kind::Accept => {
+                let listener = self.datagrams.accepting(index, generation, completion.flags);
+                self.streams.on_accept(SocketKey(index), listener, completion.result, handler, counters);
+            }
+            Kind::Connect => self.streams.on_connect(index, completion.result, handler),
+            Kind::Read => self.streams.on_read(index, completion, self.datagrams.messages(), handler, counters),
+            Kind::Write => self.streams.on_write(index, completion.result),
+            Kind::Wake => {
+                self.watching_waker = cqueue::more(completion.flags);
+                self.waker.take();
+            }
+            Kind::Ignored => {}
+        }
+    }
+}
+
+/// The most descriptors this process may have, and so the most files a ring may know.
+fn descriptors_max() -> u32 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer describes a live, writable local.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if result == 0 { u32::try_from(limit.rlim_cur).unwrap_or(u32::MAX).min(1 << 20) } else { 1024 }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        self.ring.shut_down();
+    }
+}
+
+impl Driver for Uring {
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn open_udp(&mut self, key: SocketKey, options: &UdpOptions) -> Result<SocketAddr> {
+        self.check_key(key)?;
+        let (socket, local) = socket::udp(options)?;
+        self.datagrams.add_udp(key, socket, options.bind.is_ipv6(), options.traffic, &self.ring)?;
+        Ok(local)
+    }
+
+    fn listen(&mut self, key: SocketKey, bind: SocketAddr, reuse_port: bool) -> Result<SocketAddr> {
+        self.check_key(key)?;
+        let (socket, local) = socket::listener(bind, reuse_port)?;
+        self.datagrams.add(key, socket, bind.is_ipv6(), Role::Listener);
+        Ok(local)
+    }
+
+    fn connect(&mut self, stream: StreamKey, to: SocketAddr, from: Option<IpAddr>) -> Result<()> {
+        if stream.0 & (StreamKey::ACCEPTED | StreamKey::ACCEPTED >> 1) != 0 {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        self.streams.connect(stream, to, from)
+    }
+
+    fn close_socket(&mut self, key: SocketKey) {
+        self.datagrams.close(key, &mut self.ring, &mut self.counters);
+    }
+
+    fn close_stream(&mut self, stream: StreamKey) {
+        self.streams.close(stream);
+    }
+
+    fn set_dscp(&mut self, key: SocketKey, dscp: u8) -> Result<()> {
+        match self.datagrams.get(key) {
+            Some(open) if open.role != Role::Listener => socket::set_dscp(&open.socket, open.v6, dscp),
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn send(&mut self, socket: SocketKey, to: SocketAddr, bytes: Bytes) -> std::result::Result<(), Refused> {
+        self.datagrams.send(socket, to, bytes, &mut self.ring, &mut self.counters)
+    }
+
+    fn send_stream(&mut self, stream: StreamKey, bytes: Bytes) -> std::result::Result<(), Refused> {
+        let queued = self.streams.send(stream, bytes);
+        self.counters.stream_full += u64::from(queued == Err(Refused::Full));
+        queued
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, handler: &mut dyn Handler) -> Result<()> {
+        self.prepare()?;
+        let sends = self.datagrams.next_send();
+        self.ring.wait(timeout)?;
+        let taken = self.ring.all_taken();
+        self.reclaim();
+        let completions = self.ring.take();
+        if !completions.is_empty() {
+            self.counters.batches += 1;
+            handler.on_batch();
+        }
+        for completion in &completions {
+            self.hand_over(*completion, handler);
+        }
+        self.ring.give_back(completions);
+        if taken {
+            self.datagrams.settle(sends);
+        }
+        for (stream, reason) in self.streams.gone.drain(..) {
+            handler.on_stream(super::StreamEvent::Closed { stream, reason });
+        }
+        for (key, to, kind) in self.datagrams.reports.drain(..) {
+            handler.on_send_error(key, to, kind);
+        }
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn sample_drops(&mut self, sockets: usize) {
+        self.datagrams.sample_drops(sockets, &mut self.counters);
+    }
+}

@@ -1,0 +1,141 @@
+//! The ring itself: set-up, pushing requests, entering the kernel, taking completions.
+
+use std::io::{Error, Result};
+use std::time::Duration;
+
+use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, Submitter, cqueue, squeue};
+
+/// Requests that fit before the kernel must be entered.
+const REQUESTS: u32 = 1024;
+/// Completions that fit before the kernel must keep them for us.
+const COMPLETIONS: u32 = 8192;
+/// Completions taken in one batch.
+const BATCH: usize = 1024;
+
+/// One completion, copied out so that handling it may push new requests.
+#[derive(Clone, Copy)]
+pub(super) struct Completion {
+    pub(super) tag: u64,
+    pub(super) result: i32,
+    pub(super) flags: u32,
+}
+
+pub(super) struct Ring {
+    ring: IoUring,
+    /// The kernel ties the ring to the thread that enables it; it stays disabled until the first use.
+    enabled: bool,
+    taken: Vec<Completion>,
+}
+
+impl Ring {
+    pub(super) fn new() -> Result<Self> {
+        let ring = IoUring::builder()
+            .setup_cqsize(COMPLETIONS)
+            .setup_clamp()
+            .setup_submit_all()
+            // One thread issues, and completions are made only while that thread waits: no interrupts of the handler,
+            // and whole batches.
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_r_disabled()
+            .dontfork()
+            .build(REQUESTS)?;
+        Ok(Self { ring, enabled: false, taken: Vec::with_capacity(BATCH) })
+    }
+
+    pub(super) fn submitter(&self) -> Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    fn enable(&mut self) -> Result<()> {
+        if !self.enabled {
+            self.ring.submitter().register_enable_rings()?;
+            self.enabled = true;
+        }
+        Ok(())
+    }
+
+    /// Queues a request; enters the kernel when there is no room. False if even that made none.
+    ///
+    /// # Safety
+    /// What the request points to must stay valid until the kernel has taken it, and what it is to write to, or is
+    /// sent without copying, until its last completion.
+    pub(super) unsafe fn push(&mut self, request: &squeue::Entry) -> bool {
+        // SAFETY: passed on to the caller.
+        if unsafe { self.ring.submission().push(request) }.is_ok() {
+            return true;
+        }
+        // SAFETY: as above.
+        self.submit().is_ok() && unsafe { self.ring.submission().push(request) }.is_ok()
+    }
+
+    /// Nothing pushed is still waiting to be taken.
+    pub(super) fn all_taken(&mut self) -> bool {
+        self.ring.submission().is_empty()
+    }
+
+    /// Hands over what was pushed and lets completions happen, without waiting for any.
+    pub(super) fn submit(&mut self) -> Result<()> {
+        self.enable()?;
+        let count = self.ring.submission().len() as u32;
+        let flags = EnterFlags::GETEVENTS.bits();
+        // SAFETY: `count` requests are in the queue, and no further argument is passed.
+        let entered = unsafe { self.ring.submitter().enter::<libc::sigset_t>(count, 0, flags, None) };
+        tolerate(entered)
+    }
+
+    /// Hands over what was pushed and waits for a completion.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<()> {
+        if timeout == Some(Duration::ZERO) || !self.ring.completion().is_empty() {
+            return self.submit();
+        }
+        self.enable()?;
+        let entered = match timeout {
+            Some(timeout) => {
+                let timespec = Timespec::from(timeout);
+                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
+            }
+            None => self.ring.submitter().submit_and_wait(1),
+        };
+        tolerate(entered)
+    }
+
+    /// Takes a bounded batch of completions. Give it back with [`give_back`](Self::give_back).
+    pub(super) fn take(&mut self) -> Vec<Completion> {
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.clear();
+        let completions = self.ring.completion().take(BATCH);
+        taken.extend(completions.map(|entry: cqueue::Entry| Completion {
+            tag: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        }));
+        taken
+    }
+
+    pub(super) fn give_back(&mut self, taken: Vec<Completion>) {
+        self.taken = taken;
+    }
+
+    /// Ends every request and lets go of all files, so that ports are free when this returns. On another thread than
+    /// the ring's own the kernel does so only a little later.
+    pub(super) fn shut_down(&mut self) {
+        if self.enabled {
+            let _ = self.ring.submitter().register_sync_cancel(Some(Timespec::new().sec(1)), CancelBuilder::any());
+            let _ = self.submit();
+        }
+        let _ = self.ring.submitter().unregister_files();
+    }
+}
+
+/// A timeout, a signal and a full completion queue are no failures: the caller takes what there is and comes again.
+fn tolerate(entered: Result<usize>) -> Result<()> {
+    match entered {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(Error::new(error.kind(), format!("io_uring_enter: {error}"))),
+        },
+    }
+}
