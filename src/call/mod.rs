@@ -3,14 +3,23 @@
 //! Owned by the shard, which gives it the time, the messages and the packets, and does what it returns.
 #![forbid(unsafe_code)]
 
+mod call;
+mod compose;
+mod core;
+mod directory;
+mod engine;
+mod failure;
+mod gate;
 mod info;
+mod media;
 pub mod registrar;
+mod routing;
+mod setup;
+mod teardown;
+mod within;
 
+pub use self::core::{Effect, Owner, Settings};
+pub use directory::{Account, Directory, Listener, Peer, Trunk};
+pub use engine::{Audit, Engine, EngineOptions};
 pub use info::{CallInfo, RegistrationInfo, TrunkInfo};
-
-/// Accounts, trunks and routes: an immutable snapshot that every shard reads.
-#[derive(Debug)]
-pub struct Directory {
-    /// Digest realm.
-    pub realm: String,
-}
+pub use media::drop_label;

@@ -96,12 +96,12 @@ impl Counters {
     }
 
     /// Something was thrown away.
-    pub fn drop(&self, reason: DropReason) {
-        self.drop_many(reason, 1);
+    pub fn count_drop(&self, reason: DropReason) {
+        self.count_drops(reason, 1);
     }
 
     /// Many were.
-    pub fn drop_many(&self, reason: DropReason, count: u64) {
+    pub fn count_drops(&self, reason: DropReason, count: u64) {
         bump(&self.drops[reason.index()], count);
     }
 
@@ -208,7 +208,7 @@ mod tests {
         counters.response(200);
         counters.response(7);
         counters.media(MediaPath::Epoll, 172);
-        counters.drop(DropReason::MediaStray);
+        counters.count_drop(DropReason::MediaStray);
         counters.set(Gauge::CallsActive, 3);
         counters.setup(Duration::from_millis(3));
         assert_eq!(counters.requests(MethodLabel::Invite, Transport::Tcp, Direction::In), 1);

@@ -157,6 +157,29 @@ impl CodecFilter {
         Self { wanted, offered: None }
     }
 
+    /// What passes both: this one's order where it has one, without what the other does not want.
+    #[must_use]
+    pub fn also(&self, other: &Self) -> Self {
+        if self.wanted.is_empty() || other.wanted.is_empty() {
+            let wanted = if self.wanted.is_empty() { &other.wanted } else { &self.wanted };
+            return Self { wanted: wanted.clone(), offered: self.offered.clone() };
+        }
+        let agreed = |wanted: &&Wanted| {
+            other.wanted.iter().any(|theirs| {
+                theirs.name.eq_ignore_ascii_case(&wanted.name)
+                    && (theirs.clock_rate.is_none()
+                        || wanted.clock_rate.is_none()
+                        || theirs.clock_rate == wanted.clock_rate)
+            })
+        };
+        let mut wanted: Vec<Wanted> = self.wanted.iter().filter(agreed).cloned().collect();
+        if wanted.is_empty() {
+            // Nothing in common is not "as offered": a name that no codec has.
+            wanted.push(Wanted { name: Box::default(), clock_rate: None });
+        }
+        Self { wanted, offered: self.offered.clone() }
+    }
+
     /// This filter for the answer to `offer`: what was not offered does not pass (RFC 3264 §6.1).
     #[must_use]
     pub fn restricted_to(&self, offer: &Media<'_>) -> Self {

@@ -5,6 +5,11 @@
 
 pub mod boundary;
 pub mod mailbox;
+mod shard;
+mod steer;
+mod streams;
 
 pub use boundary::{Input, Output};
-pub use mailbox::{Answer, Mail, Query};
+pub use mailbox::{Answer, Mail, Query, ShardInfo};
+pub use shard::{Shard, ShardOptions};
+pub use steer::Steering;

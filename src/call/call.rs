@@ -1,0 +1,338 @@
+//! One call: two legs, what is being set up or changed between them, and the promises that end with it.
+//!
+//! Owned by the [`Engine`](super::Engine). `setup.rs` brings it up, `within.rs` carries what happens while it is up,
+//! `teardown.rs` ends it; each takes the call and the [`Core`](super::core::Core).
+
+use super::core::Core;
+use super::core::Owner;
+use super::directory::Directory;
+use super::directory::Peer;
+use super::info::CallInfo;
+use super::media::{MediaSession, Origin};
+use super::routing::Target;
+use crate::base::Side;
+use crate::base::id::Token;
+use crate::base::{Flow, Instant, Slot, TimerKey};
+use crate::observe::{CallId, EndCause};
+use crate::sdp::CodecFilter;
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::{ClientKey, ServerKey};
+use crate::sip::wire::{Method, OwnedMessage};
+use crate::tally::Permit;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Another shard is asked for the contacts.
+    Locating,
+    /// Branches are being tried.
+    Ringing,
+    /// The caller was sent a 2xx and has not acknowledged it.
+    Answered,
+    /// Up.
+    Up,
+    /// Ended; last answers are awaited.
+    Ending,
+}
+
+impl Phase {
+    /// In `show calls`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Locating => "locating",
+            Self::Ringing => "ringing",
+            Self::Answered => "answered",
+            Self::Up => "up",
+            Self::Ending => "ending",
+        }
+    }
+}
+
+/// One leg with its dialog.
+#[derive(Debug)]
+pub struct Leg {
+    /// 0 called us; others count the branches.
+    pub number: u8,
+    /// Who it is.
+    pub peer: Peer,
+    /// Our half of the peer relationship.
+    pub dialog: Dialog,
+    /// The path by which it is known to be reached.
+    pub flow: Flow,
+    /// CSeq of our latest INVITE to it.
+    pub invite_cseq: u32,
+    /// The ACK that we sent for its last 2xx, to be sent again when that comes again (RFC 3261 §13.2.2.4).
+    pub ack: Option<(Flow, Bytes)>,
+    /// Our 2xx to its INVITE, until it is acknowledged.
+    pub unacknowledged: Option<ServerKey>,
+}
+
+impl Leg {
+    /// Where its descriptions come from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin { remote: self.flow.remote, peer: self.peer }
+    }
+}
+
+/// How far a branch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BranchState {
+    /// Nothing came yet.
+    Calling,
+    /// 100.
+    Proceeding,
+    /// 101–199.
+    Early,
+    /// CANCEL was asked for; its final response is awaited.
+    Cancelled,
+    /// 2xx.
+    Answered,
+    /// Anything else that is final.
+    Failed,
+}
+
+impl BranchState {
+    /// True while it may still answer.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Calling | Self::Proceeding | Self::Early)
+    }
+
+    /// True when no more is awaited from it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Answered | Self::Failed)
+    }
+}
+
+/// One INVITE of ours.
+#[derive(Debug)]
+pub struct Branch {
+    /// The leg it will be.
+    pub number: u8,
+    /// Where it went.
+    pub target: Target,
+    /// The path it went by.
+    pub flow: Flow,
+    /// Its transaction.
+    pub client: ClientKey,
+    /// The request as sent.
+    pub request: OwnedMessage,
+    /// How far it has come.
+    pub state: BranchState,
+    /// Silence of a trunk, or the end of a serial step.
+    pub timer: Option<TimerKey>,
+    /// The trunk's right.
+    pub permit: Option<Permit>,
+    /// A challenge was answered; a second one is a refusal.
+    pub authenticated: bool,
+}
+
+/// The best failure so far (RFC 3261 §16.7 step 6), kept as the message that will be passed on.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its status, mapped.
+    pub status: u16,
+    /// The response, if there was one.
+    pub response: Option<OwnedMessage>,
+}
+
+/// What exists only until the call is up.
+#[derive(Debug)]
+pub struct Setup {
+    /// The caller's INVITE.
+    pub invite: OwnedMessage,
+    /// Its transaction.
+    pub server: ServerKey,
+    /// INVITEs of ours.
+    pub branches: Vec<Branch>,
+    /// Targets still to be tried; each group at once.
+    pub groups: VecDeque<Vec<Target>>,
+    /// Best failure so far.
+    pub failure: Option<Failure>,
+    /// Redirections followed.
+    pub redirects: u8,
+    /// The caller's INVITE had no offer.
+    pub late_offer: bool,
+    /// A final response went to the caller.
+    pub answered: bool,
+}
+
+/// Why a request went from one leg to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Carried from the other leg.
+    Relay,
+    /// Carried INVITE: session change.
+    Reinvite,
+    /// Ours: ends the leg.
+    Bye,
+}
+
+/// A request of ours within a dialog that awaits its final response.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Why.
+    pub purpose: Purpose,
+    /// The method sent.
+    pub method: Method,
+    /// The leg it went to.
+    pub to: Side,
+    /// Its transaction.
+    pub client: ClientKey,
+    /// The request as sent, for an answer to a challenge and for CANCEL.
+    pub sent: OwnedMessage,
+    /// The request that is carried and its transaction, until answered.
+    pub carried: Option<(OwnedMessage, ServerKey)>,
+    /// The carried request has an offer.
+    pub has_offer: bool,
+    /// The final 2xx of an INVITE arrived; the ACK is awaited from the other side.
+    pub answered: bool,
+    /// A challenge was answered.
+    pub authenticated: bool,
+}
+
+/// What the record will say.
+#[derive(Debug)]
+pub struct Facts {
+    /// Calling number or user.
+    pub from: Box<str>,
+    /// Called number or user.
+    pub to: Box<str>,
+    /// INVITE came.
+    pub started: Instant,
+    /// First 18x went.
+    pub ringing: Option<Instant>,
+    /// First 2xx went.
+    pub answered: Option<Instant>,
+    /// The other leg's Call-ID.
+    pub caller_call_id: Box<str>,
+    /// Last leg called: who, where, Call-ID.
+    pub callee: Option<(Peer, std::net::SocketAddr, Box<str>)>,
+    /// Why it ended and who ended it, once known.
+    pub end: Option<(EndCause, Option<Side>)>,
+    /// Final status of the INVITE.
+    pub status: u16,
+}
+
+/// Exchanges that may be open at once in one call; more are refused with 500 and Retry-After.
+pub const EXCHANGES_MAX: usize = 8;
+
+/// A call.
+#[derive(Debug)]
+pub struct Call {
+    /// Its place in the table.
+    pub slot: Slot,
+    /// Makes its tags unguessable.
+    pub token: Token,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The leg that called us.
+    pub a: Leg,
+    /// The leg that answered.
+    pub b: Option<Leg>,
+    /// What exists only until it is up.
+    pub setup: Option<Box<Setup>>,
+    /// Its streams.
+    pub media: MediaSession,
+    /// Codecs that both sides may use, in the called side's order.
+    pub codecs: CodecFilter,
+    /// Requests of ours within the dialogs.
+    pub exchanges: Vec<Exchange>,
+    /// Rights in use; given back when the call ends.
+    pub permits: Vec<Permit>,
+    /// What the record will say.
+    pub facts: Box<Facts>,
+    /// Ring or linger.
+    pub timer: Option<TimerKey>,
+    /// Legs made so far.
+    pub legs_made: u8,
+    /// The account whose contacts have been asked for.
+    pub locating: Option<u32>,
+}
+
+impl Call {
+    /// Its name for people.
+    #[must_use]
+    pub fn id(&self) -> CallId {
+        CallId(self.token)
+    }
+
+    /// The owner of a transaction on this leg.
+    #[must_use]
+    pub fn owner(&self, leg: u8) -> Owner {
+        Owner { call: self.slot, leg }
+    }
+
+    /// The leg of a side, once there is one.
+    #[must_use]
+    pub fn leg(&self, side: Side) -> Option<&Leg> {
+        match side {
+            Side::A => Some(&self.a),
+            Side::B => self.b.as_ref(),
+        }
+    }
+
+    /// The leg of a side, once there is one.
+    pub fn leg_mut(&mut self, side: Side) -> Option<&mut Leg> {
+        match side {
+            Side::A => Some(&mut self.a),
+            Side::B => self.b.as_mut(),
+        }
+    }
+
+    /// The side of a leg's number, if that leg is one of the two of the call.
+    #[must_use]
+    pub fn side_of(&self, number: u8) -> Option<Side> {
+        if number == 0 {
+            return Some(Side::A);
+        }
+        self.b.as_ref().filter(|leg| leg.number == number).map(|_| Side::B)
+    }
+
+    /// What `show calls` says.
+    #[must_use]
+    pub fn info(&self, core: &Core) -> CallInfo {
+        let callee = self.facts.callee.as_ref().map(|(peer, ..)| *peer);
+        CallInfo {
+            call: self.id(),
+            state: self.phase.as_str(),
+            from: self.facts.from.to_string(),
+            to: self.facts.to.to_string(),
+            caller: core.directory.peer_name(self.a.peer).to_owned(),
+            callee: callee.map_or("", |peer| core.directory.peer_name(peer)).to_owned(),
+            started: self.facts.started,
+            answered: self.facts.answered,
+            packets: self.media.packets(core),
+        }
+    }
+
+    /// After a reload: the same peers at their new places.
+    pub fn renumber(&mut self, old: &Directory, new: &Directory) {
+        let moved = |peer: &mut Peer| *peer = new.same_peer(old, *peer);
+        moved(&mut self.a.peer);
+        self.b.iter_mut().for_each(|leg| moved(&mut leg.peer));
+        self.facts.callee.iter_mut().for_each(|(peer, ..)| moved(peer));
+        if let Some(setup) = &mut self.setup {
+            setup.branches.iter_mut().for_each(|branch| moved(&mut branch.target.peer));
+            setup.groups.iter_mut().flatten().for_each(|target| moved(&mut target.peer));
+        }
+        if let Some(account) = self.locating {
+            if let Peer::Account(place) = new.same_peer(old, Peer::Account(account)) {
+                self.locating = Some(place);
+            }
+        }
+    }
+
+    /// True when the slot can be given to another call.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let branches_final =
+            self.setup.as_ref().is_none_or(|setup| setup.branches.iter().all(|branch| branch.state.is_final()));
+        self.phase == Phase::Ending && self.exchanges.is_empty() && branches_final
+    }
+}

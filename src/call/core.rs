@@ -1,0 +1,188 @@
+//! What every call of a shard shares: the transaction layer, the relay, timers, randomness, the directory, the way out.
+//!
+//! Owned by the [`Engine`](super::Engine). A call borrows it for as long as it handles one event.
+
+use super::directory::{Directory, Listener, Peer};
+use super::registrar::Lifetimes;
+use crate::base::id::Token;
+use crate::base::time::Duration;
+use crate::base::{Flow, Instant, Random, ShardId, Slot, TimerKey, Transmit, Wheel};
+use crate::media::Relay;
+use crate::observe::{CallRecord, Counters, Direction, Event, MediaPath, MethodLabel};
+use crate::sip::digest;
+use crate::sip::transaction::{ClientKey, Full, Layer, ServerKey};
+use crate::sip::wire::Method;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Which call, and which leg of it, a transaction belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The call.
+    pub call: Slot,
+    /// The leg's number: 0 called us, others we called.
+    pub leg: u8,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// The whole set-up took too long.
+    Ring(Slot),
+    /// This branch has said nothing, or has rung long enough for the next group to be tried.
+    Branch(Slot, u8),
+    /// An ended call's last answers did not come.
+    Linger(Slot),
+    /// Look at a few lapsed contacts.
+    Sweep,
+}
+
+/// What the shard does for us.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send.
+    Transmit(Transmit),
+    /// A call ended.
+    Record(Box<CallRecord>),
+    /// For the log.
+    Event(Event),
+    /// Ask the owner of this account's contacts; [`Engine::contacts`](super::Engine::contacts) takes the answer.
+    Locate {
+        /// The account's name.
+        account: Box<[u8]>,
+        /// For which call.
+        call: Slot,
+    },
+}
+
+/// Bounds and times that do not change while the shard runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Calls of this shard.
+    pub calls_max: usize,
+    /// Longest set-up.
+    pub ring_timeout: Duration,
+    /// How long one q value rings before the next.
+    pub fork_step_timeout: Duration,
+    /// Max-Forwards of requests that had none.
+    pub max_forwards: u8,
+    /// Server header; empty = none.
+    pub user_agent: String,
+    /// A longer request goes by TCP where the peer allows.
+    pub udp_message_bytes_max: usize,
+    /// Bounds of a registration.
+    pub lifetimes: Lifetimes,
+    /// Contacts of one AOR.
+    pub contacts_per_account_max: usize,
+    /// What carries media packets here.
+    pub path: MediaPath,
+    /// Refuse instead of admitting more calls while so many records wait to be written.
+    pub records_waiting_max: usize,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Core {
+    /// The time of the event being handled.
+    pub now: Instant,
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// Accounts, trunks, routes.
+    pub directory: Arc<Directory>,
+    /// Transactions.
+    pub layer: Layer<Owner>,
+    /// Media.
+    pub relay: Relay,
+    /// Timers of calls.
+    pub timers: Wheel<Timer>,
+    /// Randomness.
+    pub random: Random,
+    /// Digest, server side.
+    pub digest: digest::Server,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// What the shard is to do.
+    pub effects: VecDeque<Effect>,
+    /// Bounds and times.
+    pub settings: Settings,
+    /// No new calls.
+    pub draining: bool,
+    /// Records that the other side has not taken yet.
+    pub records_waiting: usize,
+}
+
+impl Core {
+    /// Sends outside of any transaction: an ACK for a 2xx, a stateless answer.
+    pub fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.effects.push_back(Effect::Transmit(Transmit { flow, bytes }));
+    }
+
+    /// Answers a request.
+    pub fn respond(&mut self, server: ServerKey, status: u16, bytes: Bytes) {
+        self.counters.response(status);
+        self.layer.respond(self.now, server, status, bytes);
+    }
+
+    /// Starts a client transaction.
+    ///
+    /// # Errors
+    /// [`Full`] when the layer holds as many as it may.
+    pub fn request(
+        &mut self,
+        flow: Flow,
+        method: Method,
+        branch: &[u8],
+        bytes: Bytes,
+        owner: Owner,
+    ) -> Result<ClientKey, Full> {
+        self.counters.request(MethodLabel::from_name(method.as_str()), flow.transport, Direction::Out);
+        self.layer.request(self.now, flow, method, branch, bytes, owner)
+    }
+
+    /// Schedules; a full wheel is our own fault, since it is made as large as everything that can use it.
+    pub fn schedule(&mut self, after: Duration, timer: Timer) -> Option<TimerKey> {
+        self.timers.schedule(self.now + after, timer).ok()
+    }
+
+    /// Cancels a timer, if there is one.
+    pub fn cancel_timer(&mut self, key: &mut Option<TimerKey>) {
+        if let Some(key) = key.take() {
+            self.timers.cancel(key);
+        }
+    }
+
+    /// Logs.
+    pub fn event(&mut self, event: Event) {
+        self.effects.push_back(Effect::Event(event));
+    }
+
+    /// The listener by which a flow leaves.
+    #[must_use]
+    pub fn listener(&self, flow: &Flow) -> Option<&Listener> {
+        self.directory.listener(flow.socket)
+    }
+
+    /// A tag or Call-ID of ours: the call's token and a suffix that tells its legs apart.
+    #[must_use]
+    pub fn name_of_leg(&self, token: Token, leg: u8) -> Vec<u8> {
+        let mut name = token.encode().to_vec();
+        name.push(b'-');
+        name.extend_from_slice(leg.to_string().as_bytes());
+        name
+    }
+
+    /// The name of a peer.
+    #[must_use]
+    pub fn peer_name(&self, peer: Peer) -> Box<str> {
+        self.directory.peer_name(peer).into()
+    }
+}
+
+/// Reads what [`Core::name_of_leg`] wrote.
+#[must_use]
+pub fn leg_of_name(name: &[u8]) -> Option<(Token, u8)> {
+    let token = Token::decode(name)?;
+    let digits = name.get(crate::base::id::TOKEN_LEN..)?.strip_prefix(b"-")?;
+    Some((token, std::str::from_utf8(digits).ok()?.parse().ok()?))
+}

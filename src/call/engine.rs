@@ -1,0 +1,623 @@
+//! All calls of a shard: brings every message, timer and report to the call it belongs to, and buries the dead.
+//!
+//! Owned by the shard. The order of work is always the same: the transaction layer first, then the call, then what the
+//! layer has to say, until nothing is left to say.
+
+use super::call::{Call, Leg, Phase, Setup};
+use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
+use super::directory::{Directory, Peer};
+use super::registrar::{self, Binding, Store};
+use super::routing::{self, Destination};
+use super::{CallInfo, RegistrationInfo, TrunkInfo, compose, gate, media, setup, teardown, within};
+use crate::base::Side;
+use crate::base::id::Token;
+use crate::base::time::Duration;
+use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
+use crate::media::{MediaEvent, Relay, RelayConfig, Verdict};
+use crate::observe::{
+    CallId, Counters, Direction, DropReason, EndCause, Event, Gauge, Level, LimitReason, MethodLabel,
+};
+use crate::sip::dialog::Dialog;
+use crate::sip::digest;
+use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
+use crate::sip::wire::{HeaderName, Message, Method, OwnedMessage};
+use crate::tally::Permit;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct EngineOptions {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Accounts, trunks, routes.
+    pub directory: Arc<Directory>,
+    /// Bounds and times.
+    pub settings: Settings,
+    /// Transactions.
+    pub timers: transaction::Timers,
+    /// Transactions at once, of each kind.
+    pub transactions_max: usize,
+    /// Registered contacts.
+    pub contacts_max: usize,
+    /// Lifetime of a nonce.
+    pub nonce_lifetime: Duration,
+    /// This shard's slice of the media ports.
+    pub relay: RelayConfig,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+/// Everything that must balance: all zero when no call, no registration and no transaction is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Calls in the table.
+    pub calls: usize,
+    /// Of them, those that have not ended.
+    pub calls_live: usize,
+    /// Client and server transactions.
+    pub transactions: usize,
+    /// Timers of calls, the sweep not counted.
+    pub timers: usize,
+    /// Media streams.
+    pub streams: usize,
+    /// Media ports in use.
+    pub ports: usize,
+    /// Registered contacts.
+    pub contacts: usize,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+    calls: Slab<Call>,
+    store: Store,
+    ended: Vec<Slot>,
+}
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// An engine without calls.
+    #[must_use]
+    pub fn new(options: EngineOptions, mut random: Random, now: Instant) -> Self {
+        let calls_max = options.settings.calls_max;
+        let store = Store::new(options.contacts_max, &mut random);
+        let server = digest::ServerOptions {
+            realm: options.directory.realm.clone(),
+            shard: options.shard,
+            nonce_lifetime: options.nonce_lifetime,
+            ..digest::ServerOptions::default()
+        };
+        let limits = transaction::Limits {
+            servers_max: options.transactions_max,
+            clients_max: options.transactions_max,
+            ..transaction::Limits::default()
+        };
+        let mut timers = Wheel::new(now, calls_max.saturating_mul(8) + 1);
+        let _ = timers.schedule(now + SWEEP_INTERVAL, Timer::Sweep);
+        let core = Core {
+            now,
+            shard: options.shard,
+            directory: options.directory,
+            layer: Layer::new(options.timers, limits, random.fork(), now),
+            relay: Relay::new(options.relay, now, random.fork()),
+            timers,
+            digest: digest::Server::new(server, random.fork()),
+            random,
+            counters: options.counters,
+            effects: VecDeque::new(),
+            settings: options.settings,
+            draining: false,
+            records_waiting: 0,
+        };
+        Self { core, calls: Slab::new(calls_max), store, ended: Vec::new() }
+    }
+
+    /// One whole SIP message that belongs to this shard.
+    pub fn handle_message(&mut self, now: Instant, flow: Flow, message: &Message<'_>) {
+        self.core.now = now;
+        if message.is_request() {
+            let label = MethodLabel::from_name(message.method().as_str());
+            self.core.counters.request(label, flow.transport, Direction::In);
+            self.on_request(flow, message);
+        } else if let Some((client, owner)) = self.core.layer.handle_response(now, message) {
+            self.with_call(owner.call, |call, core| dispatch_response(call, core, owner, client, Ok(message)));
+        } else {
+            self.core.counters.count_drop(DropReason::SipStrayResponse);
+        }
+        self.settle();
+    }
+
+    fn on_request(&mut self, flow: Flow, request: &Message<'_>) {
+        let now = self.core.now;
+        match self.core.layer.handle_request(now, flow, request) {
+            Incoming::New(server) => self.on_new_request(server, flow, request),
+            Incoming::Retransmission | Incoming::AckToFailure(_) => {}
+            Incoming::AckToSuccess { .. } => {
+                let Some((slot, side)) = self.dialog_of(request) else {
+                    return self.core.counters.count_drop(DropReason::SipStrayAck);
+                };
+                self.with_call(slot, |call, core| within::on_ack(call, core, side, request));
+            }
+            Incoming::Cancel { cancel, invite } => self.on_cancel(cancel, invite, &flow, request),
+            // RFC 3261 §8.2.2.2.
+            Incoming::Merged(server) => gate::refuse(&mut self.core, server, &flow, request, 482, &[]),
+            Incoming::Full => {
+                self.core.counters.limit(LimitReason::Overload);
+                let after = (2 + self.core.random.below(8)).to_string();
+                let tag = self.core.random.hex::<16>();
+                let headers = [(HeaderName::RetryAfter, after.as_bytes())];
+                let bytes = compose::reply(&self.core, request, &flow, 503, &tag, &headers);
+                self.core.counters.response(503);
+                self.core.transmit(flow, bytes);
+            }
+        }
+    }
+
+    fn on_new_request(&mut self, server: ServerKey, flow: Flow, request: &Message<'_>) {
+        if request.to().tag().is_some() && request.method() != Method::Register {
+            return match self.dialog_of(request) {
+                Some((slot, side)) => {
+                    self.with_call(slot, |call, core| within::on_request(call, core, side, server, request));
+                }
+                // RFC 3261 §12.2.2.
+                None => gate::refuse(&mut self.core, server, &flow, request, 481, &[]),
+            };
+        }
+        if gate::answered_early(&mut self.core, server, &flow, request) {
+            return;
+        }
+        match request.method() {
+            Method::Invite => self.on_invite(server, flow, request),
+            Method::Register => {
+                registrar::on_register(&mut self.store, &mut self.core, server, &flow, request);
+                self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
+            }
+            Method::Options => gate::on_options(&mut self.core, server, &flow, request),
+            _ => gate::refuse(&mut self.core, server, &flow, request, 481, &[]),
+        }
+    }
+
+    /// The call and side that a request within a dialog names: by our own tag, checked against the dialog itself.
+    fn dialog_of(&self, request: &Message<'_>) -> Option<(Slot, Side)> {
+        let tag = request.to().tag()?;
+        let (token, number) = leg_of_name(tag)?;
+        let call = self.calls.get(token.slot).filter(|call| call.token == token)?;
+        let side = call.side_of(number)?;
+        let remote = request.from().tag().unwrap_or_default();
+        call.leg(side)?.dialog.matches(request.call_id(), tag, remote).then_some((token.slot, side))
+    }
+
+    fn on_cancel(&mut self, cancel: ServerKey, invite: Option<ServerKey>, flow: &Flow, request: &Message<'_>) {
+        let Some(invite) = invite else {
+            return gate::refuse(&mut self.core, cancel, flow, request, 481, &[]);
+        };
+        gate::refuse(&mut self.core, cancel, flow, request, 200, &[]);
+        let Some(owner) = self.core.layer.server_user(invite) else { return };
+        let reason = request.header(HeaderName::Reason);
+        self.with_call(owner.call, |call, core| {
+            if call.setup.as_ref().is_some_and(|setup| setup.server == invite) {
+                teardown::on_cancel(call, core, reason);
+            } else {
+                within::on_cancel(call, core, invite);
+            }
+        });
+    }
+
+    fn on_invite(&mut self, server: ServerKey, flow: Flow, request: &Message<'_>) {
+        let full = self.calls.len() >= self.calls.bound();
+        let records_full = self.core.records_waiting >= self.core.settings.records_waiting_max;
+        if self.core.draining || full || records_full {
+            let reason = if self.core.draining { LimitReason::Draining } else { LimitReason::CallsFull };
+            self.core.counters.limit(reason);
+            return gate::refuse_overloaded(&mut self.core, server, &flow, request);
+        }
+        let Some(caller) = gate::identify(&mut self.core, server, &flow, request) else { return };
+        let to = routing::destination(&self.core, &request.uri(), caller);
+        if to == Destination::Unknown {
+            return gate::refuse(&mut self.core, server, &flow, request, 404, &[]);
+        }
+        let permits = match admit(&mut self.core, caller, &to) {
+            Ok(permits) => permits,
+            Err(limit) => return refuse_over_limit(&mut self.core, server, &flow, request, limit),
+        };
+        let Some(slot) = self.calls.next_slot() else { return };
+        let token = Token { shard: self.core.shard, slot, salt: self.core.random.next_u32() };
+        let tag = self.core.name_of_leg(token, 0);
+        let dialog = Dialog::uas(request, &tag);
+        let leg = Leg { number: 0, peer: caller, dialog, flow, invite_cseq: 0, ack: None, unacknowledged: None };
+        let mut call = new_call(&self.core, token, leg, server, request, &to);
+        call.permits = permits;
+        if self.calls.insert(call).is_err() {
+            return;
+        }
+        self.core.layer.set_server_user(server, Owner { call: slot, leg: 0 });
+        let trying = compose::reply(&self.core, request, &flow, 100, &tag, &[]);
+        self.core.respond(server, 100, trying);
+        self.with_call(slot, |call, core| start(call, core, to, request));
+    }
+
+    /// Contacts that were asked for by [`Effect::Locate`].
+    pub fn contacts(&mut self, now: Instant, call: Slot, contacts: Vec<Binding>) {
+        self.core.now = now;
+        self.with_call(call, |call, core| setup::on_contacts(call, core, contacts));
+        self.settle();
+    }
+
+    /// The contacts of an account that this shard owns.
+    #[must_use]
+    pub fn locate(&self, now: Instant, account: &[u8], limit: usize) -> Vec<Binding> {
+        self.store.bindings(account, now).take(limit).cloned().collect()
+    }
+
+    /// One packet on a media socket.
+    pub fn handle_packet(&mut self, now: Instant, socket: SocketKey, from: SocketAddr, packet: &mut [u8]) -> Verdict {
+        self.core.now = now;
+        self.core.relay.handle_packet(now, socket, from, packet)
+    }
+
+    /// What is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.core.now = now;
+        self.core.layer.handle_timeout(now);
+        self.core.relay.handle_timeout(now);
+        while let Some(timer) = self.core.timers.pop_expired(now) {
+            match timer {
+                Timer::Ring(slot) => self.with_call(slot, |call, core| {
+                    call.timer = None;
+                    teardown::end(call, core, EndCause::RingTimeout, None, 480);
+                }),
+                Timer::Branch(slot, number) => {
+                    self.with_call(slot, |call, core| setup::on_branch_timer(call, core, number));
+                }
+                Timer::Linger(slot) => {
+                    if let Some(call) = self.calls.get_mut(slot) {
+                        call.timer = None;
+                    }
+                    self.bury(slot);
+                }
+                Timer::Sweep => {
+                    self.store.sweep(now);
+                    self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
+                    let _ = self.core.schedule(SWEEP_INTERVAL, Timer::Sweep);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.core.layer.next_deadline(), self.core.relay.next_deadline(), self.core.timers.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A path of ours does not work: its requests have failed (RFC 3261 §8.1.3.1).
+    pub fn handle_flow_failure(&mut self, now: Instant, flow: &Flow) {
+        self.core.now = now;
+        self.core.layer.handle_transport_error(now, transaction::Path::from(flow));
+        self.settle();
+    }
+
+    /// A media socket could not be opened.
+    pub fn handle_socket_failure(&mut self, socket: SocketKey) {
+        self.core.relay.socket_failed(socket);
+    }
+
+    /// The next thing to do outside.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        if let Some(transmit) = self.core.layer.poll_transmit() {
+            return Some(Effect::Transmit(transmit));
+        }
+        self.core.effects.pop_front()
+    }
+
+    /// The next media socket to open or change.
+    pub fn poll_socket(&mut self) -> Option<crate::media::SocketRequest> {
+        self.core.relay.poll_socket()
+    }
+
+    /// Lets everybody speak until nobody has anything to say; bounded by what one event can cause.
+    fn settle(&mut self) {
+        loop {
+            while let Some(event) = self.core.layer.poll_event() {
+                self.on_transaction_event(event);
+            }
+            let Some(event) = self.core.relay.poll_event() else { break };
+            self.on_media_event(event);
+        }
+        while let Some(slot) = self.ended.pop() {
+            self.bury(slot);
+        }
+        self.core.counters.set(Gauge::CallsActive, self.calls.len() as u64);
+    }
+
+    fn on_transaction_event(&mut self, event: transaction::Event<Owner>) {
+        match event {
+            transaction::Event::Timeout { client, user } => {
+                // RFC 3261 §8.1.3.1.
+                self.with_call(user.call, |call, core| dispatch_response(call, core, user, client, Err(408)));
+            }
+            transaction::Event::TransportError { client, user } => {
+                self.with_call(user.call, |call, core| dispatch_response(call, core, user, client, Err(503)));
+            }
+            transaction::Event::ClientDone { user, .. } => self.with_call(user.call, |call, _| setup::forget(call)),
+            transaction::Event::ServerDone { user: Some(user), unanswered_ack: true, .. } => {
+                self.with_call(user.call, |call, core| {
+                    if call
+                        .side_of(user.leg)
+                        .and_then(|side| call.leg(side))
+                        .is_some_and(|leg| leg.unacknowledged.is_some())
+                    {
+                        // RFC 3261 §13.3.1.4: no ACK came; the session is ended by BYE.
+                        teardown::end(call, core, EndCause::SignallingLost, None, 408);
+                    }
+                });
+            }
+            transaction::Event::TryingDue { server, user: Some(user) } => {
+                self.with_call(user.call, |call, core| within::trying(call, core, server));
+            }
+            transaction::Event::ServerDone { .. }
+            | transaction::Event::TryingDue { .. }
+            | transaction::Event::ResponseLost { .. } => {}
+        }
+    }
+
+    fn on_media_event(&mut self, event: MediaEvent) {
+        let (_, slot) = event.subject();
+        self.with_call(slot, |call, core| media::on_event(call, core, event));
+    }
+
+    fn with_call(&mut self, slot: Slot, work: impl FnOnce(&mut Call, &mut Core)) {
+        let Some(call) = self.calls.get_mut(slot) else { return };
+        work(call, &mut self.core);
+        if call.is_over() {
+            self.ended.push(slot);
+        }
+    }
+
+    fn bury(&mut self, slot: Slot) {
+        let Some(mut call) = self.calls.remove(slot) else { return };
+        self.core.cancel_timer(&mut call.timer);
+        if let Some(setup) = &mut call.setup {
+            for branch in &mut setup.branches {
+                self.core.cancel_timer(&mut branch.timer);
+            }
+        }
+    }
+
+    /// Ends a call by an operator's word; false when there is none of that name.
+    pub fn hangup(&mut self, now: Instant, call: CallId) -> bool {
+        self.core.now = now;
+        let slot = call.0.slot;
+        let found = self.calls.get(slot).is_some_and(|held| held.token == call.0);
+        if found {
+            self.with_call(slot, |call, core| teardown::end(call, core, EndCause::Operator, None, 480));
+            self.settle();
+        }
+        found
+    }
+
+    /// Ends every call.
+    pub fn hangup_all(&mut self, now: Instant) {
+        self.core.now = now;
+        let slots: Vec<Slot> = self.calls.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.with_call(slot, |call, core| teardown::end(call, core, EndCause::Shutdown, None, 503));
+        }
+        self.settle();
+    }
+
+    /// Takes no new calls from now on.
+    pub fn drain(&mut self) {
+        self.core.draining = true;
+    }
+
+    /// A new snapshot. Calls keep the names they were made with: peers are found again by name.
+    pub fn set_directory(&mut self, directory: Arc<Directory>) {
+        let old = std::mem::replace(&mut self.core.directory, directory);
+        let slots: Vec<Slot> = self.calls.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(call) = self.calls.get_mut(slot) {
+                call.renumber(&old, &self.core.directory);
+            }
+        }
+    }
+
+    /// So many records wait to be taken by the sink.
+    pub fn set_records_waiting(&mut self, count: usize) {
+        self.core.records_waiting = count;
+    }
+
+    /// What must balance.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit {
+            calls: self.calls.len(),
+            calls_live: self.calls.iter().filter(|(_, call)| call.phase != Phase::Ending).count(),
+            transactions: self.transactions(),
+            timers: self.core.timers.len().saturating_sub(1),
+            streams: self.core.relay.len(),
+            ports: self.core.relay.port_counts().used,
+            contacts: self.store.len(),
+        }
+    }
+
+    fn transactions(&self) -> usize {
+        let counts = self.core.layer.counts();
+        counts.clients + counts.servers
+    }
+
+    /// Calls for `show calls`.
+    #[must_use]
+    pub fn list_calls(&self, limit: usize) -> Vec<CallInfo> {
+        self.calls.iter().take(limit).map(|(_, call)| call.info(&self.core)).collect()
+    }
+
+    /// Contacts for `show registrations`.
+    #[must_use]
+    pub fn list_registrations(&self, now: Instant, limit: usize) -> Vec<RegistrationInfo> {
+        let one = |(account, binding): (&[u8], &Binding)| RegistrationInfo {
+            account: String::from_utf8_lossy(account).into_owned(),
+            contact: String::from_utf8_lossy(&binding.uri).into_owned(),
+            remote: binding.flow.remote,
+            transport: binding.flow.transport.uri_token(),
+            expires: binding.expires,
+            q: binding.q,
+        };
+        self.store.list(now, limit).into_iter().map(one).collect()
+    }
+
+    /// Trunks for `show trunks`.
+    #[must_use]
+    pub fn list_trunks(&self, now: Instant) -> Vec<TrunkInfo> {
+        let one = |trunk: &super::Trunk| TrunkInfo {
+            name: trunk.name.clone(),
+            address: trunk.address,
+            transport: trunk.transport.uri_token(),
+            calls: trunk.cell.as_ref().map(|cell| cell.read().0),
+            calls_max: trunk.cell.as_ref().map(|cell| cell.read().1),
+            resting: trunk.is_resting(now),
+        };
+        self.core.directory.trunks.iter().map(one).collect()
+    }
+}
+
+fn dispatch_response(
+    call: &mut Call,
+    core: &mut Core,
+    owner: Owner,
+    client: ClientKey,
+    response: Result<&Message<'_>, u16>,
+) {
+    let branch = call.setup.as_ref().and_then(|setup| setup.branches.iter().position(|branch| branch.client == client));
+    match (branch, response) {
+        (Some(_), Ok(response)) => setup::on_branch_response(call, core, client, response),
+        (Some(at), Err(status)) => setup::on_failure(call, core, at, status, None),
+        (None, response) => within::on_response(call, core, client, response),
+    }
+    let _ = owner;
+}
+
+/// The rights that a call needs, or the limit that it would break.
+fn admit(core: &mut Core, caller: Peer, to: &Destination) -> Result<Vec<Permit>, u32> {
+    let callee = match to {
+        Destination::Account(account) => Some(Peer::Account(*account)),
+        _ => None,
+    };
+    let mut permits = Vec::with_capacity(2);
+    let mut peers = vec![caller];
+    peers.extend(callee.filter(|callee| *callee != caller));
+    for peer in peers {
+        let cell = match peer {
+            Peer::Account(place) => Some(Arc::clone(&core.directory.accounts[place as usize].cell)),
+            Peer::Trunk(place) => core.directory.trunks[place as usize].cell.clone(),
+        };
+        let Some(cell) = cell else { continue };
+        match cell.admit() {
+            Some(permit) => permits.push(permit),
+            None => {
+                let reason =
+                    if matches!(peer, Peer::Account(_)) { LimitReason::Account } else { LimitReason::TrunkCalls };
+                core.counters.limit(reason);
+                return Err(cell.read().1);
+            }
+        }
+    }
+    if let Peer::Trunk(place) = caller {
+        let pace = core.directory.trunks[place as usize].pace.clone();
+        if pace.is_some_and(|pace| !pace.admit(core.now)) {
+            core.counters.limit(LimitReason::TrunkRate);
+            return Err(0);
+        }
+    }
+    Ok(permits)
+}
+
+fn refuse_over_limit(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>, limit: u32) {
+    let tag = core.random.hex::<16>();
+    let reason = format!("SIP;cause=403;text=\"limit {limit}\"");
+    let headers = [(HeaderName::Reason, reason.as_bytes())];
+    let bytes = compose::reply_with(core, request, flow, (403, gate::LIMIT_PHRASE), &tag, &headers);
+    core.respond(server, 403, bytes);
+}
+
+fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Message<'_>, to: &Destination) -> Call {
+    let from = request.from().uri();
+    let setup = Setup {
+        invite: OwnedMessage::from(*request),
+        server,
+        branches: Vec::new(),
+        groups: VecDeque::new(),
+        failure: None,
+        redirects: 0,
+        late_offer: compose::session_body(request).is_none(),
+        answered: false,
+    };
+    let facts = super::call::Facts {
+        from: compose::text(&routing::called_user(&from)),
+        to: compose::text(&routing::called_user(&request.uri())),
+        started: core.now,
+        ringing: None,
+        answered: None,
+        caller_call_id: compose::text(request.call_id()),
+        callee: None,
+        end: None,
+        status: 0,
+    };
+    let callee = match to {
+        Destination::Account(account) => Some(Peer::Account(*account)),
+        Destination::Trunks(trunks) => trunks.first().map(|trunk| Peer::Trunk(*trunk)),
+        Destination::Unknown => None,
+    };
+    let codecs = callee.and_then(|callee| core.directory.peer_codecs(callee)).cloned();
+    let own = core.directory.peer_codecs(a.peer);
+    let codecs = match (codecs, own) {
+        (Some(callee), Some(caller)) => callee.also(caller),
+        (callee, caller) => callee.or(caller.cloned()).unwrap_or_default(),
+    };
+    Call {
+        slot: token.slot,
+        token,
+        phase: Phase::Ringing,
+        a,
+        b: None,
+        setup: Some(Box::new(setup)),
+        media: media::MediaSession::new(token.slot),
+        codecs,
+        exchanges: Vec::new(),
+        permits: Vec::new(),
+        facts: Box::new(facts),
+        timer: None,
+        legs_made: 0,
+        locating: None,
+    }
+}
+
+fn start(call: &mut Call, core: &mut Core, to: Destination, request: &Message<'_>) {
+    call.timer = core.schedule(core.settings.ring_timeout, Timer::Ring(call.slot));
+    let event = Event::new(core.now, core.shard, Level::Debug, "call begins").call(call.id());
+    let event = event.digits("from", call.facts.from.clone()).digits("to", call.facts.to.clone());
+    core.event(event);
+    match to {
+        Destination::Account(account) => {
+            call.phase = Phase::Locating;
+            setup::locate(call, core, account);
+        }
+        Destination::Trunks(trunks) => {
+            let user = routing::called_user(&request.uri());
+            let groups = trunks.iter().filter_map(|trunk| routing::trunk_target(core, *trunk, &user));
+            if let Some(setup) = &mut call.setup {
+                setup.groups = groups.map(|target| vec![target]).collect();
+            }
+            setup::next_group(call, core);
+        }
+        Destination::Unknown => {}
+    }
+}

@@ -1,0 +1,193 @@
+//! Who sends a request: a trunk, known by where it comes from, or an account's device, known by its digest.
+//!
+//! RFC 3261 §22, RFC 7616, RFC 8760. An unknown user and a wrong password cost the same and are told the same.
+
+use super::compose;
+use super::core::Core;
+use super::directory::Peer;
+use crate::base::Flow;
+use crate::observe::{Event, Level};
+use crate::sip::digest::{Algorithm, Credentials, Verdict};
+use crate::sip::transaction::ServerKey;
+use crate::sip::wire::{HeaderName, Message, Method};
+use bytes::Bytes;
+
+/// Option tags that we can honour when a peer requires them: none, since what is required is required of us.
+const SUPPORTED: [&[u8]; 1] = [b"timer"];
+
+/// Methods that we take.
+pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO, MESSAGE, NOTIFY";
+
+/// Answers what can be answered before anybody asks who it is. True when the request has had its answer.
+pub fn answered_early(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) -> bool {
+    let (status, header) = match early_verdict(request) {
+        None => return false,
+        Some(verdict) => verdict,
+    };
+    let tag = core.random.hex::<16>();
+    let headers: Vec<(HeaderName, &[u8])> = header.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+    let bytes = compose::reply(core, request, flow, status, &tag, &headers);
+    core.respond(server, status, bytes);
+    true
+}
+
+type EarlyVerdict = (u16, Option<(HeaderName, Vec<u8>)>);
+
+fn early_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
+    let method = request.method();
+    match method {
+        // RFC 3261 §8.2.1: known methods that we do not take, and those nobody knows (RFC 4475 §3.1.1.2).
+        Method::Other => return Some((501, Some((HeaderName::Allow, ALLOW.to_vec())))),
+        Method::Invite | Method::Options | Method::Register | Method::Bye | Method::Ack | Method::Cancel => {}
+        _ => return Some((405, Some((HeaderName::Allow, ALLOW.to_vec())))),
+    }
+    // RFC 3261 §8.2.2.1.
+    if !request.uri().is_sip() && !(method == Method::Invite && request.uri().scheme() == crate::sip::wire::Scheme::Tel)
+    {
+        return Some((416, None));
+    }
+    // RFC 3261 §16.3 step 3: we stand where a proxy would.
+    if method == Method::Invite && request.max_forwards() == Some(0) {
+        return Some((483, None));
+    }
+    // RFC 3261 §8.2.2.3, §16.3 step 5.
+    let mut unsupported: Vec<u8> = Vec::new();
+    for name in [HeaderName::Require, HeaderName::ProxyRequire] {
+        for tag in request.values(name) {
+            if !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag)) {
+                if !unsupported.is_empty() {
+                    unsupported.extend_from_slice(b", ");
+                }
+                unsupported.extend_from_slice(tag);
+            }
+        }
+    }
+    if !unsupported.is_empty() && method != Method::Cancel {
+        return Some((420, Some((HeaderName::Unsupported, unsupported))));
+    }
+    session_verdict(request)
+}
+
+/// RFC 3261 §8.2.3: a body that we cannot relay, or an Accept that leaves us nothing to answer with (RFC 4475 §3.3.15).
+fn session_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
+    if request.method() != Method::Invite {
+        return None;
+    }
+    if !request.body().is_empty() && compose::session_body(request).is_none() {
+        return Some((415, Some((HeaderName::Accept, b"application/sdp".to_vec()))));
+    }
+    let mut accepts = request.values(HeaderName::Accept).peekable();
+    let listed = accepts.peek().is_some();
+    let takes_sdp = accepts.any(|range| {
+        let kind = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        [&b"application/sdp"[..], b"application/*", b"*/*"].iter().any(|known| known.eq_ignore_ascii_case(kind))
+    });
+    (listed && !takes_sdp).then_some((406, None))
+}
+
+/// Who sends this request, as far as it says; none when it has been challenged or refused.
+pub fn identify(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) -> Option<Peer> {
+    let via_port = request.via().port().unwrap_or(5060);
+    if let Some(trunk) = core.directory.trunk_of_source(flow.remote, via_port) {
+        let exact = core.directory.is_exact_source(trunk, flow.remote, via_port);
+        if exact || !claims_an_account(core, request) {
+            return Some(Peer::Trunk(trunk));
+        }
+    }
+    authenticate(core, server, flow, request).map(Peer::Account)
+}
+
+/// A phone that shares its address with a trunk says so by its From or by credentials; that only makes us stricter.
+fn claims_an_account(core: &Core, request: &Message<'_>) -> bool {
+    let has_credentials =
+        [HeaderName::Authorization, HeaderName::ProxyAuthorization].iter().any(|name| request.header(*name).is_some());
+    let from = request.from();
+    let user = from.uri().user_unescaped();
+    let named = user.is_some_and(|user| core.directory.account_of_user(&user).is_some());
+    has_credentials || (named && core.directory.is_our_host(from.uri().host()))
+}
+
+/// The account whose device signed this request; none when it has been challenged or refused.
+pub fn authenticate(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) -> Option<u32> {
+    let register = request.method() == Method::Register;
+    let header = if register { HeaderName::Authorization } else { HeaderName::ProxyAuthorization };
+    let mut stale = false;
+    for value in header_lines(request, header) {
+        let Ok(credentials) = Credentials::parse(value) else { continue };
+        if credentials.realm != core.digest.realm() {
+            continue;
+        }
+        let username = credentials.username_unescaped();
+        let device = core.directory.device(&username).map(|(account, ha1)| (account, *ha1));
+        let ha1 = device.as_ref().map(|(_, ha1)| ha1);
+        match core.digest.verify(core.now, &credentials, request.method_bytes(), ha1) {
+            Verdict::Ok => return device.map(|(account, _)| account),
+            Verdict::Stale | Verdict::Replay => stale = true,
+            Verdict::Wrong => {
+                let event = Event::new(core.now, core.shard, Level::Info, "authentication failed");
+                core.event(event.address("source", flow.remote).word("method", request.method().as_str()));
+            }
+            Verdict::Malformed => {}
+        }
+    }
+    challenge(core, server, flow, request, stale);
+    None
+}
+
+fn header_lines<'a>(request: &Message<'a>, name: HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    request.headers().filter(move |header| header.name == name).map(|header| header.value)
+}
+
+fn challenge(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>, stale: bool) {
+    let register = request.method() == Method::Register;
+    let (status, name) =
+        if register { (401, HeaderName::WwwAuthenticate) } else { (407, HeaderName::ProxyAuthenticate) };
+    // RFC 8760 §2.4: one challenge an algorithm, the preferred one first.
+    let challenges = [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
+        let mut value = Vec::with_capacity(192);
+        core.digest.challenge(core.now, algorithm, stale, &mut value);
+        value
+    });
+    let headers: Vec<(HeaderName, &[u8])> = challenges.iter().map(|value| (name, value.as_slice())).collect();
+    let tag = core.random.hex::<16>();
+    let bytes = compose::reply(core, request, flow, status, &tag, &headers);
+    core.respond(server, status, bytes);
+}
+
+/// An answer that needs no call: `status` with its usual phrase.
+pub fn refuse(
+    core: &mut Core,
+    server: ServerKey,
+    flow: &Flow,
+    request: &Message<'_>,
+    status: u16,
+    headers: &[(HeaderName, &[u8])],
+) {
+    let tag = core.random.hex::<16>();
+    let bytes: Bytes = compose::reply(core, request, flow, status, &tag, headers);
+    core.respond(server, status, bytes);
+}
+
+/// 503 with a Retry-After that does not bring everybody back at once.
+pub fn refuse_overloaded(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) {
+    let seconds = (2 + core.random.below(8)).to_string();
+    refuse(core, server, flow, request, 503, &[(HeaderName::RetryAfter, seconds.as_bytes())]);
+}
+
+/// The phrase of a limit's refusal.
+pub const LIMIT_PHRASE: &str = "Simultaneous Call Limit Reached";
+
+/// OPTIONS: that we are here and what we take (RFC 3261 §11.2).
+pub fn on_options(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) {
+    if core.draining {
+        return refuse_overloaded(core, server, flow, request);
+    }
+    refuse(
+        core,
+        server,
+        flow,
+        request,
+        200,
+        &[(HeaderName::Accept, b"application/sdp"), (HeaderName::Supported, b"timer")],
+    );
+}

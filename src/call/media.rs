@@ -1,0 +1,411 @@
+//! The media of one call: its streams in the relay, and the descriptions that each side is shown.
+//!
+//! Owned by the [`Call`]. What A offers to us we offer to B with our ports in it, and so back (RFC 3264). An offer that
+//! changes a session takes effect with its answer, so that a refused one changes nothing (RFC 3264 §8).
+
+use super::call::{Call, Phase};
+use super::compose;
+use super::core::Core;
+use super::directory::Peer;
+use super::routing::Target;
+use super::teardown;
+use crate::base::{Side, Slot};
+use crate::media::{
+    MediaEvent, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot,
+};
+use crate::observe::{self, Counter, DropReason, EndCause, Event, Level, MediaReport};
+use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, Session};
+use crate::sip::wire::Message;
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+
+/// Streams of one call; further `m=` lines are rejected.
+const LINES_MAX: usize = 8;
+
+#[derive(Debug)]
+struct Line {
+    slot: Option<StreamSlot>,
+    kind: MediaKind,
+    /// The side whose offer is open, or was answered last, said `a=rtcp-mux`.
+    mux_offered: bool,
+    codec: Box<str>,
+}
+
+/// Where a side's signalling comes from and how far its descriptions are believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Where its messages come from.
+    pub remote: SocketAddr,
+    /// Who it is.
+    pub peer: Peer,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct MediaSession {
+    owner: Slot,
+    lines: Vec<Line>,
+    v6: [bool; 2],
+    negotiation: Negotiation,
+    authors: [Option<Author>; 2],
+    pending: Option<(Side, Bytes)>,
+    origins: [Option<Origin>; 2],
+    ended: Vec<(StreamReport, MediaKind, Box<str>)>,
+}
+
+impl MediaSession {
+    /// No streams yet.
+    #[must_use]
+    pub fn new(owner: Slot) -> Self {
+        Self {
+            owner,
+            lines: Vec::new(),
+            v6: [false; 2],
+            negotiation: Negotiation::new(),
+            authors: [None, None],
+            pending: None,
+            origins: [None, None],
+            ended: Vec::new(),
+        }
+    }
+
+    /// The caller's offer as this target is shown it; none when the INVITE had none.
+    ///
+    /// # Errors
+    /// The status with which the call fails.
+    pub fn offer_towards_b(
+        &mut self,
+        core: &mut Core,
+        a: Origin,
+        target: &Target,
+        invite: &Message<'_>,
+        codecs: &CodecFilter,
+    ) -> Result<Option<Vec<u8>>, u16> {
+        self.origins[Side::A.index()] = Some(a);
+        self.origins[Side::B.index()] = Some(Origin { remote: target.flow.remote, peer: target.peer });
+        let v6 = [is_v6(a.remote), is_v6(target.flow.remote)];
+        if v6 != self.v6 && !self.lines.is_empty() {
+            self.close_lines(core);
+        }
+        self.v6 = v6;
+        let Some(sdp) = compose::session_body(invite) else { return Ok(None) };
+        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        if self.negotiation.open() != Some(Side::A) {
+            self.negotiation.offer(Side::A).map_err(|refusal| refusal.status())?;
+        }
+        self.open_lines(core, &session)?;
+        self.apply(core, Side::A, &session, true);
+        self.write(core, Side::B, &session, codecs, true).map(Some)
+    }
+
+    /// An early answer of a branch, as the caller is shown it; the offer stays open.
+    ///
+    /// # Errors
+    /// The status that says what is wrong with it.
+    pub fn preview_from_b(
+        &mut self,
+        core: &mut Core,
+        b: Origin,
+        sdp: &[u8],
+        codecs: &CodecFilter,
+    ) -> Result<Vec<u8>, u16> {
+        self.origins[Side::B.index()] = Some(b);
+        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        self.apply(core, Side::B, &session, false);
+        self.write(core, Side::A, &session, codecs, false)
+    }
+
+    /// The winner's answer, as the caller is shown it.
+    ///
+    /// # Errors
+    /// The status that says what is wrong with it.
+    pub fn answer_from_b(
+        &mut self,
+        core: &mut Core,
+        b: Origin,
+        sdp: &[u8],
+        codecs: &CodecFilter,
+    ) -> Result<Vec<u8>, u16> {
+        self.origins[Side::B.index()] = Some(b);
+        self.answer(core, Side::B, sdp, codecs)
+    }
+
+    /// The offer in the 2xx of an INVITE that had none, as the caller is shown it.
+    ///
+    /// # Errors
+    /// The status with which the call fails.
+    pub fn offer_from_b(
+        &mut self,
+        core: &mut Core,
+        a: Origin,
+        b: Origin,
+        sdp: &[u8],
+        codecs: &CodecFilter,
+    ) -> Result<Vec<u8>, u16> {
+        self.origins = [Some(a), Some(b)];
+        self.v6 = [is_v6(a.remote), is_v6(b.remote)];
+        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        self.negotiation.offer(Side::B).map_err(|refusal| refusal.status())?;
+        self.open_lines(core, &session)?;
+        self.apply(core, Side::B, &session, true);
+        self.write(core, Side::A, &session, codecs, true)
+    }
+
+    /// An offer that changes the session, as the other side is shown it.
+    ///
+    /// # Errors
+    /// The status with which it is refused: 491 for glare (RFC 3261 §14.2), 500 while the side's own is open, or 488.
+    pub fn reoffer(&mut self, core: &mut Core, from: Side, sdp: &[u8], codecs: &CodecFilter) -> Result<Vec<u8>, u16> {
+        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        self.negotiation.close();
+        self.negotiation.offer(from).map_err(|refusal| refusal.status())?;
+        self.open_lines(core, &session)?;
+        self.pending = Some((from, Bytes::copy_from_slice(sdp)));
+        self.write(core, from.other(), &session, codecs, true)
+    }
+
+    /// The answer to the open offer, as the side that offered is shown it.
+    ///
+    /// # Errors
+    /// The status that says what is wrong with it.
+    pub fn answer(&mut self, core: &mut Core, from: Side, sdp: &[u8], codecs: &CodecFilter) -> Result<Vec<u8>, u16> {
+        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        self.negotiation.body(from).map_err(|refusal| refusal.status())?;
+        if let Some((side, offer)) = self.pending.take() {
+            if let Ok(offer) = Session::parse(&offer) {
+                self.apply(core, side, &offer, true);
+            }
+        }
+        self.apply(core, from, &session, false);
+        let shown = self.write(core, from.other(), &session, codecs, false);
+        self.settle(core, &session);
+        shown
+    }
+
+    /// The open offer was refused: what was agreed before holds.
+    pub fn withdraw(&mut self) {
+        self.negotiation.withdraw();
+        self.pending = None;
+    }
+
+    /// The answer stands: silence means something from now on, and rejected streams give their ports back.
+    fn settle(&mut self, core: &mut Core, answer: &Session<'_>) {
+        for (line, media) in self.lines.iter_mut().zip(&answer.media) {
+            let Some(slot) = line.slot else { continue };
+            if media.is_rejected() {
+                line.slot = None;
+                if let Some(report) = core.relay.close(core.now, slot) {
+                    if report.sides.iter().any(|side| side.packets > 0) {
+                        self.ended.push((report, line.kind, std::mem::take(&mut line.codec)));
+                    }
+                }
+                continue;
+            }
+            core.relay.set_answered(core.now, slot);
+            if let Some(codec) = media.codecs().find(|codec| !codec.name.eq_ignore_ascii_case(b"telephone-event")) {
+                line.codec = compose::text(codec.name);
+            }
+        }
+    }
+
+    fn open_lines(&mut self, core: &mut Core, session: &Session<'_>) -> Result<(), u16> {
+        for (at, media) in session.media.iter().enumerate().take(LINES_MAX) {
+            if at >= self.lines.len() {
+                self.lines.push(Line { slot: None, kind: media.kind, mux_offered: false, codec: "".into() });
+            }
+            let wanted = media.is_relayable() && !media.is_rejected();
+            if !wanted || self.lines[at].slot.is_some() {
+                continue;
+            }
+            let options = StreamOptions {
+                kind: match media.kind {
+                    _ if !media.is_rtp() => StreamKind::Raw,
+                    MediaKind::Audio => StreamKind::Audio,
+                    _ => StreamKind::Video,
+                },
+                owner: self.owner,
+                a: self.side_options(core, Side::A, media.kind),
+                b: self.side_options(core, Side::B, media.kind),
+            };
+            match core.relay.open(core.now, options) {
+                Ok(slot) => (self.lines[at].slot, self.lines[at].kind) = (Some(slot), media.kind),
+                Err(refused) => {
+                    core.counters.limit(observe::LimitReason::PortsFull);
+                    core.event(
+                        Event::new(core.now, core.shard, Level::Error, "no media stream")
+                            .word("reason", refused.as_str()),
+                    );
+                    return Err(500);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn side_options(&self, core: &Core, side: Side, kind: MediaKind) -> SideOptions {
+        let qos = self.origins[side.index()].and_then(|origin| core.directory.peer_qos(origin.peer));
+        let dscp = qos.map_or(0, |qos| if kind == MediaKind::Video { qos.dscp_video } else { qos.dscp_audio });
+        SideOptions { v6: self.v6[side.index()], dscp }
+    }
+
+    /// Tells the relay what a side's description says.
+    fn apply(&mut self, core: &mut Core, side: Side, session: &Session<'_>, is_offer: bool) {
+        let origin = self.origins[side.index()];
+        for (line, media) in self.lines.iter_mut().zip(&session.media) {
+            if is_offer {
+                line.mux_offered = media.rtcp_mux;
+            }
+            let Some(slot) = line.slot else { continue };
+            let options = remote_options(media, origin, media.rtcp_mux && (is_offer || line.mux_offered));
+            core.relay.set_remote(core.now, slot, side, &options);
+        }
+    }
+
+    /// Shows `to` the description of the other side, with our ports towards `to`.
+    fn write(
+        &mut self,
+        core: &mut Core,
+        to: Side,
+        session: &Session<'_>,
+        codecs: &CodecFilter,
+        is_offer: bool,
+    ) -> Result<Vec<u8>, u16> {
+        let mut plan = Vec::with_capacity(session.media.len());
+        for (line, media) in self.lines.iter().zip(&session.media) {
+            let local = line.slot.and_then(|slot| core.relay.local(slot, to));
+            plan.push(match local {
+                Some((rtp, rtcp)) if !media.is_rejected() && codecs.accepts(media) => {
+                    // RFC 5761 §5.1.1: an answer says mux where the offer did, whatever the other leg does.
+                    let mux = if is_offer { media.rtcp_mux } else { line.mux_offered };
+                    MediaPlan::relayed(rtp, rtcp).with_mux(mux).with_codecs(codecs)
+                }
+                _ => MediaPlan::rejected(),
+            });
+        }
+        let address = plan.iter().find(|plan| plan.port != 0).map_or(IpAddr::from([0; 4]), |plan| plan.address);
+        let author = self.authors[to.index()].get_or_insert_with(|| Author::new(core.random.next_u64(), address));
+        let mut out = Vec::with_capacity(512);
+        let written = author.write(session, &plan, &mut out);
+        if written.live == 0 && session.media.iter().any(|media| !media.is_rejected()) {
+            return Err(488);
+        }
+        Ok(out)
+    }
+
+    fn close_lines(&mut self, core: &mut Core) {
+        for line in self.lines.drain(..) {
+            let Some(report) = line.slot.and_then(|slot| core.relay.close(core.now, slot)) else { continue };
+            self.ended.push((report, line.kind, line.codec));
+        }
+    }
+
+    /// Ends all streams; what the record says of the caller's and of the called side's.
+    pub fn close(&mut self, core: &mut Core) -> (Vec<MediaReport>, Vec<MediaReport>) {
+        self.close_lines(core);
+        let path = core.settings.path;
+        let ended = std::mem::take(&mut self.ended);
+        for (report, ..) in &ended {
+            core.counters.add(Counter::MediaLost, report.sides.iter().map(|side| side.lost).sum());
+        }
+        let of = |side: Side| {
+            ended.iter().map(|(report, kind, codec)| media_report(report.side(side), *kind, codec, path)).collect()
+        };
+        (of(Side::A), of(Side::B))
+    }
+
+    /// RTP packets so far from the caller, from the called side.
+    #[must_use]
+    pub fn packets(&self, core: &Core) -> (u64, u64) {
+        let reports = self.lines.iter().filter_map(|line| core.relay.report(core.now, line.slot?));
+        reports.fold((0, 0), |(a, b), report| (a + report.sides[0].packets, b + report.sides[1].packets))
+    }
+}
+
+fn is_v6(remote: SocketAddr) -> bool {
+    !matches!(remote.ip().to_canonical(), IpAddr::V4(_))
+}
+
+fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool) -> RemoteOptions {
+    let rtp = media.rtp();
+    let signalled_from = origin.map(|origin| origin.remote.ip().to_canonical());
+    // A phone's media and signalling come from one host; where its description says otherwise, there is a NAT between.
+    let phone = origin.is_some_and(|origin| matches!(origin.peer, Peer::Account(_)));
+    let behind_nat = phone && rtp.is_none_or(|rtp| Some(rtp.ip()) != signalled_from);
+    RemoteOptions {
+        rtp,
+        rtcp: media.rtcp(),
+        mux,
+        behind_nat,
+        signalled_from,
+        direction: media.effective_direction(),
+        telephone_event: media.telephone_event(),
+        encrypted: media.encrypted,
+        clock_rates: media.clock_rates(),
+    }
+}
+
+fn media_report(side: &SideReport, kind: MediaKind, codec: &str, path: observe::MediaPath) -> MediaReport {
+    MediaReport {
+        kind: match kind {
+            MediaKind::Audio => observe::MediaKind::Audio,
+            MediaKind::Video => observe::MediaKind::Video,
+            MediaKind::Image | MediaKind::Other => observe::MediaKind::Other,
+        },
+        codec: codec.into(),
+        packets: side.packets,
+        bytes: side.bytes,
+        lost: side.lost,
+        duplicates: side.duplicates,
+        jitter_ms: side.jitter_ms as f32,
+        mos: side.mos.map(|mos| mos as f32),
+        one_way: side.one_way,
+        dtmf_digits: side.digits,
+        strays: side.strays,
+        dscp: side.dscp,
+        remote: side.source.or(side.signalled),
+        path,
+    }
+}
+
+/// What the relay noticed.
+pub fn on_event(call: &mut Call, core: &mut Core, event: MediaEvent) {
+    let log = |core: &mut Core, level, what, side: Option<Side>| {
+        let event = Event::new(core.now, core.shard, level, what).call(call.id());
+        core.event(match side {
+            Some(side) => event.word("leg", teardown::leg_of(side).as_str()),
+            None => event,
+        });
+    };
+    match event {
+        MediaEvent::Silent { .. } if matches!(call.phase, Phase::Up | Phase::Answered) => {
+            core.counters.count(Counter::MediaSilent);
+            log(core, Level::Warn, "no media from either side", None);
+            teardown::end(call, core, EndCause::MediaSilent, None, 408);
+        }
+        MediaEvent::OneWay { silent_side, .. } => {
+            core.counters.count(Counter::MediaOneWay);
+            log(core, Level::Warn, "one-way audio", Some(silent_side));
+        }
+        MediaEvent::Recovered { side, .. } => log(core, Level::Info, "audio both ways again", Some(side)),
+        MediaEvent::Dtmf { .. } => core.counters.count(Counter::MediaDtmf),
+        MediaEvent::Failed { .. } => {
+            log(core, Level::Error, "a media port could not be opened", None);
+            teardown::end(call, core, EndCause::Internal, None, 500);
+        }
+        MediaEvent::Silent { .. } | MediaEvent::Settled { .. } => {}
+    }
+}
+
+/// The reason for a dropped packet in the words of the metrics.
+#[must_use]
+pub const fn drop_label(reason: crate::media::DropReason) -> DropReason {
+    use crate::media::DropReason as Relay;
+    match reason {
+        Relay::UnknownSocket => DropReason::UnknownSocket,
+        Relay::NoStream => DropReason::MediaNoStream,
+        Relay::WrongSource | Relay::Unverified => DropReason::MediaStray,
+        Relay::Malformed => DropReason::RtpMalformed,
+        Relay::NoDestination => DropReason::MediaNoDestination,
+        Relay::Held => DropReason::MediaDirection,
+    }
+}

@@ -1,0 +1,347 @@
+//! The shard itself: takes inputs, steers, handles, and leaves outputs to be drained.
+
+use super::boundary::{Input, Output};
+use super::mailbox::{Answer, CONTACTS_MAX, Mail, Query, ShardInfo};
+use super::steer::Steering;
+use super::streams::{Streams, Way};
+use crate::base::time::Duration;
+use crate::base::{Flow, Forward, Instant, Random, ShardId, SocketKey, StreamKey, Transmit, Transport};
+use crate::call::{Audit, Directory, Effect, Engine, EngineOptions};
+use crate::media::{SocketRequest, Verdict};
+use crate::observe::{Counters, DropReason, Event, Level, MediaPath};
+use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub struct ShardOptions {
+    /// Calls and media.
+    pub engine: EngineOptions,
+    /// Between which shards, by which key.
+    pub steering: Steering,
+    /// Sockets from this key on are media.
+    pub media_base: SocketKey,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// An idle connection is closed after this.
+    pub connection_idle_timeout: Duration,
+    /// What carries this shard's packets.
+    pub path: MediaPath,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Shard {
+    id: ShardId,
+    now: Instant,
+    engine: Engine,
+    steering: Steering,
+    directory: Arc<Directory>,
+    counters: Arc<Counters>,
+    index: Index,
+    streams: Streams,
+    outputs: VecDeque<Output>,
+    media_base: SocketKey,
+    idle_timeout: Duration,
+    idle_check: Instant,
+    path: MediaPath,
+    random: Random,
+    draining: bool,
+    stopping: Option<Instant>,
+}
+
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a stopping shard waits for the answers to its BYEs.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Shard {
+    /// A shard with empty tables.
+    #[must_use]
+    pub fn new(options: ShardOptions, mut random: Random, now: Instant) -> Self {
+        Self {
+            id: options.engine.shard,
+            now,
+            steering: options.steering,
+            directory: Arc::clone(&options.engine.directory),
+            counters: Arc::clone(&options.engine.counters),
+            index: Index::new(),
+            streams: Streams::new(options.connections_max),
+            outputs: VecDeque::new(),
+            media_base: options.media_base,
+            idle_timeout: options.connection_idle_timeout,
+            idle_check: now + IDLE_CHECK_INTERVAL,
+            path: options.path,
+            draining: false,
+            stopping: None,
+            engine: Engine::new(options.engine, random.fork(), now),
+            random,
+        }
+    }
+
+    /// Takes one input. A packet to be relayed is rewritten in place; what is returned says where it goes.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Option<Forward> {
+        self.now = now;
+        match input {
+            Input::Datagram { socket, from, bytes } if socket >= self.media_base => {
+                return self.handle_packet(socket, from, bytes);
+            }
+            Input::Datagram { socket, from, bytes } => {
+                let flow = Flow { transport: Transport::Udp, shard: self.id, socket, stream: None, remote: from };
+                self.handle_message(flow, bytes, Framing::Datagram);
+            }
+            Input::StreamAccepted { listener, stream, remote } => {
+                if !self.streams.accept(now, stream, self.id, listener, remote) {
+                    self.counters.count_drop(DropReason::ConnectionsFull);
+                    self.outputs.push_back(Output::CloseStream { stream });
+                }
+            }
+            Input::StreamConnected { stream } => {
+                for bytes in self.streams.connected(stream) {
+                    self.outputs.push_back(Output::StreamSend { stream, bytes });
+                }
+            }
+            Input::StreamData { stream, bytes } => self.handle_stream_data(stream, bytes),
+            Input::StreamClosed { stream } => self.stream_gone(stream),
+            Input::SendFailed { socket, to } if socket < self.media_base => {
+                let flow = Flow { transport: Transport::Udp, shard: self.id, socket, stream: None, remote: to };
+                self.engine.handle_flow_failure(now, &flow);
+            }
+            Input::SendFailed { .. } => {}
+            Input::SocketFailed { socket } => self.engine.handle_socket_failure(socket),
+            Input::Mail(mail) => self.handle_mail(mail),
+        }
+        None
+    }
+
+    fn handle_packet(&mut self, socket: SocketKey, from: SocketAddr, packet: &mut [u8]) -> Option<Forward> {
+        match self.engine.handle_packet(self.now, socket, from, packet) {
+            Verdict::Forward { socket, to, len } => {
+                self.counters.media(self.path, len as u64);
+                Some(Forward { socket, to, len })
+            }
+            Verdict::Drop(reason) => {
+                self.counters.count_drop(crate::call::drop_label(reason));
+                None
+            }
+        }
+    }
+
+    fn handle_message(&mut self, flow: Flow, bytes: &[u8], framing: Framing) {
+        match parse(bytes, &mut self.index, framing) {
+            Ok(message) => {
+                let owner = self.steering.owner(&self.directory, &message);
+                if owner == self.id {
+                    self.engine.handle_message(self.now, flow, &message);
+                } else {
+                    let mail = Mail::Message { flow, bytes: Bytes::copy_from_slice(message.raw()) };
+                    self.outputs.push_back(Output::Mail { to: owner, mail });
+                }
+            }
+            Err(error) => {
+                if error.kind == ErrorKind::Keepalive {
+                    return;
+                }
+                self.counters.count_drop(DropReason::SipUnparsable);
+                let mut out = Vec::new();
+                let tag = self.random.hex::<16>();
+                if reject_to(bytes, &error, flow.remote, &tag, &mut out) {
+                    self.counters.response(error.status);
+                    self.transmit(flow, out.into());
+                }
+            }
+        }
+    }
+
+    fn handle_stream_data(&mut self, stream: StreamKey, bytes: &[u8]) {
+        let Some(held) = self.streams.touch(self.now, stream) else { return };
+        let flow = held.flow;
+        held.framer.push(bytes);
+        loop {
+            let Some(held) = self.streams.touch(self.now, stream) else { return };
+            match held.framer.next() {
+                Ok(Some(Frame::Message(bytes))) => self.handle_message(flow, &bytes, Framing::Stream),
+                // RFC 5626 §4.4.1.
+                Ok(Some(Frame::Ping)) => {
+                    self.outputs.push_back(Output::StreamSend { stream, bytes: Bytes::from_static(b"\r\n") });
+                }
+                Ok(Some(Frame::Pong)) => {}
+                Ok(None) => return,
+                Err(fault) => {
+                    self.counters.count_drop(DropReason::SipFraming);
+                    let event = Event::new(self.now, self.id, Level::Info, "connection closed: not SIP");
+                    let event = event.address("peer", flow.remote).text("fault", format!("{fault:?}"));
+                    self.outputs.push_back(Output::Event(event));
+                    self.outputs.push_back(Output::CloseStream { stream });
+                    return self.stream_gone(stream);
+                }
+            }
+        }
+    }
+
+    /// The flow it was and the flow by which it was asked for are broken.
+    fn stream_gone(&mut self, stream: StreamKey) {
+        let Some(flow) = self.streams.remove(stream) else { return };
+        self.engine.handle_flow_failure(self.now, &flow);
+        self.engine.handle_flow_failure(self.now, &Flow { stream: None, ..flow });
+    }
+
+    fn handle_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Message { flow, bytes } => {
+                let framing = if flow.transport.is_reliable() { Framing::Stream } else { Framing::Datagram };
+                if let Ok(message) = parse(&bytes, &mut self.index, framing) {
+                    self.engine.handle_message(self.now, flow, &message);
+                }
+            }
+            Mail::Transmit(transmit) => self.transmit(transmit.flow, transmit.bytes),
+            Mail::Locate { account, asker, call } => {
+                let contacts = self.engine.locate(self.now, &account, CONTACTS_MAX);
+                self.outputs.push_back(Output::Mail { to: asker, mail: Mail::Contacts { call, contacts } });
+            }
+            Mail::Contacts { call, contacts } => self.engine.contacts(self.now, call, contacts),
+            Mail::Directory(directory) => {
+                self.directory = Arc::clone(&directory);
+                self.engine.set_directory(directory);
+            }
+            Mail::Query { query, reply } => {
+                // The asker may have given up waiting; then nobody misses the answer.
+                let _ = reply.try_send(self.answer(query));
+            }
+            Mail::Hangup { call, reply } => {
+                let found = self.engine.hangup(self.now, call);
+                let _ = reply.try_send(Answer::Hangup { found });
+            }
+            Mail::Drain => {
+                self.draining = true;
+                self.engine.drain();
+            }
+            Mail::Stop => {
+                self.engine.drain();
+                self.engine.hangup_all(self.now);
+                self.stopping = Some(self.now + STOP_PATIENCE);
+            }
+        }
+    }
+
+    fn answer(&self, query: Query) -> Answer {
+        match query {
+            Query::Calls { limit } => Answer::Calls(self.engine.list_calls(limit)),
+            Query::Registrations { limit } => Answer::Registrations(self.engine.list_registrations(self.now, limit)),
+            Query::Trunks => Answer::Trunks(self.engine.list_trunks(self.now)),
+            Query::Shard => {
+                let audit = self.engine.audit();
+                Answer::Shard(ShardInfo {
+                    shard: self.id.0,
+                    calls: audit.calls,
+                    transactions: audit.transactions,
+                    contacts: audit.contacts,
+                    connections: self.streams.len(),
+                    streams: audit.streams,
+                    ports: audit.ports,
+                    draining: self.draining,
+                })
+            }
+        }
+    }
+
+    /// What is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        self.engine.handle_timeout(now);
+        if now >= self.idle_check {
+            self.idle_check = now + IDLE_CHECK_INTERVAL;
+            for stream in self.streams.idle(now, self.idle_timeout) {
+                self.outputs.push_back(Output::CloseStream { stream });
+                self.stream_gone(stream);
+            }
+        }
+        if self.stopping.is_some_and(|until| now >= until || self.engine.audit().calls == 0) {
+            self.stopping = None;
+            self.outputs.push_back(Output::Stopped);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let idle = (!self.streams.is_empty()).then_some(self.idle_check);
+        let stop = self.stopping.map(|until| until.min(self.now + Duration::from_millis(10)));
+        [self.engine.next_deadline(), idle, stop].into_iter().flatten().min()
+    }
+
+    /// The next thing to do outside; none when all is said.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            if let Some(request) = self.engine.poll_socket() {
+                return Some(match request {
+                    SocketRequest::Open { key, bind, dscp } => Output::OpenUdp { socket: key, bind, dscp },
+                    SocketRequest::SetDscp { key, dscp } => Output::SetDscp { socket: key, dscp },
+                });
+            }
+            let effect = self.engine.poll_effect()?;
+            self.apply(effect);
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Transmit(Transmit { flow, bytes }) => self.transmit(flow, bytes),
+            Effect::Record(record) => {
+                self.outputs.push_back(Output::Record(record));
+            }
+            Effect::Event(event) => self.outputs.push_back(Output::Event(event)),
+            Effect::Locate { account, call } => {
+                let home = self.steering.home_of_account(&account);
+                if home == self.id {
+                    let contacts = self.engine.locate(self.now, &account, CONTACTS_MAX);
+                    self.engine.contacts(self.now, call, contacts);
+                } else {
+                    let mail = Mail::Locate { account, asker: self.id, call };
+                    self.outputs.push_back(Output::Mail { to: home, mail });
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        if !flow.transport.is_reliable() {
+            return self.outputs.push_back(Output::Send { socket: flow.socket, to: flow.remote, bytes });
+        }
+        if flow.shard != self.id && flow.stream.is_some() {
+            let mail = Mail::Transmit(Transmit { flow, bytes });
+            return self.outputs.push_back(Output::Mail { to: flow.shard, mail });
+        }
+        match self.streams.way(self.now, &flow, bytes) {
+            Way::Send(stream, bytes) => self.outputs.push_back(Output::StreamSend { stream, bytes }),
+            Way::Connect(stream, to) => self.outputs.push_back(Output::Connect { stream, to }),
+            Way::Waits => {}
+            Way::Nowhere => {
+                self.counters.count_drop(DropReason::SendError);
+                self.engine.handle_flow_failure(self.now, &flow);
+            }
+        }
+    }
+
+    /// So many records wait to be taken by the sink: at the bound, new calls are refused, so that none is lost.
+    pub fn set_records_waiting(&mut self, count: usize) {
+        self.engine.set_records_waiting(count);
+    }
+
+    /// What must balance.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        self.engine.audit()
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+}
