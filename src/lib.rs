@@ -12,5 +12,6 @@ pub mod sip;
 pub mod tally;
 
 // EDGE
+pub mod control;
 pub mod demo;
 pub mod io;

@@ -53,6 +53,9 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
 #[must_use]
 pub fn span_text(span: Duration) -> String {
     let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    if micros == 0 {
+        return "0s".to_owned();
+    }
     largest(micros, &SPANS)
 }
 

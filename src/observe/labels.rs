@@ -2,10 +2,10 @@
 
 /// An enum whose variants are label values: dense indices for cells, names for the outside.
 macro_rules! labels {
-    ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$outer:meta])* $name:ident { $($(#[doc = $help:literal])+ $variant:ident = $text:literal,)+ }) => {
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$inner])* $variant,)+ }
+        pub enum $name { $($(#[doc = $help])+ $variant,)+ }
 
         impl $name {
             /// Every value, in index order.
@@ -17,6 +17,12 @@ macro_rules! labels {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// One line for a person.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($help),+).trim().trim_end_matches('.'),)+ }
             }
 
             /// The place in an array of cells.
@@ -249,7 +255,7 @@ labels! {
         PortPairsFree = "media_port_pairs_free",
         /// TCP connections now.
         ConnectionsActive = "connections_active",
-        /// 1 while the shard takes no new calls.
+        /// Shards that take no new calls.
         Draining = "draining",
     }
 }

@@ -1,0 +1,283 @@
+//! Log lines: logfmt or JSON, one write each, on standard error. Shards' events come by a bounded queue; the control
+//! plane's own come through `tracing`. Telephone numbers are redacted here unless the configuration shows them.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use time::OffsetDateTime;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::clock::{Clock, rfc3339};
+use crate::config::{Log, LogFormat, LogLevel};
+use crate::observe::event::redacted;
+use crate::observe::{Event, Level, Value};
+
+/// Events waiting to be written; more are dropped and counted by the worker.
+pub const EVENTS_MAX: usize = 8_192;
+
+/// What may change while it runs, and how lines look.
+#[derive(Debug)]
+pub struct LogSettings {
+    json: bool,
+    level: AtomicU8,
+    show_digits: AtomicBool,
+    /// Lines that standard error refused.
+    pub lost: AtomicU64,
+}
+
+impl LogSettings {
+    /// From `[log]`.
+    #[must_use]
+    pub fn new(log: &Log) -> Self {
+        let settings = Self {
+            json: log.format == LogFormat::Json,
+            level: AtomicU8::new(0),
+            show_digits: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        };
+        settings.apply(log);
+        settings
+    }
+
+    /// After a reload.
+    pub fn apply(&self, log: &Log) {
+        let level = match log.level {
+            LogLevel::Error => 0,
+            LogLevel::Warn => 1,
+            LogLevel::Info => 2,
+            LogLevel::Debug => 3,
+            LogLevel::Trace => 4,
+        };
+        self.level.store(level, Relaxed);
+        self.show_digits.store(log.show_digits, Relaxed);
+    }
+
+    fn takes(&self, level: u8) -> bool {
+        level <= self.level.load(Relaxed)
+    }
+}
+
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// A line being made.
+struct Line {
+    json: bool,
+    text: String,
+}
+
+impl Line {
+    fn new(json: bool, wall: OffsetDateTime, level: u8, what: &str) -> Self {
+        let mut line = Self { json, text: String::with_capacity(200) };
+        line.field("time", &rfc3339(wall));
+        line.field("level", LEVELS.get(usize::from(level)).unwrap_or(&"trace"));
+        line.field("msg", what);
+        line
+    }
+
+    fn key(&mut self, name: &str) {
+        if self.json {
+            self.text.push(if self.text.is_empty() { '{' } else { ',' });
+            let _ = write!(self.text, "{}:", serde_json::Value::from(name));
+        } else {
+            if !self.text.is_empty() {
+                self.text.push(' ');
+            }
+            let _ = write!(self.text, "{name}=");
+        }
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        self.key(name);
+        let plain = |letter: char| letter.is_ascii_graphic() && letter != '"' && letter != '=' && letter != '\\';
+        if !self.json && !value.is_empty() && value.chars().all(plain) {
+            self.text.push_str(value);
+        } else {
+            // JSON's escapes keep a peer's line break from becoming a line of ours.
+            let _ = write!(self.text, "{}", serde_json::Value::from(value));
+        }
+    }
+
+    fn number(&mut self, name: &str, value: impl fmt::Display) {
+        self.key(name);
+        let _ = write!(self.text, "{value}");
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push_str(if self.json { "}\n" } else { "\n" });
+        self.text
+    }
+}
+
+/// A shard's event as a line.
+#[must_use]
+pub fn event_line(event: &Event, clock: &Clock, settings: &LogSettings) -> Option<String> {
+    let level = match event.level {
+        Level::Error => 0,
+        Level::Warn => 1,
+        Level::Info => 2,
+        Level::Debug => 3,
+    };
+    if !settings.takes(level) {
+        return None;
+    }
+    let mut line = Line::new(settings.json, clock.wall(event.at), level, event.what);
+    line.number("shard", event.shard.0);
+    if let Some(call) = event.call {
+        line.field("call", &call.to_string());
+    }
+    for (name, value) in &event.fields {
+        match value {
+            Value::Word(word) => line.field(name, word),
+            Value::Text(text) => line.field(name, text),
+            Value::Digits(digits) if settings.show_digits.load(Relaxed) => line.field(name, digits),
+            Value::Digits(digits) => line.field(name, &redacted(digits)),
+            Value::Number(number) => line.number(name, number),
+            Value::Span(span) => line.number(&format!("{name}_ms"), span.as_millis()),
+            Value::Address(address) => line.field(name, &address.to_string()),
+        }
+    }
+    Some(line.finish())
+}
+
+fn write(text: &str, settings: &LogSettings) {
+    if std::io::stderr().lock().write_all(text.as_bytes()).is_err() {
+        settings.lost.fetch_add(1, Relaxed);
+    }
+}
+
+/// Sends `tracing` events of this process to the same lines.
+struct Lines {
+    settings: Arc<LogSettings>,
+}
+
+struct Fields {
+    what: String,
+    rest: Vec<(&'static str, String)>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.what);
+        } else {
+            self.rest.push((field.name(), value.to_owned()));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let level = match *event.metadata().level() {
+            tracing::Level::ERROR => 0,
+            tracing::Level::WARN => 1,
+            tracing::Level::INFO => 2,
+            tracing::Level::DEBUG => 3,
+            tracing::Level::TRACE => 4,
+        };
+        let ours = event.metadata().target().starts_with("strowger");
+        if !self.settings.takes(level) || !ours && level > 1 {
+            return;
+        }
+        let mut fields = Fields { what: String::new(), rest: Vec::new() };
+        event.record(&mut fields);
+        let mut line = Line::new(self.settings.json, OffsetDateTime::now_utc(), level, &fields.what);
+        for (name, value) in fields.rest {
+            line.field(name, &value);
+        }
+        write(&line.finish(), &self.settings);
+    }
+}
+
+/// Makes this process's `tracing` events lines of the log. The first call wins.
+pub fn install(settings: &Arc<LogSettings>) {
+    let lines = Lines { settings: Arc::clone(settings) };
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+}
+
+/// Starts the thread that writes shards' events. It ends when every sender is gone.
+///
+/// # Errors
+/// No thread could be made.
+pub fn start(clock: Clock, settings: Arc<LogSettings>) -> std::io::Result<(Sender<Event>, JoinHandle<()>)> {
+    let (sender, receiver) = bounded(EVENTS_MAX);
+    let thread = std::thread::Builder::new().name("log".into()).spawn(move || run(&receiver, &clock, &settings))?;
+    Ok((sender, thread))
+}
+
+fn run(events: &Receiver<Event>, clock: &Clock, settings: &LogSettings) {
+    const BATCH_BYTES: usize = 64 * 1024;
+    let mut text = String::new();
+    while let Ok(event) = events.recv() {
+        text.clear();
+        text.extend(event_line(&event, clock, settings));
+        while text.len() < BATCH_BYTES
+            && let Ok(event) = events.try_recv()
+        {
+            text.extend(event_line(&event, clock, settings));
+        }
+        if !text.is_empty() {
+            write(&text, settings);
+        }
+    }
+}
+
+/// Whether colours make sense on standard error.
+#[must_use]
+pub fn styled() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Instant, ShardId};
+
+    fn settings(json: bool, show_digits: bool) -> LogSettings {
+        let format = if json { LogFormat::Json } else { LogFormat::Logfmt };
+        LogSettings::new(&Log { format, level: LogLevel::Info, show_digits })
+    }
+
+    fn line(settings: &LogSettings) -> String {
+        let clock = Clock::new(std::time::Instant::now());
+        let event = Event::new(Instant::ZERO, ShardId(1), Level::Info, "call answered")
+            .digits("to", "+15550100")
+            .text("reason", "a \"b\"\nlevel=error")
+            .number("packets", 7);
+        event_line(&event, &clock, settings).unwrap()
+    }
+
+    #[test]
+    fn digits_are_hidden_and_line_breaks_stay_inside() {
+        let line = line(&settings(false, false));
+        let rest = line.split_once(" level=").unwrap().1;
+        assert_eq!(
+            rest,
+            "info msg=\"call answered\" shard=1 to=+xxxxxx00 reason=\"a \\\"b\\\"\\nlevel=error\" packets=7\n"
+        );
+    }
+
+    #[test]
+    fn json_is_json_and_shows_digits_when_told() {
+        let value: serde_json::Value = serde_json::from_str(&line(&settings(true, true))).unwrap();
+        assert_eq!((value["to"].as_str(), value["packets"].as_u64()), (Some("+15550100"), Some(7)));
+        assert_eq!(value["reason"], "a \"b\"\nlevel=error");
+    }
+
+    #[test]
+    fn a_level_below_is_not_written() {
+        let clock = Clock::new(std::time::Instant::now());
+        let event = Event::new(Instant::ZERO, ShardId(0), Level::Debug, "x");
+        assert_eq!(event_line(&event, &clock, &settings(false, false)), None);
+    }
+}

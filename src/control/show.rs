@@ -1,0 +1,149 @@
+//! The answers of `strowger show`, as JSON. Ages instead of instants: they mean something to a person.
+
+use serde_json::{Value, json};
+
+use super::state::{Answers, State};
+use crate::base::Instant;
+use crate::observe::Gauge;
+use crate::shard::mailbox::{Answer, Query};
+
+/// What `show` can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Live calls.
+    Calls,
+    /// Registered contacts.
+    Registrations,
+    /// Trunks.
+    Trunks,
+    /// The shards' own figures.
+    Shards,
+    /// Limits and what is used of them.
+    Limits,
+    /// Links to other sites.
+    Links,
+}
+
+/// Most rows of one answer, over all shards.
+pub const ROWS_MAX: usize = 10_000;
+
+impl What {
+    /// Reads a word of the command line.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "calls" => Self::Calls,
+            "registrations" => Self::Registrations,
+            "trunks" => Self::Trunks,
+            "shards" => Self::Shards,
+            "limits" => Self::Limits,
+            "links" => Self::Links,
+            _ => return None,
+        })
+    }
+}
+
+/// Asks the shards and makes rows. Blocks: not for the runtime's thread.
+#[must_use]
+pub fn show(state: &State, what: What, limit: usize) -> Value {
+    let limit = limit.clamp(1, ROWS_MAX);
+    let query = match what {
+        What::Calls => Query::Calls { limit },
+        What::Registrations => Query::Registrations { limit },
+        What::Trunks | What::Limits => Query::Trunks,
+        What::Shards => Query::Shard,
+        What::Links => return links(state),
+    };
+    let Answers { answers, missing } = state.ask(query);
+    let mut rows: Vec<Value> = answers.into_iter().flat_map(|answer| rows(state, what, answer)).collect();
+    match what {
+        What::Trunks | What::Limits => one_each(&mut rows),
+        What::Shards => rows.sort_by_key(|row| row["shard"].as_u64()),
+        _ => {}
+    }
+    let cut = rows.len() > limit;
+    rows.truncate(limit);
+    json!({ "rows": rows, "cut": cut, "shards_missing": missing })
+}
+
+fn rows(state: &State, what: What, answer: Answer) -> Vec<Value> {
+    let now = state.clock.now();
+    let age = |at: Instant| (now.since(at).as_millis() as f64 / 1e3).round();
+    match answer {
+        Answer::Calls(calls) => calls
+            .into_iter()
+            .map(|call| {
+                json!({
+                    "call": call.call.to_string(), "state": call.state, "from": call.from, "to": call.to,
+                    "caller": call.caller, "callee": call.callee, "age_s": age(call.started),
+                    "answered_s": call.answered.map(age), "packets_caller": call.packets.0,
+                    "packets_callee": call.packets.1,
+                })
+            })
+            .collect(),
+        Answer::Registrations(contacts) => contacts
+            .into_iter()
+            .map(|contact| {
+                json!({
+                    "account": contact.account, "contact": contact.contact, "remote": contact.remote.to_string(),
+                    "transport": contact.transport, "expires_s": contact.expires.since(now).as_secs(),
+                    "q": f64::from(contact.q) / 1e3,
+                })
+            })
+            .collect(),
+        Answer::Trunks(trunks) if what == What::Limits => trunks
+            .into_iter()
+            .map(|trunk| json!({ "limit": format!("trunk {}", trunk.name), "used": trunk.calls, "max": trunk.calls_max }))
+            .collect(),
+        Answer::Trunks(trunks) => trunks.into_iter().filter_map(|trunk| serde_json::to_value(trunk).ok()).collect(),
+        Answer::Shard(shard) => {
+            let index = usize::from(shard.shard);
+            let mut row = serde_json::to_value(shard).unwrap_or_default();
+            if let (Some(cells), Some(row)) = (state.counters.get(index), row.as_object_mut()) {
+                row.insert("port_pairs_free".into(), cells.level(Gauge::PortPairsFree).into());
+            }
+            vec![row]
+        }
+        Answer::Hangup { .. } => Vec::new(),
+    }
+}
+
+/// Every shard knows every trunk: one row each, resting if any shard says so.
+fn one_each(rows: &mut Vec<Value>) {
+    let mut out: Vec<Value> = Vec::with_capacity(rows.len());
+    for row in rows.drain(..) {
+        let same = |other: &&mut Value| other["name"] == row["name"] && other["limit"] == row["limit"];
+        match out.iter_mut().find(same) {
+            Some(known) if row["resting"] == true => known["resting"] = true.into(),
+            Some(_) => {}
+            None => out.push(row),
+        }
+    }
+    *rows = out;
+}
+
+fn links(state: &State) -> Value {
+    let row = |(name, address): &(String, std::net::SocketAddr)| json!({ "peer": name, "address": address.to_string(), "state": "not built yet" });
+    let rows: Vec<Value> = state.peers.iter().map(row).collect();
+    json!({ "rows": rows, "cut": false, "shards_missing": 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::tests::state;
+    use super::*;
+
+    #[test]
+    fn shards_come_in_order_and_trunks_once() {
+        let (state, _requests) = state();
+        let shown = show(&state, What::Shards, 10);
+        assert_eq!((shown["rows"][0]["shard"].as_u64(), shown["rows"][1]["shard"].as_u64()), (Some(0), Some(1)));
+        let mut rows = vec![
+            json!({ "name": "a", "resting": false }),
+            json!({ "name": "b", "resting": false }),
+            json!({ "name": "a", "resting": true }),
+        ];
+        one_each(&mut rows);
+        assert_eq!(rows, [json!({ "name": "a", "resting": true }), json!({ "name": "b", "resting": false })]);
+    }
+}

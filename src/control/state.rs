@@ -1,0 +1,235 @@
+//! What the control plane's tasks share, and how they reach shards and the supervisor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use super::clock::Clock;
+use super::log::LogSettings;
+use super::records::RecordStatus;
+use crate::base::ShardId;
+use crate::observe::Counters;
+use crate::shard::mailbox::{Answer, Mail, Query};
+
+/// How letters reach shards: a bounded queue and a waker for each.
+pub trait Post: Send + Sync + 'static {
+    /// How many shards there are.
+    fn shards(&self) -> u8;
+
+    /// Delivers; false when the queue is full or the shard is gone.
+    fn post(&self, to: ShardId, mail: Mail) -> bool;
+}
+
+/// How long shards have to answer.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// What the supervisor (the main thread) is asked to do. Every reply has one sentence for a person on failure.
+#[derive(Debug)]
+pub enum Request {
+    /// Read the configuration again; the reply is the printed diff.
+    Reload(Sender<Result<Vec<String>, String>>),
+    /// Take no new calls; with `stop`, end once they are gone or `node.drain_timeout` has passed.
+    Drain {
+        /// End afterwards.
+        stop: bool,
+    },
+    /// SIGTERM, SIGINT: drain, then stop; a second one stops at once.
+    Terminate,
+}
+
+/// Requests waiting for the supervisor.
+pub const REQUESTS_MAX: usize = 64;
+
+/// Shared by HTTP and the Unix socket.
+pub struct State {
+    /// `node.name`.
+    pub node: String,
+    /// The driver that was chosen.
+    pub backend: String,
+    /// `xdp`, or why not in a word.
+    pub fast_path: String,
+    /// Names of `[[link.peer]]`.
+    pub peers: Vec<(String, std::net::SocketAddr)>,
+    /// One for each shard.
+    pub counters: Vec<Arc<Counters>>,
+    /// The way to the shards.
+    pub post: Arc<dyn Post>,
+    /// The shards' clock.
+    pub clock: Clock,
+    /// What the log does.
+    pub log: Arc<LogSettings>,
+    /// What the record writer does.
+    pub records: Arc<RecordStatus>,
+    /// To the supervisor.
+    pub requests: Sender<Request>,
+    /// All sockets are open.
+    pub started: AtomicBool,
+    /// No new calls.
+    pub draining: AtomicBool,
+    /// Every shard answered the supervisor's last round.
+    pub shards_answer: AtomicBool,
+}
+
+impl State {
+    /// Why this node should get no new calls; empty when it is ready.
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if !self.started.load(Relaxed) {
+            why.push("starting".to_owned());
+        }
+        if self.draining.load(Relaxed) {
+            why.push("draining".to_owned());
+        }
+        if !self.shards_answer.load(Relaxed) {
+            why.push("a shard does not answer".to_owned());
+        }
+        let (spooled, most) = (self.records.spooled.load(Relaxed), self.records.spool_max.load(Relaxed));
+        if let Some(failing) = self.records.failing()
+            && spooled >= most / 2
+        {
+            why.push(format!("call records cannot be written and the spool fills ({spooled} of {most}): {failing}"));
+        }
+        why
+    }
+
+    /// What deserves a look although the node is ready.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let failing = self.records.failing().map(|why| format!("call records cannot be written: {why}"));
+        failing.into_iter().collect()
+    }
+
+    /// Asks every shard and waits, bounded. Blocks: not for the runtime's thread.
+    #[must_use]
+    pub fn ask(&self, query: Query) -> Answers {
+        ask(self.post.as_ref(), query, ANSWER_WAIT)
+    }
+}
+
+/// What the shards said.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// In the order they came.
+    pub answers: Vec<Answer>,
+    /// Shards that did not answer in time.
+    pub missing: usize,
+}
+
+/// Asks every shard at once; each answers in its own time, together within `wait`.
+#[must_use]
+pub fn ask(post: &dyn Post, query: Query, wait: Duration) -> Answers {
+    let shards = post.shards();
+    let (reply, receiver) = bounded(usize::from(shards).max(1));
+    let asked =
+        (0..shards).filter(|&shard| post.post(ShardId(shard), Mail::Query { query, reply: reply.clone() })).count();
+    drop(reply);
+    let answers = collect(&receiver, asked, Instant::now() + wait);
+    Answers { missing: usize::from(shards) - answers.len(), answers }
+}
+
+fn collect(receiver: &Receiver<Answer>, count: usize, deadline: Instant) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(count);
+    while answers.len() < count
+        && let Ok(answer) = receiver.recv_deadline(deadline)
+    {
+        answers.push(answer);
+    }
+    answers
+}
+
+/// Tells the shard that owns `call` to end it. The error is a sentence for a person.
+///
+/// # Errors
+/// No such call, or no answer.
+pub fn hangup(post: &dyn Post, call: crate::observe::CallId) -> Result<(), String> {
+    let shard = call.0.shard;
+    if shard.0 >= post.shards() {
+        return Err(format!("no call {call}"));
+    }
+    let (reply, receiver) = bounded(1);
+    if !post.post(shard, Mail::Hangup { call, reply }) {
+        return Err(format!("shard {} is too busy to be told; try again", shard.0));
+    }
+    match receiver.recv_timeout(ANSWER_WAIT) {
+        Ok(Answer::Hangup { found: true }) => Ok(()),
+        Ok(_) => Err(format!("no call {call}; `strowger show calls` lists them")),
+        Err(_) => Err(format!("shard {} does not answer", shard.0)),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::shard::mailbox::ShardInfo;
+
+    /// Two shards that answer at once; the second one may be deaf.
+    pub struct Answering {
+        pub deaf: AtomicBool,
+    }
+
+    impl Post for Answering {
+        fn shards(&self) -> u8 {
+            2
+        }
+
+        fn post(&self, to: ShardId, mail: Mail) -> bool {
+            match mail {
+                Mail::Query { reply, .. } if to.0 == 1 && self.deaf.load(Relaxed) => {
+                    std::mem::forget(reply);
+                    true
+                }
+                Mail::Query { query: Query::Shard, reply } => {
+                    reply.send(Answer::Shard(ShardInfo { shard: to.0, calls: 4, ..ShardInfo::default() })).is_ok()
+                }
+                Mail::Query { query: Query::Calls { .. }, reply } => reply.send(Answer::Calls(Vec::new())).is_ok(),
+                Mail::Query { query: Query::Trunks, reply } => reply.send(Answer::Trunks(Vec::new())).is_ok(),
+                Mail::Query { reply, .. } => reply.send(Answer::Registrations(Vec::new())).is_ok(),
+                Mail::Hangup { call, reply } => reply.send(Answer::Hangup { found: call.0.salt == 1 }).is_ok(),
+                _ => true,
+            }
+        }
+    }
+
+    /// A state with two shards, and what the supervisor would receive.
+    pub fn state() -> (Arc<State>, Receiver<Request>) {
+        let config = Config::default();
+        let (requests, receiver) = bounded(REQUESTS_MAX);
+        let records = Arc::new(RecordStatus::default());
+        records.spool_max.store(100, Relaxed);
+        let state = State {
+            node: "n".into(),
+            backend: "epoll".into(),
+            fast_path: "off".into(),
+            peers: Vec::new(),
+            counters: vec![Arc::default(), Arc::default()],
+            post: Arc::new(Answering { deaf: AtomicBool::new(false) }),
+            clock: Clock::new(Instant::now()),
+            log: Arc::new(LogSettings::new(&config.log)),
+            records,
+            requests,
+            started: AtomicBool::new(true),
+            draining: AtomicBool::new(false),
+            shards_answer: AtomicBool::new(true),
+        };
+        (Arc::new(state), receiver)
+    }
+
+    #[test]
+    fn a_deaf_shard_is_missed_and_the_others_are_heard() {
+        let post = Answering { deaf: AtomicBool::new(true) };
+        let answers = ask(&post, Query::Shard, Duration::from_millis(20));
+        assert_eq!((answers.answers.len(), answers.missing), (1, 1));
+    }
+
+    #[test]
+    fn readiness_says_why_not() {
+        let (state, _requests) = state();
+        assert_eq!(state.unready(), Vec::<String>::new());
+        state.draining.store(true, Relaxed);
+        assert_eq!(state.unready(), ["draining"]);
+    }
+}
