@@ -30,9 +30,9 @@ class Appliance:
         self.port = free_port()
         self.control = free_port()
         self.data = os.path.join(directory, "data")
-        media = free_port(span=2000)
+        media = free_port(span=8000)
         listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
-        media_table = {"address": "127.0.0.1", "port_min": media, "port_max": media + 1999, "silent_timeout": "30s"}
+        media_table = {"address": "127.0.0.1", "port_min": media, "port_max": media + 7999, "silent_timeout": "30s"}
         if ipv6:
             listens += [("[::1]", "udp"), ("[::1]", "tcp")]
             media_table["address_v6"] = "::1"
