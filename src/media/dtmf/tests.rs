@@ -1,3 +1,5 @@
+//! What a digit looks like on the wire, and what is counted of it (RFC 4733).
+
 use super::*;
 
 fn header(sequence: u16, timestamp: u32) -> Header {

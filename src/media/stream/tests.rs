@@ -1,1 +1,1 @@
-
+//! One stream from first packet to report.

@@ -1,1 +1,1 @@
-
+//! Many streams: ports, bounds, balance.

@@ -1,1 +1,1 @@
-
+//! Session descriptions, well and badly formed (RFC 8866).

@@ -1,1 +1,1 @@
-
+//! What is rewritten, and that everything else stays byte for byte.
