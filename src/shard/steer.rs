@@ -25,6 +25,12 @@ impl Steering {
         Self { hasher: RandomState::with_seeds(key[0], key[1], key[2], key[3]), shards: shards.max(1) }
     }
 
+    /// Between how many.
+    #[must_use]
+    pub fn shards(&self) -> u8 {
+        self.shards
+    }
+
     fn by_hash(&self, text: &[u8]) -> ShardId {
         let hash = self.hasher.hash_one(text);
         ShardId(((u128::from(hash) * u128::from(self.shards)) >> 64) as u8)

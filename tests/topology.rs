@@ -1,0 +1,261 @@
+//! One call between two trunks, message by message, through a shard without any network: what each side is shown, and that
+//! nothing of the other side is in it (topology hiding), and that nothing is left when it is over.
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Random, SocketKey};
+use strowger::call::Directory;
+use strowger::config;
+use strowger::observe::{CallRecord, Counters, MediaPath};
+use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
+use strowger::sip::wire::{Framing, HeaderName, OwnedMessage};
+
+const CONFIG: &str = r#"
+[sip]
+domains = ["example.com"]
+[[sip.listen]]
+address = "192.0.2.1:5060"
+transport = "udp"
+[media]
+address = "192.0.2.1"
+port_min = 30000
+port_max = 30099
+[[trunk]]
+name = "left"
+address = "198.51.100.5:5060"
+prefixes = ["+44"]
+[[trunk]]
+name = "right"
+address = "203.0.113.9:5060"
+prefixes = ["+1"]
+"#;
+
+struct Bench {
+    shard: Shard,
+    now: Instant,
+    records: Vec<CallRecord>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let config = config::read(CONFIG, "test.toml").config.expect("the configuration is right");
+        let directory = Arc::new(Directory::new(&config, None));
+        let options = ShardOptions::new(
+            &config,
+            directory,
+            Arc::new(Counters::new()),
+            0,
+            Steering::new(1, [1, 2, 3, 4]),
+            MediaPath::Epoll,
+        );
+        let now = Instant::from_millis(1000);
+        Self { shard: Shard::new(options, Random::from_u64(7), now), now, records: Vec::new() }
+    }
+
+    fn receive(&mut self, from: &str, text: &str) -> Vec<(SocketAddr, OwnedMessage)> {
+        let mut bytes = text.replace('\n', "\r\n").into_bytes();
+        let from = from.parse().unwrap();
+        self.shard.handle(self.now, Input::Datagram { socket: SocketKey(0), from, bytes: &mut bytes });
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<(SocketAddr, OwnedMessage)> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.shard.poll_output() {
+            match output {
+                Output::Send { to, bytes, .. } => sent.push((to, read(bytes))),
+                Output::Record(record) => self.records.push(*record),
+                _ => {}
+            }
+        }
+        sent
+    }
+
+    fn wait(&mut self, duration: Duration) -> Vec<(SocketAddr, OwnedMessage)> {
+        let until = self.now + duration;
+        let mut sent = Vec::new();
+        while let Some(deadline) = self.shard.next_deadline().filter(|deadline| *deadline <= until) {
+            self.now = deadline.max(self.now);
+            self.shard.handle_timeout(self.now);
+            sent.extend(self.drain());
+        }
+        self.now = until;
+        sent
+    }
+}
+
+fn read(bytes: Bytes) -> OwnedMessage {
+    OwnedMessage::parse(bytes.clone(), Framing::Datagram)
+        .unwrap_or_else(|error| panic!("{error}:\n{}", String::from_utf8_lossy(&bytes)))
+}
+
+const LEFT: &str = "198.51.100.5:5060";
+const RIGHT: &str = "203.0.113.9:5060";
+
+fn sdp(address: &str, port: u16) -> String {
+    format!(
+        "v=0\no=x 1 1 IN IP4 {address}\ns=-\nc=IN IP4 {address}\nt=0 0\nm=audio {port} RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\n"
+    )
+}
+
+fn with_body(head: &str, body: &str) -> String {
+    let length = body.replace('\n', "\r\n").len();
+    format!("{head}Content-Type: application/sdp\nContent-Length: {length}\n\n{body}")
+}
+
+fn invite() -> String {
+    let head = "INVITE sip:+15550100@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.5:5060;branch=z9hG4bKleft1;rport\n\
+        Max-Forwards: 70\nFrom: \"L\" <sip:+442071838750@left.example>;tag=ltag\nTo: <sip:+15550100@192.0.2.1>\n\
+        Call-ID: left-call@left.example\nCSeq: 5 INVITE\nContact: <sip:l@198.51.100.5:5060>\nX-Odd:   kept  as is\n\
+        Record-Route: <sip:198.51.100.5;lr>\nx-second: 2\n";
+    with_body(head, &sdp("198.51.100.7", 4000))
+}
+
+/// A response of the right side to the INVITE that it got.
+fn respond(to: &OwnedMessage, status: &str, tag: &str, body: Option<&str>) -> String {
+    let view = to.view();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let to_value = match view.to().tag() {
+        Some(_) => text(view.to().raw()),
+        None => format!("{};tag={tag}", text(view.to().raw())),
+    };
+    let cseq = view.cseq();
+    let head = format!(
+        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to_value}\nCall-ID: {}\nCSeq: {} {}\nContact: <sip:r@203.0.113.9:5060>\nX-Right: yes\n",
+        text(view.via().raw()),
+        text(view.from().raw()),
+        text(view.call_id()),
+        cseq.0,
+        cseq.1.as_str()
+    );
+    match body {
+        Some(body) => with_body(&head, body),
+        None => format!("{head}Content-Length: 0\n\n"),
+    }
+}
+
+fn assert_hides(message: &OwnedMessage, secrets: &[&str]) {
+    let text = String::from_utf8_lossy(message.bytes()).into_owned();
+    for secret in secrets {
+        assert!(!text.contains(secret), "{secret} is shown in:\n{text}");
+    }
+}
+
+fn request<'a>(sent: &'a [(SocketAddr, OwnedMessage)], to: &str, method: &str) -> &'a OwnedMessage {
+    let to: SocketAddr = to.parse().unwrap();
+    let found = sent.iter().find(|(at, message)| {
+        *at == to && message.view().is_request() && message.view().method_bytes() == method.as_bytes()
+    });
+    &found.unwrap_or_else(|| panic!("no {method} to {to} in {sent:#?}")).1
+}
+
+fn response<'a>(sent: &'a [(SocketAddr, OwnedMessage)], to: &str, status: u16) -> &'a OwnedMessage {
+    let to: SocketAddr = to.parse().unwrap();
+    let found = sent.iter().find(|(at, message)| *at == to && message.view().status() == status);
+    &found.unwrap_or_else(|| panic!("no {status} to {to} in {sent:#?}")).1
+}
+
+/// A request of the left side within its dialog.
+fn left_request(method: &str, cseq: u32, answer: &OwnedMessage) -> String {
+    let to = String::from_utf8_lossy(answer.view().to().raw()).into_owned();
+    let cseq_method = method;
+    format!(
+        "{method} sip:x@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.5:5060;branch=z9hG4bKleft{method}{cseq}\nMax-Forwards: 70\n\
+         From: \"L\" <sip:+442071838750@left.example>;tag=ltag\nTo: {to}\nCall-ID: left-call@left.example\nCSeq: {cseq} {cseq_method}\n\
+         Content-Length: 0\n\n"
+    )
+}
+
+const LEFT_SECRETS: [&str; 5] = ["198.51.100", "left.example", "ltag", "left-call", "z9hG4bKleft"];
+const RIGHT_SECRETS: [&str; 3] = ["203.0.113", "rtag", "x-right-secret"];
+
+fn set_up(bench: &mut Bench) -> (OwnedMessage, OwnedMessage) {
+    let sent = bench.receive(LEFT, &invite());
+    response(&sent, LEFT, 100);
+    let out = request(&sent, RIGHT, "INVITE").clone();
+    assert_hides(&out, &LEFT_SECRETS);
+    let sent = bench.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
+    assert_hides(response(&sent, LEFT, 180), &RIGHT_SECRETS);
+    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    request(&sent, RIGHT, "ACK");
+    let answer = response(&sent, LEFT, 200).clone();
+    assert_hides(&answer, &RIGHT_SECRETS);
+    bench.receive(LEFT, &left_request("ACK", 5, &answer));
+    (out, answer)
+}
+
+#[test]
+fn a_call_shows_each_side_only_itself_and_us() {
+    let mut bench = Bench::new();
+    let (out, answer) = set_up(&mut bench);
+    let (out, answer) = (out.view(), answer.view());
+    assert_eq!(out.header_named(b"X-Odd"), Some(&b"kept  as is"[..]));
+    assert_eq!(out.header_named(b"x-second"), Some(&b"2"[..]));
+    assert_eq!(out.max_forwards(), Some(69));
+    assert!(String::from_utf8_lossy(out.body()).contains("192.0.2.1"), "our media address");
+    assert_eq!(answer.header_named(b"X-Right"), Some(&b"yes"[..]));
+    assert_eq!(answer.header(HeaderName::RecordRoute), Some(&b"<sip:198.51.100.5;lr>"[..]));
+    assert_eq!(answer.via().rport(), Some(Some(5060)));
+    assert_eq!(bench.shard.audit().calls_live, 1);
+
+    let sent = bench.receive(LEFT, &left_request("BYE", 6, &read_bytes(&answer)));
+    response(&sent, LEFT, 200);
+    let bye = request(&sent, RIGHT, "BYE").clone();
+    assert_eq!(bye.view().uri().raw(), b"sip:r@203.0.113.9:5060");
+    bench.receive(RIGHT, &respond(&bye, "200 OK", "rtag", None));
+    bench.wait(Duration::from_secs(70));
+    let audit = bench.shard.audit();
+    assert_eq!(
+        (audit.calls, audit.transactions, audit.timers, audit.streams, audit.ports),
+        (0, 0, 0, 0, 0),
+        "{audit:?}"
+    );
+    assert_eq!(bench.records.len(), 1);
+    let record = &bench.records[0];
+    assert_eq!((record.trunk_in.as_deref(), record.trunk_out.as_deref()), (Some("left"), Some("right")));
+    assert!(record.answered.is_some());
+}
+
+fn read_bytes(view: &strowger::sip::wire::Message<'_>) -> OwnedMessage {
+    OwnedMessage::from(*view)
+}
+
+#[test]
+fn a_second_answer_is_acknowledged_and_ended() {
+    let mut bench = Bench::new();
+    let (out, _) = set_up(&mut bench);
+    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "other-fork", Some(&sdp("203.0.113.10", 6000))));
+    assert_eq!(request(&sent, RIGHT, "ACK").view().to().tag(), Some(&b"other-fork"[..]));
+    assert_eq!(request(&sent, RIGHT, "BYE").view().to().tag(), Some(&b"other-fork"[..]));
+    assert_eq!(bench.shard.audit().calls_live, 1, "the call goes on");
+}
+
+#[test]
+fn a_repeated_answer_gets_the_same_acknowledgement() {
+    let mut bench = Bench::new();
+    let (out, _) = set_up(&mut bench);
+    let again = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    assert_eq!(again.len(), 1);
+    request(&again, RIGHT, "ACK");
+}
+
+#[test]
+fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
+    let mut bench = Bench::new();
+    let sent = bench.receive(LEFT, &invite());
+    let out = request(&sent, RIGHT, "INVITE").clone();
+    bench.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
+    let cancel = invite().replace("INVITE sip:", "CANCEL sip:").replace("5 INVITE", "5 CANCEL");
+    let sent = bench.receive(LEFT, &cancel);
+    request(&sent, RIGHT, "CANCEL");
+    response(&sent, LEFT, 487);
+    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    request(&sent, RIGHT, "ACK");
+    let bye = request(&sent, RIGHT, "BYE").clone();
+    bench.receive(RIGHT, &respond(&bye, "200 OK", "rtag", None));
+    bench.wait(Duration::from_secs(70));
+    let audit = bench.shard.audit();
+    assert_eq!((audit.calls, audit.transactions, audit.timers, audit.ports), (0, 0, 0, 0), "{audit:?}");
+}
