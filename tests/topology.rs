@@ -259,3 +259,30 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
     let audit = bench.shard.audit();
     assert_eq!((audit.calls, audit.transactions, audit.timers, audit.ports), (0, 0, 0, 0), "{audit:?}");
 }
+
+#[test]
+fn the_caller_is_not_hung_up_on_before_it_has_acknowledged() {
+    let mut bench = Bench::new();
+    let sent = bench.receive(LEFT, &invite());
+    let out = request(&sent, RIGHT, "INVITE").clone();
+    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    let answer = response(&sent, LEFT, 200).clone();
+    let view = out.view();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let bye = format!(
+        "BYE {} SIP/2.0\nVia: SIP/2.0/UDP {RIGHT};branch=z9hG4bKright1\nMax-Forwards: 70\nFrom: {};tag=rtag\nTo: {}\n\
+         Call-ID: {}\nCSeq: 1 BYE\nContent-Length: 0\n\n",
+        text(view.contact().unwrap().uri_raw()),
+        text(view.to().raw()),
+        text(view.from().raw()),
+        text(view.call_id())
+    );
+    let sent = bench.receive(RIGHT, &bye);
+    response(&sent, RIGHT, 200);
+    assert!(!sent.iter().any(|(to, _)| *to == LEFT.parse().unwrap()), "RFC 3261 §15: {sent:#?}");
+    let sent = bench.receive(LEFT, &left_request("ACK", 5, &answer));
+    let bye = request(&sent, LEFT, "BYE").clone();
+    bench.receive(LEFT, &respond(&bye, "200 OK", "ltag", None));
+    bench.wait(Duration::from_secs(70));
+    assert_eq!(bench.shard.audit().calls, 0);
+}

@@ -251,6 +251,8 @@ pub struct Call {
     pub timer: Option<TimerKey>,
     /// Legs made so far.
     pub legs_made: u8,
+    /// The call has ended, and the caller is told once it has acknowledged our 2xx.
+    pub bye_at_ack: bool,
     /// The account whose contacts have been asked for.
     pub locating: Option<u32>,
 }
@@ -333,6 +335,6 @@ impl Call {
     pub fn is_over(&self) -> bool {
         let branches_final =
             self.setup.as_ref().is_none_or(|setup| setup.branches.iter().all(|branch| branch.state.is_final()));
-        self.phase == Phase::Ending && self.exchanges.is_empty() && branches_final
+        self.phase == Phase::Ending && self.exchanges.is_empty() && branches_final && !self.bye_at_ack
     }
 }

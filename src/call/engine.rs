@@ -124,7 +124,7 @@ impl Engine {
             self.core.counters.request(label, flow.transport, Direction::In);
             self.on_request(flow, message);
         } else if let Some((client, owner)) = self.core.layer.handle_response(now, message) {
-            self.with_call(owner.call, |call, core| dispatch_response(call, core, owner, client, Ok(message)));
+            self.with_call(owner.call, |call, core| dispatch_response(call, core, client, Ok(message)));
         } else {
             self.core.counters.count_drop(DropReason::SipStrayResponse);
         }
@@ -342,14 +342,15 @@ impl Engine {
         match event {
             transaction::Event::Timeout { client, user } => {
                 // RFC 3261 §8.1.3.1.
-                self.with_call(user.call, |call, core| dispatch_response(call, core, user, client, Err(408)));
+                self.with_call(user.call, |call, core| dispatch_response(call, core, client, Err(408)));
             }
             transaction::Event::TransportError { client, user } => {
-                self.with_call(user.call, |call, core| dispatch_response(call, core, user, client, Err(503)));
+                self.with_call(user.call, |call, core| dispatch_response(call, core, client, Err(503)));
             }
             transaction::Event::ClientDone { user, .. } => self.with_call(user.call, |call, _| setup::forget(call)),
             transaction::Event::ServerDone { user: Some(user), unanswered_ack: true, .. } => {
                 self.with_call(user.call, |call, core| {
+                    teardown::late_bye(call, core);
                     if call
                         .side_of(user.leg)
                         .and_then(|side| call.leg(side))
@@ -489,20 +490,13 @@ impl Engine {
     }
 }
 
-fn dispatch_response(
-    call: &mut Call,
-    core: &mut Core,
-    owner: Owner,
-    client: ClientKey,
-    response: Result<&Message<'_>, u16>,
-) {
+fn dispatch_response(call: &mut Call, core: &mut Core, client: ClientKey, response: Result<&Message<'_>, u16>) {
     let branch = call.setup.as_ref().and_then(|setup| setup.branches.iter().position(|branch| branch.client == client));
     match (branch, response) {
         (Some(_), Ok(response)) => setup::on_branch_response(call, core, client, response),
         (Some(at), Err(status)) => setup::on_failure(call, core, at, status, None),
         (None, response) => within::on_response(call, core, client, response),
     }
-    let _ = owner;
 }
 
 /// The rights that a call needs, or the limit that it would break.
@@ -596,6 +590,7 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
         facts: Box::new(facts),
         timer: None,
         legs_made: 0,
+        bye_at_ack: false,
         locating: None,
     }
 }

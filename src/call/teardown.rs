@@ -32,9 +32,12 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
         refuse_caller(call, core, status);
     }
     refuse_carried(call, core);
-    let caller_is_up = call.setup.as_ref().is_none_or(|setup| setup.answered && status < 300) || was == Phase::Up;
-    if caller_is_up && matches!(was, Phase::Answered | Phase::Up) && by != Some(Side::A) {
-        bye(call, core, Side::A);
+    if matches!(was, Phase::Answered | Phase::Up) && by != Some(Side::A) {
+        // RFC 3261 §15: no BYE from us before the ACK, unless it is not going to come.
+        call.bye_at_ack = call.a.unacknowledged.is_some() && cause != EndCause::SignallingLost;
+        if !call.bye_at_ack {
+            bye(call, core, Side::A);
+        }
     }
     if call.b.is_some() && by != Some(Side::B) {
         bye(call, core, Side::B);
@@ -65,6 +68,13 @@ fn refuse_carried(call: &mut Call, core: &mut Core) {
         let Some(leg) = call.leg(from) else { continue };
         let bytes = compose::reply(core, &request.view(), &leg.flow, 487, leg.dialog.local_tag(), &[]);
         core.respond(server, 487, bytes);
+    }
+}
+
+/// The ACK came, or will not come: the caller of an ended call is told now.
+pub fn late_bye(call: &mut Call, core: &mut Core) {
+    if std::mem::take(&mut call.bye_at_ack) {
+        bye(call, core, Side::A);
     }
 }
 

@@ -120,7 +120,7 @@ fn carry(call: &mut Call, core: &mut Core, side: Side, server: ServerKey, reques
 /// A response to a request of ours within a dialog, or, without one, the status that its failure amounts to.
 pub fn on_response(call: &mut Call, core: &mut Core, client: ClientKey, response: Result<&Message<'_>, u16>) {
     let Some(at) = call.exchanges.iter().position(|exchange| exchange.client == client) else {
-        return repeat_ack(call, core, client, response.ok());
+        return repeat_ack(call, core, response.ok());
     };
     let status = response.map_or_else(|status| status, |response| response.status());
     if status < 200 {
@@ -135,7 +135,7 @@ pub fn on_response(call: &mut Call, core: &mut Core, client: ClientKey, response
         }
     }
     if call.exchanges[at].answered {
-        return repeat_ack(call, core, client, response.ok());
+        return repeat_ack(call, core, response.ok());
     }
     if status < 300 {
         on_success(call, core, at, response);
@@ -145,7 +145,7 @@ pub fn on_response(call: &mut Call, core: &mut Core, client: ClientKey, response
 }
 
 /// A 2xx to an INVITE that was acknowledged before: the ACK was lost (RFC 3261 §13.2.2.4).
-fn repeat_ack(call: &Call, core: &mut Core, _client: ClientKey, response: Option<&Message<'_>>) {
+fn repeat_ack(call: &Call, core: &mut Core, response: Option<&Message<'_>>) {
     let Some(response) = response.filter(|response| (200..300).contains(&response.status())) else { return };
     for leg in [Some(&call.a), call.b.as_ref()].into_iter().flatten() {
         let Some((flow, ack)) = &leg.ack else { continue };
@@ -268,6 +268,9 @@ pub fn on_ack(call: &mut Call, core: &mut Core, side: Side, ack: &Message<'_>) {
     let Some(leg) = call.leg_mut(side) else { return };
     let Some(server) = leg.unacknowledged.take() else { return };
     core.layer.ack_received(server);
+    if call.phase == Phase::Ending {
+        return teardown::late_bye(call, core);
+    }
     let answer = compose::session_body(ack);
     if call.phase == Phase::Answered && side == Side::A {
         call.phase = Phase::Up;

@@ -3,7 +3,7 @@
 
 use super::client::Client;
 use super::table::Table;
-use crate::base::{Flow, Slot, SocketKey, StreamKey};
+use crate::base::{Flow, Slot, SocketKey, StreamKey, Transport};
 use ahash::RandomState;
 use hashbrown::HashMap;
 use std::net::SocketAddr;
@@ -15,11 +15,17 @@ pub enum Path {
     Stream(StreamKey),
     /// An address, seen from a datagram socket.
     Datagram(SocketKey, SocketAddr),
+    /// An address to which a connection is being opened.
+    Opening(Transport, SocketAddr),
 }
 
 impl From<&Flow> for Path {
     fn from(flow: &Flow) -> Self {
-        flow.stream.map_or(Self::Datagram(flow.socket, flow.remote), Self::Stream)
+        match flow.stream {
+            Some(stream) => Self::Stream(stream),
+            None if flow.transport.is_reliable() => Self::Opening(flow.transport, flow.remote),
+            None => Self::Datagram(flow.socket, flow.remote),
+        }
     }
 }
 
