@@ -20,7 +20,7 @@ pub const fn encode(sample: i16) -> u8 {
 const fn expand(code: u8) -> i16 {
     let code = !code as i32;
     let exponent = code >> 4 & 0x07;
-    let magnitude = (((code & 0x0f) << 3) + BIAS << exponent) - BIAS;
+    let magnitude = ((((code & 0x0f) << 3) + BIAS) << exponent) - BIAS;
     (if code & 0x80 != 0 { -magnitude } else { magnitude }) as i16
 }
 

@@ -23,6 +23,8 @@ pub const NEAR_PACKETS: u8 = 2;
 pub const FAR_PACKETS: u8 = 4;
 /// Packets from elsewhere that are looked at before learning is over for such sources.
 pub const FAR_BUDGET: u8 = 16;
+/// Packets in sequence that settle the old source again after its party has said that it moved.
+pub const OLD_PACKETS: u8 = 25;
 
 /// What signalling says about one peer's stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +90,8 @@ enum Standing {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latch {
     signal: Signal,
+    /// The last address and signalling source that were known: a hold by address (none) is not a move.
+    place: (Option<SocketAddr>, Option<IpAddr>),
     settled: Option<SocketAddr>,
     previous: Option<SocketAddr>,
     candidate: Option<Candidate>,
@@ -102,15 +106,19 @@ impl Latch {
         if signal == self.signal {
             return false;
         }
-        let moved = signal.address != self.signal.address || signal.signalled_from != self.signal.signalled_from;
+        let (address, signalled_from) = self.place;
+        let place = (signal.address.or(address), signal.signalled_from.or(signalled_from));
+        let is_first_address = address.is_none();
+        let moved = place != self.place && !is_first_address || signal.behind_nat != self.signal.behind_nat;
         self.signal = signal;
-        if self.settled.is_some() && !moved {
-            return false;
+        self.place = place;
+        if moved {
+            self.previous = self.settled.take().or(self.previous);
+            self.candidate = None;
+            self.companion = None;
+            self.far_seen = 0;
         }
-        self.previous = self.settled.take().or(self.previous);
-        self.candidate = None;
-        self.far_seen = 0;
-        true
+        moved
     }
 
     /// Tells the address where the companion stream (RTP for RTCP) was found: as good as a signalled one.
@@ -135,7 +143,7 @@ impl Latch {
             return self.settle(from);
         }
         if self.previous == Some(from) {
-            return Judgement::Accept { settled: false };
+            return self.judge_old(from, standing, evidence);
         }
         match standing {
             Standing::Stranger => self.judge_stranger(from, evidence),
@@ -156,6 +164,14 @@ impl Latch {
 
     fn judge_near(&mut self, from: SocketAddr, evidence: Evidence) -> Judgement {
         if self.observe(from, evidence) >= NEAR_PACKETS {
+            return self.settle(from);
+        }
+        Judgement::Accept { settled: false }
+    }
+
+    /// In flight when the party moved, or a party that named another address and stayed where it was.
+    fn judge_old(&mut self, from: SocketAddr, standing: Standing, evidence: Evidence) -> Judgement {
+        if self.observe(from, evidence) >= OLD_PACKETS && standing >= Standing::Near {
             return self.settle(from);
         }
         Judgement::Accept { settled: false }
@@ -202,12 +218,12 @@ impl Latch {
     /// not come from gets nothing until it has sent: that address may be a stranger's, or one of our own network.
     #[must_use]
     pub fn destination(&self) -> Option<SocketAddr> {
-        let signalled = self.signal.address?;
-        if !self.signal.behind_nat {
-            return Some(signalled);
+        let Signal { address, signalled_from, behind_nat } = self.signal;
+        if !behind_nat {
+            return address;
         }
-        let reachable = self.signal.signalled_from == Some(signalled.ip());
-        self.settled.or(self.previous).or(reachable.then_some(signalled))
+        let reachable = address.filter(|address| signalled_from == Some(address.ip()));
+        self.settled.or(self.previous).or(reachable)
     }
 }
 

@@ -159,7 +159,7 @@ mod tests {
             for (what, port) in steps {
                 match what {
                     0 | 1 => if let Some(port) = pool.allocate(now) {
-                        prop_assert!(port % 2 == 0 && port >= 103 && port < 126 && mine.insert(port));
+                        prop_assert!(port % 2 == 0 && (103..126).contains(&port) && mine.insert(port));
                     },
                     2 => { pool.release(now, port); mine.remove(&(port & !1)); }
                     _ => pool.fail(port),

@@ -33,7 +33,8 @@ pub(super) struct Half {
     last_rtp: Option<Instant>,
     run_started: Instant,
     last_payload_type: Option<u8>,
-    last_clock_rate: u32,
+    /// Of the last payload type; none after a new description.
+    clock_rate: Option<u32>,
     paused: bool,
     one_way_told: bool,
     rtp: Latch,
@@ -65,7 +66,7 @@ impl Half {
             last_rtp: None,
             run_started: now,
             last_payload_type: None,
-            last_clock_rate: 0,
+            clock_rate: None,
             paused: false,
             one_way_told: false,
             rtp: Latch::default(),
@@ -96,10 +97,12 @@ impl Half {
 
     /// Measures an RTP packet. `far` has declared the payload types that this side uses (RFC 3264 §5.1).
     fn note(&mut self, now: Instant, header: &Header, len: usize, far: &FarSide<'_>) {
-        if self.last_payload_type != Some(header.payload_type) {
-            self.last_payload_type = Some(header.payload_type);
-            self.last_clock_rate = far.clock_rate(header.payload_type, &self.clock_rates);
-        }
+        let clock_rate = match self.clock_rate {
+            Some(rate) if self.last_payload_type == Some(header.payload_type) => rate,
+            _ => far.clock_rate(header.payload_type, &self.clock_rates),
+        };
+        self.clock_rate = Some(clock_rate);
+        self.last_payload_type = Some(header.payload_type);
         if self.last_rtp.is_none_or(|last| now.since(last) > RUN_GAP) {
             self.run_started = now;
         }
@@ -108,7 +111,7 @@ impl Half {
         self.paused = header.payload_type == COMFORT_NOISE;
         self.report.packets += 1;
         self.report.bytes += len as u64;
-        self.quality.handle_packet(now, header, self.last_clock_rate);
+        self.quality.handle_packet(now, header, clock_rate);
     }
 
     fn read_rtcp(&mut self, now: Instant, packet: &[u8], far_report: Option<(u32, Instant)>) {
@@ -214,7 +217,7 @@ impl Stream {
         half.clock_rates.clone_from(&options.clock_rates);
         half.signalled = rtp;
         for half in &mut self.halves {
-            half.last_payload_type = None;
+            half.clock_rate = None;
         }
         self.quiet_since = now;
         self.silent_told = false;
@@ -276,14 +279,13 @@ impl Stream {
     ) -> Verdict {
         if component == Component::Rtp {
             let (half, far) = pair(&mut self.halves, side);
-            if let Some(rule) = &mut half.rule {
-                if let Applied::Forward { socket, to, len } = apply(rule, from, packet) {
-                    if let Some(header) = Header::parse(packet) {
-                        half.note(now, &header, len, &far.as_far());
-                    }
-                    self.tell_recovery(side, events);
-                    return Verdict::Forward { socket, to, len };
-                }
+            if let Some(rule) = &mut half.rule
+                && let Applied::Forward { socket, to, len } = apply(rule, from, packet)
+                && let Some(header) = Header::parse(packet)
+            {
+                half.note(now, &header, len, &far.as_far());
+                self.tell_recovery(side, events);
+                return Verdict::Forward { socket, to, len };
             }
         }
         match self.consider(now, side, component, from, packet, events) {
@@ -500,6 +502,3 @@ impl Content {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -222,11 +222,11 @@ impl Relay {
         if let Some(pool) = &mut self.pools[index / range] {
             pool.fail(port);
         }
-        if let Some(place) = self.places[index] {
-            if let Some(tenant) = self.streams.get(place.slot) {
-                let failed = MediaEvent::Failed { slot: StreamSlot(place.slot), owner: tenant.stream.owner };
-                let _ = self.events.push(failed);
-            }
+        if let Some(place) = self.places[index]
+            && let Some(tenant) = self.streams.get(place.slot)
+        {
+            let failed = MediaEvent::Failed { slot: StreamSlot(place.slot), owner: tenant.stream.owner };
+            let _ = self.events.push(failed);
         }
     }
 

@@ -73,10 +73,10 @@ pub(super) fn find(section: &[u8], payload_type: u8) -> Option<Codec<'_>> {
             codec.fmtp = Some(value);
         }
     }
-    if codec.name.is_empty() {
-        if let Some((_, name, rate, channels)) = STATIC.iter().find(|row| row.0 == payload_type) {
-            (codec.name, codec.clock_rate, codec.channels) = (name, *rate, *channels);
-        }
+    if codec.name.is_empty()
+        && let Some((_, name, rate, channels)) = STATIC.iter().find(|row| row.0 == payload_type)
+    {
+        (codec.name, codec.clock_rate, codec.channels) = (name, *rate, *channels);
     }
     Some(codec)
 }
@@ -229,10 +229,10 @@ impl CodecFilter {
         kept.iter().map(|(format, _)| *format).collect()
     }
 
-    fn ordered<'a, 'c>(
+    fn ordered<'a>(
         &self,
         kind: MediaKind,
-        codecs: &'c [(&'a [u8], Codec<'a>)],
+        codecs: &[(&'a [u8], Codec<'a>)],
     ) -> ArrayVec<(&'a [u8], Codec<'a>), FORMATS_MAX> {
         let mut real = codecs.iter().copied().filter(|(_, codec)| !codec.is_companion() && self.was_offered(codec));
         let wanted = || self.wanted.iter().filter(|wanted| wanted.is_video() == (kind == MediaKind::Video));

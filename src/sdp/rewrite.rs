@@ -7,7 +7,7 @@
 
 use super::FORMATS_MAX;
 use super::codec::CodecFilter;
-use super::line::{Line, lines, number, word};
+use super::line::{Line, lines, number, word, words};
 use super::parse::{Media, Session};
 use crate::base::Direction;
 use arrayvec::ArrayVec;
@@ -89,10 +89,11 @@ pub fn rewrite(session: &Session<'_>, plan: &[MediaPlan<'_>], origin: OwnOrigin,
     let rejected = MediaPlan::rejected();
     let plan_for = |index: usize| plan.get(index).unwrap_or(&rejected);
     let streams = || session.media.iter().enumerate().map(|(index, media)| (media, plan_for(index)));
-    let shared = session
-        .connection
-        .is_some()
-        .then(|| streams().find(|(media, plan)| is_live(media, plan)).map_or(origin.address, |(_, plan)| plan.address));
+    let shared = session.connection.is_some().then(|| {
+        streams()
+            .find(|(media, plan)| live_formats(media, plan).is_some())
+            .map_or(origin.address, |(_, plan)| plan.address)
+    });
     write_session(session, origin, shared, out);
     let mut rewritten = Rewritten::default();
     for (media, plan) in streams() {
@@ -101,8 +102,19 @@ pub fn rewrite(session: &Session<'_>, plan: &[MediaPlan<'_>], origin: OwnOrigin,
     rewritten
 }
 
-fn is_live(media: &Media<'_>, plan: &MediaPlan<'_>) -> bool {
-    plan.port != 0 && !media.is_rejected()
+type Formats<'a> = ArrayVec<&'a [u8], FORMATS_MAX>;
+
+/// The formats that pass; none where the peer, the plan or the filter rejects the stream.
+fn live_formats<'a>(media: &Media<'a>, plan: &MediaPlan<'_>) -> Option<Formats<'a>> {
+    if plan.port == 0 || media.is_rejected() {
+        return None;
+    }
+    let formats = plan.codecs.map_or_else(|| all_formats(media), |filter| filter.select(media));
+    (!formats.is_empty()).then_some(formats)
+}
+
+fn all_formats<'a>(media: &Media<'a>) -> Formats<'a> {
+    words(media.formats).take(FORMATS_MAX).collect()
 }
 
 fn write_session(session: &Session<'_>, origin: OwnOrigin, shared: Option<IpAddr>, out: &mut Vec<u8>) {
@@ -134,11 +146,7 @@ fn write_session(session: &Session<'_>, origin: OwnOrigin, shared: Option<IpAddr
 
 /// True where the stream stays alive.
 fn write_stream(media: &Media<'_>, plan: &MediaPlan<'_>, shared: Option<IpAddr>, out: &mut Vec<u8>) -> bool {
-    let all = || -> ArrayVec<&[u8], FORMATS_MAX> { super::line::words(media.formats).take(FORMATS_MAX).collect() };
-    let formats = plan.codecs.map_or_else(all, |filter| filter.select(media));
-    if !is_live(media, plan) || formats.is_empty() {
-        return write_rejected(media, out);
-    }
+    let Some(formats) = live_formats(media, plan) else { return write_rejected(media, out) };
     write_media_line(media, plan.port, &formats, out);
     let mut connected = !media.own_connection && shared == Some(plan.address);
     let hold = media.is_held_by_address().then(|| media.effective_direction());
@@ -149,7 +157,8 @@ fn write_stream(media: &Media<'_>, plan: &MediaPlan<'_>, shared: Option<IpAddr>,
             connected = true;
         }
         match line.kind {
-            b'c' => {}
+            // Ours is written already; the others belong to the session (RFC 8866 §5) and would be read two ways here.
+            b'c' | b'v' | b'o' | b's' | b'u' | b'e' | b'p' | b't' | b'r' | b'z' => {}
             b'a' if is_not_ours(line) || is_replaced(line, direction) || is_of_dropped(line, media, &formats) => {}
             _ => write_line(line, out),
         }
@@ -163,8 +172,7 @@ fn write_stream(media: &Media<'_>, plan: &MediaPlan<'_>, shared: Option<IpAddr>,
 
 /// RFC 3264 §6: a rejected stream keeps its line, its port zero and at least one format. `a=mid` keeps its name.
 fn write_rejected(media: &Media<'_>, out: &mut Vec<u8>) -> bool {
-    let formats: ArrayVec<&[u8], FORMATS_MAX> = super::line::words(media.formats).take(FORMATS_MAX).collect();
-    write_media_line(media, 0, &formats, out);
+    write_media_line(media, 0, &all_formats(media), out);
     for line in lines(media.section).filter(|line| line.named("mid").is_some()) {
         write_line(line, out);
     }
@@ -213,7 +221,7 @@ fn is_not_ours(line: Line<'_>) -> bool {
     let Some((name, value)) = line.attribute() else { return false };
     let is = |have: &&str| name.eq_ignore_ascii_case(have.as_bytes());
     let bundle = is(&"group") && word(value).0.eq_ignore_ascii_case(b"BUNDLE");
-    bundle || is(&"rtcp") || ICE.iter().any(|have| is(have)) || PATH.iter().any(|have| is(have))
+    bundle || is(&"rtcp") || ICE.iter().chain(&PATH).any(is)
 }
 
 fn is_replaced(line: Line<'_>, direction: Option<Direction>) -> bool {
