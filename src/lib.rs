@@ -15,3 +15,4 @@ pub mod tally;
 pub mod control;
 pub mod demo;
 pub mod io;
+pub mod worker;

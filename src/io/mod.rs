@@ -56,11 +56,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use crate::base::Forward;
 use crate::base::{SocketKey, StreamKey};
 pub use probe::{Backend, Choice, Unusable, probe};
 pub use types::{
-    CloseReason, Counters, Forward, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic,
-    UdpOptions,
+    CloseReason, Counters, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic, UdpOptions,
 };
 pub use waker::Waker;
 

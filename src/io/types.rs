@@ -80,17 +80,6 @@ impl UdpOptions {
     }
 }
 
-/// Send the first `len` bytes of the datagram just handed over, from where they lie, out of `socket`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// The socket it leaves by; need not be the one it came by.
-    pub socket: SocketKey,
-    /// Where to.
-    pub to: SocketAddr,
-    /// How much of it; never more than was handed over.
-    pub len: usize,
-}
-
 /// What happens on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEvent<'a> {
