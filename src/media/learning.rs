@@ -102,7 +102,11 @@ pub struct Latch {
 impl Latch {
     /// Takes what signalling says. The same again changes nothing; another address starts learning anew, while the old
     /// source is taken until the new one has shown itself. Returns true where learning starts anew.
-    pub fn signal(&mut self, signal: Signal) -> bool {
+    pub fn signal(&mut self, mut signal: Signal) -> bool {
+        if signal.address.is_none() && self.place.0.is_some() {
+            // Held by address: it says nothing of the way to the peer.
+            signal.behind_nat = self.signal.behind_nat;
+        }
         if signal == self.signal {
             return false;
         }

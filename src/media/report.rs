@@ -13,7 +13,8 @@ pub struct StreamSlot(pub Slot);
 /// Something worth telling the call. `owner` is what [`StreamOptions`](super::StreamOptions) said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// Neither side has sent anything for the silent timeout.
+    /// Neither side has sent anything for the silent timeout. The call goes on while another of its streams
+    /// [is alive](super::Relay::is_alive).
     Silent {
         /// The stream.
         slot: StreamSlot,

@@ -427,6 +427,7 @@ impl Stream {
         if let Some(due) = self.silent_due(patience.silent) {
             if due > now {
                 next = next.min(due);
+                self.silent_told = false;
             } else if !self.silent_told {
                 self.silent_told = events.push(MediaEvent::Silent { slot, owner }).is_ok();
             }
@@ -453,6 +454,14 @@ impl Stream {
         }
         let heard = self.halves.iter().map(|half| half.last_any).max()?;
         Some(heard.max(self.quiet_since) + patience)
+    }
+
+    /// True while somebody is heard, or held and need not be.
+    pub(super) fn is_alive(&self, now: Instant, patience: Duration) -> bool {
+        match self.silent_due(patience) {
+            Some(due) => due > now,
+            None => self.kind == StreamKind::Audio,
+        }
     }
 
     pub(super) fn report(&self, now: Instant) -> StreamReport {

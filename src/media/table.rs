@@ -184,6 +184,14 @@ impl Relay {
         self.streams.get(slot.0).map(|tenant| tenant.stream.report(now))
     }
 
+    /// True while a stream has a reason to go on: somebody was heard within the silent timeout, or its audio is held. A
+    /// call ends of silence when none of its streams is alive: a camera that is off silences video alone.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant, slot: StreamSlot) -> bool {
+        let patience = self.config.silent_timeout;
+        self.streams.get(slot.0).is_some_and(|tenant| tenant.stream.is_alive(now, patience))
+    }
+
     /// True where `socket` is one of the relay's.
     #[must_use]
     pub fn owns(&self, socket: SocketKey) -> bool {

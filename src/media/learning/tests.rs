@@ -109,7 +109,7 @@ fn a_hold_by_address_forgets_nothing() {
     let public = at("198.51.100.7:61000");
     latch.judge(public, rtp(1));
     latch.judge(public, rtp(2));
-    assert!(!latch.signal(signal("none", "198.51.100.7", true)));
+    assert!(!latch.signal(signal("none", "198.51.100.7", false)));
     assert!(!latch.signal(signal("10.0.0.5:4000", "198.51.100.7", true)));
     assert_eq!((latch.settled(), latch.destination()), (Some(public), Some(public)));
 }

@@ -327,6 +327,11 @@ fn silence_of_both_is_told_once_after_the_timeout() {
     assert_eq!(bench.events(), []);
     bench.pass(5000, &[]);
     assert!(matches!(bench.events()[..], [MediaEvent::Silent { .. }]));
+    assert!(!bench.relay.is_alive(bench.now, bench.slot));
+    bench.pass(3000, &[(Side::A, A), (Side::B, B)]);
+    assert!(bench.relay.is_alive(bench.now, bench.slot));
+    bench.pass(65_000, &[]);
+    assert!(matches!(bench.events()[..], [MediaEvent::Silent { .. }]), "silent again, told again");
 }
 
 #[test]
