@@ -313,6 +313,11 @@ impl MediaSession {
         (of(Side::A), of(Side::B))
     }
 
+    /// True while any stream has a reason to go on.
+    fn is_alive(&self, core: &Core) -> bool {
+        self.lines.iter().any(|line| line.slot.is_some_and(|slot| core.relay.is_alive(core.now, slot)))
+    }
+
     /// RTP packets so far from the caller, from the called side.
     #[must_use]
     pub fn packets(&self, core: &Core) -> (u64, u64) {
@@ -377,7 +382,9 @@ pub fn on_event(call: &mut Call, core: &mut Core, event: MediaEvent) {
         });
     };
     match event {
-        MediaEvent::Silent { .. } if matches!(call.phase, Phase::Up | Phase::Answered) => {
+        MediaEvent::Silent { .. }
+            if matches!(call.phase, Phase::Up | Phase::Answered) && !call.media.is_alive(core) =>
+        {
             core.counters.count(Counter::MediaSilent);
             log(core, Level::Warn, "no media from either side", None);
             teardown::end(call, core, EndCause::MediaSilent, None, 408);
