@@ -33,7 +33,9 @@ impl std::error::Error for Unusable {}
 /// The reason and the remedy.
 pub fn probe() -> Result<(), Unusable> {
     let options = Options { sockets_max: 1, packet_buffers: 4, message_buffers: 1, ..Options::default() };
-    match Uring::new(options).and_then(echo) {
+    // On a thread of its own: the end of a ring interrupts blocking calls of the thread that used it.
+    let tried = std::thread::Builder::new().name("probe".into()).spawn(|| Uring::new(options).and_then(echo));
+    match tried.and_then(|thread| thread.join().unwrap_or(Ok(false))) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Unusable {
             reason: "a datagram sent through it to ourselves did not come back".into(),

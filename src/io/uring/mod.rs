@@ -3,6 +3,8 @@
 //! Multishot receives keep every socket armed and pick their buffers from a provided ring; a forwarded datagram is sent
 //! from the buffer it came in. Completions are made only while the owner waits (`IORING_SETUP_DEFER_TASKRUN`), so that
 //! nothing interrupts it and batches are whole. Needs Linux 6.1.
+//!
+//! When a ring ends, the kernel interrupts (`EINTR`) a blocking call of the threads that made or used it.
 
 mod datagrams;
 mod pool;
