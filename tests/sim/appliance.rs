@@ -1,0 +1,161 @@
+//! The appliance without its threads: production shards, their sockets by name, and the rules of the kernel between
+//! them (which shard a datagram or connection lands at).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport};
+use strowger::call::{Audit, Directory};
+use strowger::config::Config;
+use strowger::observe::{CallRecord, Counters, MediaPath};
+use strowger::shard::{Answer, Input, Mail, Output, Query, Shard, ShardOptions, Steering};
+
+/// All shards of one node.
+pub struct Appliance {
+    pub shards: Vec<Shard>,
+    /// No shard acts before then: a machine that stood still.
+    pub paused_until: Vec<Instant>,
+    pub directory: Arc<Directory>,
+    pub records: Vec<CallRecord>,
+    sockets: BTreeMap<SocketAddr, (usize, SocketKey)>,
+    addresses: BTreeMap<(usize, SocketKey), SocketAddr>,
+    listeners: Vec<(SocketAddr, Transport, SocketKey)>,
+    ip: IpAddr,
+    accepted: u64,
+}
+
+impl Appliance {
+    pub fn new(config: &Config, shards: usize, mut random: Random, now: Instant) -> Self {
+        let directory = Arc::new(Directory::new(config, None));
+        let key = [(); 4].map(|()| random.next_u64());
+        let steering = Steering::new(shards as u8, key);
+        let listeners: Vec<_> = config
+            .sip
+            .listen
+            .iter()
+            .zip(0..)
+            .map(|(listen, key)| (listen.address, listen.transport, SocketKey(key)))
+            .collect();
+        let shards: Vec<Shard> = (0..shards)
+            .map(|index| {
+                let counters = Arc::new(Counters::default());
+                let directory = Arc::clone(&directory);
+                let path = MediaPath::Epoll;
+                let options = ShardOptions::new(config, directory, counters, index as u8, steering.clone(), path);
+                Shard::new(options, random.fork(), now)
+            })
+            .collect();
+        Self {
+            paused_until: vec![Instant::ZERO; shards.len()],
+            shards,
+            directory,
+            records: Vec::new(),
+            sockets: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            ip: listeners.first().map_or(config.media.address, |listener| listener.0.ip()),
+            listeners,
+            accepted: 0,
+        }
+    }
+
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// The shard and socket that hear `to`; several shards share a SIP port, the kernel chooses by addresses.
+    pub fn socket(&self, from: SocketAddr, to: SocketAddr) -> Option<(usize, SocketKey)> {
+        if let Some(found) = self.sockets.get(&to) {
+            return Some(*found);
+        }
+        let heard = |listener: &&(SocketAddr, Transport, SocketKey)| listener.0 == to && listener.1 == Transport::Udp;
+        let (.., key) = self.listeners.iter().find(heard)?;
+        let IpAddr::V4(ip) = from.ip() else { return Some((0, *key)) };
+        let spread = u64::from(u32::from(ip)) << 16 | u64::from(from.port());
+        Some(((spread.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % self.shards.len(), *key))
+    }
+
+    /// Where that shard's socket sends from.
+    pub fn address(&self, shard: usize, socket: SocketKey) -> Option<SocketAddr> {
+        let listener = self.listeners.iter().find(|listener| listener.2 == socket).map(|listener| listener.0);
+        self.addresses.get(&(shard, socket)).copied().or(listener)
+    }
+
+    /// A media socket was asked for.
+    pub fn open(&mut self, shard: usize, socket: SocketKey, bind: SocketAddr) {
+        self.sockets.insert(bind, (shard, socket));
+        self.addresses.insert((shard, socket), bind);
+    }
+
+    /// The listener at that address, and a name for the connection it accepts.
+    pub fn accept(&mut self, to: SocketAddr) -> Option<(SocketKey, StreamKey)> {
+        let (.., key) = self.listeners.iter().find(|listener| listener.0 == to && listener.1 == Transport::Tcp)?;
+        self.accepted += 1;
+        Some((*key, StreamKey(StreamKey::ACCEPTED | self.accepted)))
+    }
+
+    /// A datagram; what is relayed comes back with its addresses.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        place: (usize, SocketKey),
+        bytes: &mut [u8],
+    ) -> Option<(SocketAddr, SocketAddr, usize)> {
+        let (shard, socket) = place;
+        let forward = self.shards[shard].handle(now, Input::Datagram { socket, from, bytes })?;
+        Some((self.address(shard, forward.socket)?, forward.to, forward.len))
+    }
+
+    pub fn mail(&mut self, now: Instant, to: ShardId, mail: Mail) {
+        if let Some(shard) = self.shards.get_mut(usize::from(to.0)) {
+            shard.handle(now, Input::Mail(mail));
+        }
+    }
+
+    /// What an operator does: `strowger hangup` for each call there is; says how many.
+    pub fn hang_up_all(&mut self, now: Instant) -> usize {
+        let (reply, answers) = crossbeam::channel::unbounded();
+        for shard in &mut self.shards {
+            let query = Mail::Query { query: Query::Calls { limit: 100 }, reply: reply.clone() };
+            shard.handle(now, Input::Mail(query));
+            let Ok(Answer::Calls(calls)) = answers.try_recv() else { continue };
+            for call in calls {
+                shard.handle(now, Input::Mail(Mail::Hangup { call: call.call, reply: reply.clone() }));
+            }
+        }
+        answers.try_iter().filter(|answer| matches!(answer, Answer::Hangup { found: true })).count()
+    }
+
+    pub fn poll(&mut self, shard: usize) -> Option<Output> {
+        self.shards[shard].poll_output()
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let due = self.shards.iter().zip(&self.paused_until);
+        due.filter_map(|(shard, paused)| shard.next_deadline().map(|deadline| deadline.max(*paused))).min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for (shard, paused) in self.shards.iter_mut().zip(&self.paused_until) {
+            if *paused <= now && shard.next_deadline().is_some_and(|deadline| deadline <= now) {
+                shard.handle_timeout(now);
+            }
+        }
+    }
+
+    /// The sum over all shards.
+    pub fn audit(&self) -> Audit {
+        self.shards.iter().fold(Audit::default(), |sum, shard| {
+            let one = shard.audit();
+            Audit {
+                calls: sum.calls + one.calls,
+                calls_live: sum.calls_live + one.calls_live,
+                transactions: sum.transactions + one.transactions,
+                timers: sum.timers + one.timers,
+                streams: sum.streams + one.streams,
+                ports: sum.ports + one.ports,
+                contacts: sum.contacts + one.contacts,
+            }
+        })
+    }
+}

@@ -1,0 +1,334 @@
+//! A seed's life: a town of phones and trunks, a network with moods, people who call, hold, dial and hang up, and
+//! machines that stop, restart and lose sight of each other. At the end everybody goes home.
+
+use crate::balance;
+use crate::network::Faults;
+use crate::town;
+use crate::world::World;
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Random, Transport};
+use strowger::phone::{Answering, Direction, Event, Placing, Then};
+
+/// Longest that a town may need to come to rest after everybody has hung up: a ring timeout and two transactions.
+const REST: Duration = Duration::from_secs(300);
+/// Longest time for the last registrations to be taken back.
+const GOODBYE: Duration = Duration::from_secs(120);
+
+/// How the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Good,
+    Mild,
+    Rough,
+}
+
+/// What a seed came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Calls placed.
+    pub calls: usize,
+    /// Calls answered.
+    pub answered: usize,
+    /// Calls that nobody but the appliance knew at the end.
+    pub orphans: usize,
+    /// Deliveries.
+    pub steps: u64,
+    /// Of everything that happened.
+    pub hash: u64,
+}
+
+struct Life {
+    world: World,
+    random: Random,
+    mood: Mood,
+    accounts: Vec<String>,
+    placed: usize,
+    orphans: usize,
+}
+
+/// Lives a seed.
+pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
+    let mut random = Random::from_u64(seed ^ 0x5357_4752);
+    let mood = [Mood::Good, Mood::Mild, Mood::Mild, Mood::Rough][random.below(4) as usize];
+    let world = World::new(seed, faults(mood, &mut random), verbose);
+    let mut life = Life { world, random, mood, accounts: Vec::new(), placed: 0, orphans: 0 };
+    let result = life.settle().and_then(|()| life.live()).and_then(|()| life.go_home());
+    if let Err(why) = result {
+        return Err(format!(
+            "{why}\nmood {mood:?}, at {:.3} s, after:\n{}",
+            life.world.now.as_nanos() as f64 / 1e9,
+            life.world.trace.tail()
+        ));
+    }
+    let answered = |event: &&(Instant, Event)| matches!(event.1, Event::Established { .. });
+    Ok(Outcome {
+        calls: life.placed,
+        answered: life.world.stations.iter().map(|station| station.events.iter().filter(answered).count()).sum(),
+        orphans: life.orphans,
+        steps: life.world.trace.count(),
+        hash: life.world.trace.hash(),
+    })
+}
+
+fn faults(mood: Mood, random: &mut Random) -> Faults {
+    let millis = Duration::from_millis;
+    match mood {
+        Mood::Good => Faults { chop: random.below(2) == 0, ..Faults::NONE },
+        Mood::Mild => Faults {
+            loss: random.below(50),
+            duplication: random.below(20),
+            reordering: random.below(50),
+            delay_min: millis(1),
+            delay_max: millis(1 + random.below(50)),
+            chop: true,
+        },
+        Mood::Rough => Faults {
+            loss: random.below(250),
+            duplication: random.below(100),
+            reordering: random.below(200),
+            delay_min: millis(1 + random.below(20)),
+            delay_max: millis(30 + random.below(250)),
+            chop: true,
+        },
+    }
+}
+
+impl Life {
+    fn chance(&mut self, percent: u64) -> bool {
+        self.random.below(100) < percent
+    }
+
+    fn seconds(&mut self, least: u64, most: u64) -> Duration {
+        Duration::from_millis(1000 * least + self.random.below(1000 * (most - least) + 1))
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        let mut text = town::head();
+        let mut number = 0;
+        for index in 0..2 + self.random.below(3) {
+            let name = format!("a{index}");
+            let devices = 1 + self.random.below(3) as usize;
+            let forking = if self.chance(30) { "serial" } else { "parallel" };
+            let more = format!(
+                "numbers = [\"+1555000{index}\"]\nmax_calls = {}\nforking = \"{forking}\"\n",
+                1 + self.random.below(4)
+            );
+            town::account(&mut text, &name, devices, &more);
+            for device in 0..devices {
+                let transport = if self.chance(30) { Transport::Tcp } else { Transport::Udp };
+                let mut options = town::phone(&name, device, number, transport);
+                options.expires = 60 + self.random.below(120) as u32;
+                options.answering = self.answering();
+                self.world.add(&format!("{name}/{device}"), options);
+                number += 1;
+            }
+            self.accounts.push(name);
+        }
+        for index in 0..self.random.below(3) as usize {
+            let prefix = ["+1", "+44", ""][self.random.below(3) as usize];
+            let more = format!(
+                "prefixes = [\"{prefix}\"]\ntimeout = \"2s\"\nallow_from = [\"{}/32\"]\n",
+                town::address(town::TRUNKS + index).ip()
+            );
+            town::trunk(&mut text, &format!("t{index}"), index, &more);
+            let mut options = town::carrier(&format!("t{index}"), index, Transport::Udp);
+            options.answering = self.answering();
+            self.world.add(&format!("t{index}"), options);
+        }
+        let config = town::config(&text)?;
+        let shards = 1 + self.random.below(4) as usize;
+        town::build(&mut self.world, &config, shards);
+        Ok(())
+    }
+
+    fn answering(&mut self) -> Answering {
+        let early = self.chance(20);
+        Answering {
+            deaf: self.chance(5),
+            provisional: match self.random.below(4) {
+                0 => None,
+                _ => Some(if early { 183 } else { 180 }),
+            },
+            early_media: early,
+            after: if self.chance(50) { Duration::ZERO } else { self.seconds(0, 5) },
+            then: match self.random.below(12) {
+                0 => Then::Reject(486),
+                1 => Then::Reject([480, 503, 603, 404][self.random.below(4) as usize]),
+                2 => Then::Wait,
+                3 => Then::Redirect(format!("sip:a0@{}", town::DOMAIN)),
+                _ => Then::Accept,
+            },
+            hang_up_after: self.chance(50).then(|| self.seconds(0, 8)),
+        }
+    }
+
+    fn live(&mut self) -> Result<(), String> {
+        let now = self.world.now;
+        for station in &mut self.world.stations {
+            if station.phone.options().login.is_some() {
+                station.phone.register(now);
+            }
+        }
+        self.world.drain();
+        self.run(Duration::from_secs(3))?;
+        for _ in 0..8 + self.random.below(24) {
+            self.act();
+            let pause = Duration::from_millis(self.random.below(2_000));
+            self.run(pause)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, time: Duration) -> Result<(), String> {
+        self.world.run(time, &mut |world| balance::every_step(world))
+    }
+
+    /// Somebody does something, or something breaks.
+    fn act(&mut self) {
+        match self.random.below(20) {
+            0..=8 => self.place(),
+            9..=13 => self.use_a_call(),
+            14 | 15 => {
+                let answering = self.answering();
+                let index = self.somebody();
+                self.world.stations[index].phone.set_answering(answering);
+            }
+            _ if self.mood == Mood::Good => self.place(),
+            16 => self.cut(),
+            17 => self.pause(),
+            18 => {
+                let index = self.somebody();
+                self.world.restart(index);
+                let now = self.world.now;
+                if self.world.stations[index].phone.options().login.is_some() {
+                    self.world.stations[index].phone.register(now);
+                }
+            }
+            _ => self.place(),
+        }
+        self.world.drain();
+    }
+
+    fn somebody(&mut self) -> usize {
+        self.random.below(self.world.stations.len() as u64) as usize
+    }
+
+    fn place(&mut self) {
+        let caller = self.somebody();
+        let account = self.random.below(self.accounts.len() as u64) as usize;
+        let target = match self.random.below(10) {
+            0..=5 => format!("sip:{}@{}", self.accounts[account], town::DOMAIN),
+            6 => format!("sip:+1555000{account}@{}", town::DOMAIN),
+            7 | 8 => format!("sip:+4420{}@{}", self.random.below(10_000), town::DOMAIN),
+            _ => format!("sip:nobody@{}", town::DOMAIN),
+        };
+        let placing = Placing {
+            late_offer: self.chance(15),
+            patience: Some(if self.chance(25) { self.seconds(0, 3) } else { self.seconds(5, 40) }),
+            hang_up_after: self.chance(60).then(|| self.seconds(0, 8)),
+            headers: Vec::new(),
+        };
+        let now = self.world.now;
+        if self.world.stations[caller].phone.place(now, &target, &placing).is_some() {
+            self.placed += 1;
+        }
+    }
+
+    fn use_a_call(&mut self) {
+        let now = self.world.now;
+        let index = self.somebody();
+        let action = self.random.below(6);
+        let pick = self.random.below(1 << 20) as usize;
+        let phone = &mut self.world.stations[index].phone;
+        let lines = phone.lines();
+        let Some(call) = lines.get(pick % lines.len().max(1)).copied() else { return };
+        match action {
+            0 | 1 => phone.hang_up(now, call),
+            2 => phone.change(now, call, [Direction::SendOnly, Direction::Inactive][pick & 1]),
+            3 => phone.change(now, call, Direction::SendRecv),
+            4 => phone.dial(call, "12"),
+            _ => phone.accept(now, call),
+        }
+    }
+
+    fn cut(&mut self) {
+        let index = self.somebody();
+        let until = self.world.now + self.seconds(0, 20);
+        let (here, there) = (self.world.stations[index].ip(), town::server().ip());
+        let ways = self.random.below(3);
+        if ways != 1 {
+            self.world.network.cut(here, there, until);
+        }
+        if ways != 0 {
+            self.world.network.cut(there, here, until);
+        }
+        let name = self.world.stations[index].name.clone();
+        self.world.trace.note(self.world.now, &format!("cut of {name}, {ways}"), &[]);
+    }
+
+    fn pause(&mut self) {
+        let index = self.somebody();
+        let until = self.world.now + self.seconds(0, 5);
+        let shard = self.chance(40);
+        self.world.trace.note(self.world.now, &format!("pause {shard} {index}"), &[]);
+        match &mut self.world.appliance {
+            Some(appliance) if shard => {
+                let count = appliance.paused_until.len();
+                appliance.paused_until[index % count] = until;
+            }
+            _ => self.world.stations[index].paused_until = until,
+        }
+    }
+
+    /// The network heals, everybody hangs up; then nothing may be left.
+    fn go_home(&mut self) -> Result<(), String> {
+        self.world.network.heal();
+        let wait = self.world.stations.iter().map(|station| station.paused_until).max();
+        let pauses = self.world.appliance.as_ref().and_then(|appliance| appliance.paused_until.iter().max().copied());
+        let until = wait.max(pauses).unwrap_or_default();
+        self.run(until.since(self.world.now) + Duration::from_secs(1))?;
+        let end = self.world.now + REST;
+        while self.world.now < end && !balance::is_quiet(&self.world) {
+            self.hang_up_all();
+            self.run(Duration::from_secs(2))?;
+        }
+        if self.world.stations.iter().any(|station| station.life > 0) {
+            self.hang_up_orphans()?;
+        }
+        if !balance::is_quiet(&self.world) {
+            let audit = self.world.appliance.as_ref().map(|appliance| appliance.audit());
+            return Err(format!("no rest {} s after everybody hung up: {audit:?}", REST.as_secs()));
+        }
+        let now = self.world.now;
+        for station in &mut self.world.stations {
+            if station.phone.options().login.is_some() {
+                station.phone.unregister(now);
+            }
+        }
+        self.world.drain();
+        self.run(GOODBYE)?;
+        balance::at_the_end(&self.world)
+    }
+
+    /// A call on hold whose two phones were both switched off and on is known to nobody but the appliance; silence
+    /// is what hold is, so that only the operator can tell.
+    fn hang_up_orphans(&mut self) -> Result<(), String> {
+        if let Some(appliance) = &mut self.world.appliance {
+            self.orphans = appliance.hang_up_all(self.world.now);
+            self.world.drain();
+            self.run(Duration::from_secs(70))?;
+        }
+        Ok(())
+    }
+
+    fn hang_up_all(&mut self) {
+        let now = self.world.now;
+        for station in &mut self.world.stations {
+            station.phone.set_answering(Answering { then: Then::Reject(486), ..Answering::default() });
+            for call in station.phone.lines() {
+                station.phone.hang_up(now, call);
+            }
+        }
+        self.world.drain();
+    }
+}
