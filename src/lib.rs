@@ -12,6 +12,7 @@ pub mod sip;
 pub mod tally;
 
 // EDGE
+pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod io;

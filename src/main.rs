@@ -1,2 +1,7 @@
-//! Strowger.
-fn main() {}
+//! Start-up only: the command line does the rest.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strowger::cli::main()
+}

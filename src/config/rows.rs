@@ -84,7 +84,7 @@ pub static ROWS: &[Row] = &[
     // sip
     Row::new("sip.domains", Kind::Hosts, "[]",
         "Domains whose addresses of record are served here. Empty: the hosts of the listening addresses.")
-        .example("[\"example.com\"]"),
+        .example("[\"example.com\"]").reloads(),
     Row::new("sip.realm", Kind::Text, "\"\"",
         "Digest realm. Empty: the first domain. HA1 values in this file are made for one realm."),
     Row::new("sip.t1", millis(10, 5_000), "\"500ms\"", "Round-trip estimate T1 (RFC 3261 §17.1.1.1)."),
@@ -123,8 +123,8 @@ pub static ROWS: &[Row] = &[
     Row::new("media.one_way_after", millis(100, 60_000), "\"2s\"",
         "One side silent for this long while the other sends is reported as one-way audio."),
     Row::new("media.port_rest", seconds(0, 600), "\"2s\"", "A released port is not given to another call for this long."),
-    Row::new("media.dscp_audio", DSCP, "46", "DSCP of audio; 46 is EF (RFC 4594)."),
-    Row::new("media.dscp_video", DSCP, "34", "DSCP of video; 34 is AF41."),
+    Row::new("media.dscp_audio", DSCP, "46", "DSCP of audio; 46 is EF (RFC 4594).").reloads(),
+    Row::new("media.dscp_video", DSCP, "34", "DSCP of video; 34 is AF41.").reloads(),
     Row::new("media.receive_buffer", Kind::Size { min: 4 << 10, max: 256 << 20 }, "\"1MiB\"",
         "Receive buffer of each UDP socket; the kernel caps it at net.core.rmem_max."),
     // trunk

@@ -20,33 +20,69 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use clock::Clock;
+use crossbeam::channel::Sender;
 pub use log::LogSettings;
 pub use records::RecordStatus;
 pub use state::{Post, Request, State};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Starts the thread that serves HTTP and the Unix socket and hears signals. It runs until the process ends.
+/// The running control plane.
+#[derive(Debug)]
+pub struct Control {
+    thread: JoinHandle<()>,
+    stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Control {
+    /// Ends it: answers that are being written get a moment.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// How long answers that wait for shards may hold up the end.
+const END_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Starts the thread that serves HTTP and the Unix socket and hears signals.
 ///
 /// # Errors
 /// No thread or no runtime could be made.
-pub fn start(http: TcpListener, unix: UnixListener, state: Arc<State>) -> io::Result<JoinHandle<()>> {
+pub fn start(http: TcpListener, unix: UnixListener, state: Arc<State>) -> io::Result<Control> {
     http.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     let (http, unix) = {
         let _inside = runtime.enter();
         (tokio::net::TcpListener::from_std(http)?, tokio::net::UnixListener::from_std(unix)?)
     };
-    std::thread::Builder::new().name("control".into()).spawn(move || {
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async move {
             let served = http::serve(listener::Bounded::new(http), Arc::clone(&state));
             let commanded = socket::serve(unix, Arc::clone(&state));
-            tokio::join!(served, commanded, signals(&state));
+            let everything = async { tokio::join!(served, commanded) };
+            tokio::select! {
+                _ = everything => {}
+                _ = stopped => {}
+            }
         });
-    })
+        runtime.shutdown_timeout(END_WAIT);
+    })?;
+    Ok(Control { thread, stop })
+}
+
+/// Hears signals from now on, on a thread of its own.
+///
+/// # Errors
+/// No thread or no runtime could be made.
+pub fn hear_signals(requests: Sender<Request>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(signals(&requests)))?;
+    Ok(())
 }
 
 /// SIGTERM and SIGINT end, SIGHUP reloads.
-async fn signals(state: &State) {
+async fn signals(requests: &Sender<Request>) {
     let kinds = (SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup());
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (signal(kinds.0), signal(kinds.1), signal(kinds.2))
     else {
@@ -59,7 +95,7 @@ async fn signals(state: &State) {
             _ = interrupt.recv() => Request::Terminate,
             _ = hangup.recv() => Request::Reload(crossbeam::channel::bounded(1).0),
         };
-        if state.requests.try_send(request).is_err() {
+        if requests.try_send(request).is_err() {
             tracing::error!("the supervisor is busy: a signal was not heard");
         }
     }

@@ -43,6 +43,7 @@
 
 pub mod address;
 pub mod epoll;
+pub mod limits;
 mod outbox;
 mod probe;
 mod socket;

@@ -1,0 +1,408 @@
+//! A whole appliance in this process: shards on their threads, the control plane, the sinks. `run` supervises one;
+//! `demo` calls through one and drops it.
+
+use std::fs::DirBuilder;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, bounded};
+
+use super::fault::{Fault, bind, path};
+use super::host::shards;
+use crate::base::{Random, ShardId, SocketKey, Transport};
+use crate::call::Directory;
+use crate::config::{Backend, Config, FastPath, Listen};
+use crate::control::records::RecordSink;
+use crate::control::state::{Answers, REQUESTS_MAX};
+use crate::control::token::{self, Token};
+use crate::control::{self, Control, LogSettings, Request, State, log, records, socket};
+use crate::io::{self, Choice, UdpOptions, limits};
+use crate::observe::{Counters, MediaPath};
+use crate::shard::mailbox::{Answer, Mail, Query};
+
+use crate::shard::{Shard, ShardOptions, Steering};
+use crate::worker::{self, Outlets, Post, Worker};
+
+/// Letters that may wait for one shard.
+const LETTERS_MAX: usize = 16_384;
+/// How long a stopping shard gets: it says goodbye to its calls for at most two seconds.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// The shards' mailboxes as the control plane knows them.
+struct Mailboxes(Arc<Post>);
+
+impl control::Post for Mailboxes {
+    fn shards(&self) -> u8 {
+        self.0.shards()
+    }
+
+    fn post(&self, to: ShardId, mail: Mail) -> bool {
+        self.0.post(to, mail)
+    }
+}
+
+/// A running appliance. Dropping it ends its calls and stops it.
+pub struct Appliance {
+    started: Config,
+    current: Config,
+    directory: Arc<Directory>,
+    state: Arc<State>,
+    requests: Receiver<Request>,
+    post: Arc<Post>,
+    shards: Vec<JoinHandle<std::io::Result<()>>>,
+    control: Option<Control>,
+    sinks: Vec<JoinHandle<()>>,
+}
+
+impl Appliance {
+    /// Starts everything that the configuration says; its secrets must have been loaded.
+    ///
+    /// # Errors
+    /// What is in the way, and what to do about it.
+    pub fn start(config: Config) -> Result<Self, Fault> {
+        let settings = Arc::new(LogSettings::new(&config.log));
+        log::install(&settings);
+        if let Err(error) = limits::raise_descriptors() {
+            tracing::warn!(%error, "the limit of descriptors could not be raised");
+        }
+        folder(&config)?;
+        let http = TcpListener::bind(config.control.listen)
+            .map_err(|error| Fault::runtime(bind(&error, config.control.listen, false, "control.listen")))?;
+        let unix = socket::bind(&config.control.socket)
+            .map_err(|error| Fault::runtime(path(&error, "listen on", &config.control.socket, "control.socket")))?;
+        let choice = choose(config.shards.backend)?;
+        listenable(&config.sip.listen)?;
+        let origin = Instant::now();
+        let clock = control::Clock::new(origin);
+        let no_thread = |error: std::io::Error| Fault::runtime(format!("no thread could be started: {error}"));
+        let (events, log_thread) = log::start(clock, Arc::clone(&settings)).map_err(no_thread)?;
+        let RecordSink { sender: records, status, thread: record_thread } =
+            records::start(&config.records, &config.node.name, clock)
+                .map_err(|error| Fault::runtime(path(&error, "make", &config.records.dir, "records.dir")))?;
+        let count = shards(config.shards.count);
+        let post = Post::new(count, LETTERS_MAX);
+        let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
+        let directory = Arc::new(Directory::new(&config, None));
+        let plan = Plan {
+            config: &config,
+            choice: &choice,
+            directory: &directory,
+            post: &post,
+            outlets: Outlets { records, events },
+            clock: worker::Clock::new(origin),
+        };
+        let shards = plan.start(&counters)?;
+        let (requests_in, requests) = bounded(REQUESTS_MAX);
+        let state = Arc::new(State {
+            node: config.node.name.clone(),
+            backend: choice.name().to_owned(),
+            fast_path: if config.media.fast_path == FastPath::Off { "off" } else { "not_built" }.to_owned(),
+            peers: config
+                .link
+                .iter()
+                .flat_map(|link| &link.peers)
+                .map(|peer| (peer.name.clone(), peer.address))
+                .collect(),
+            counters,
+            post: Arc::new(Mailboxes(Arc::clone(&post))),
+            clock,
+            log: settings,
+            records: status,
+            requests: requests_in,
+            started: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            shards_answer: AtomicBool::new(true),
+        });
+        let control = control::start(http, unix, Arc::clone(&state)).map_err(no_thread)?;
+        let sinks = vec![record_thread, log_thread];
+        let control = Some(control);
+        let started = config.clone();
+        let this = Self { started, current: config, directory, state, requests, post, shards, control, sinks };
+        if this.calls().missing > 0 {
+            return Err(Fault::runtime("a shard did not come up; see the log"));
+        }
+        this.state.started.store(true, Relaxed);
+        this.announce(&choice);
+        Ok(this)
+    }
+
+    fn announce(&self, choice: &Choice) {
+        let config = &self.started;
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(version, node = %config.node.name, shards = self.shards.len(), backend = choice.name(), "strowger runs");
+        if let Some(why) = &choice.fallback {
+            tracing::warn!(reason = %why.reason, remedy = why.remedy, "epoll is used, since io_uring cannot be");
+        }
+        for listen in &config.sip.listen {
+            tracing::info!(address = %listen.address, transport = listen.transport.uri_token(), "listening");
+        }
+        let ports = format!("{}-{}", config.media.port_min, config.media.port_max);
+        tracing::info!(address = %config.media.address, %ports, fast_path = %self.state.fast_path, "media");
+        tracing::info!(http = %config.control.listen, socket = %config.control.socket.display(), "control");
+    }
+
+    /// What was asked of the supervisor.
+    #[must_use]
+    pub fn requests(&self) -> &Receiver<Request> {
+        &self.requests
+    }
+
+    /// The state that the control plane shows.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The configuration it was started with: what needs a restart is still as it says.
+    #[must_use]
+    pub fn started(&self) -> &Config {
+        &self.started
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn current(&self) -> &Config {
+        &self.current
+    }
+
+    /// Publishes a new configuration to every shard; what needs a restart stays as it was.
+    ///
+    /// # Errors
+    /// A shard could not be told in time; the others were.
+    pub fn publish(&mut self, config: Config) -> Result<(), Fault> {
+        let mut effective = config.clone();
+        effective.sip = crate::config::Sip { domains: config.sip.domains.clone(), ..self.started.sip.clone() };
+        let directory = Arc::new(Directory::new(&effective, Some(&self.directory)));
+        self.state.log.apply(&config.log);
+        self.directory = Arc::clone(&directory);
+        self.current = config;
+        let deadline = Instant::now() + Duration::from_secs(2);
+        for shard in (0..self.post.shards()).map(ShardId) {
+            while !self.post.post(shard, Mail::Directory(Arc::clone(&directory))) {
+                if Instant::now() >= deadline {
+                    return Err(Fault::runtime(format!("shard {} could not be told; reload again", shard.0)));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// No new calls.
+    pub fn drain(&self) {
+        self.state.draining.store(true, Relaxed);
+        self.post_all(|| Mail::Drain);
+    }
+
+    fn post_all(&self, mail: impl Fn() -> Mail) {
+        for shard in (0..self.post.shards()).map(ShardId) {
+            if !self.post.post(shard, mail()) && !self.post.is_closed(shard) {
+                tracing::error!(shard = shard.0, "a shard's mailbox is full");
+            }
+        }
+    }
+
+    /// Calls now, and shards that did not answer.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        let Answers { answers, missing } = self.state.ask(Query::Shard);
+        let of = |answer: &Answer| if let Answer::Shard(shard) = answer { shard.calls } else { 0 };
+        Calls { now: answers.iter().map(of).sum(), missing }
+    }
+
+    /// A shard that ended although nobody asked it to.
+    #[must_use]
+    pub fn dead_shard(&self) -> Option<usize> {
+        self.shards.iter().position(JoinHandle::is_finished)
+    }
+
+    /// Ends what is left and waits for the last record. True when everything ended well.
+    pub fn stop(&mut self) -> bool {
+        self.state.draining.store(true, Relaxed);
+        self.post_all(|| Mail::Stop);
+        let deadline = Instant::now() + STOP_WAIT;
+        let mut good = true;
+        for (shard, thread) in self.shards.drain(..).enumerate() {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if !thread.is_finished() {
+                tracing::error!(shard, "a shard does not end");
+                good = false;
+                continue;
+            }
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(shard, %error, "a shard's driver failed");
+                    good = false;
+                }
+                Err(_) => {
+                    tracing::error!(shard, "a shard panicked");
+                    good = false;
+                }
+            }
+        }
+        if let Some(control) = self.control.take() {
+            control.stop();
+            let _ = std::fs::remove_file(&self.started.control.socket);
+        }
+        // A shard that hangs holds its senders; the sinks would never end.
+        if good {
+            self.sinks.drain(..).for_each(|thread| good &= thread.join().is_ok());
+        }
+        good && self.state.records.lost.load(Relaxed) == 0
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        if self.control.is_some() {
+            let _ = self.stop();
+        }
+    }
+}
+
+/// What the shards are busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls being set up, up or ending.
+    pub now: usize,
+    /// Shards that did not answer in time.
+    pub missing: usize,
+}
+
+fn folder(config: &Config) -> Result<(), Fault> {
+    let dir = &config.node.data_dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(dir)
+        .map_err(|error| Fault::runtime(path(&error, "make", dir, "node.data_dir")))?;
+    let file = &config.control.admin_token_file;
+    let token =
+        token::ensure(file).map_err(|error| Fault::runtime(path(&error, "make", file, "control.admin_token_file")))?;
+    match token {
+        Token::Made => tracing::info!(file = %file.display(), "made the admin token"),
+        Token::Exposed => {
+            tracing::warn!(file = %file.display(), "the admin token can be read by others: `chmod 600` it");
+        }
+        Token::Found => {}
+    }
+    Ok(())
+}
+
+fn choose(backend: Backend) -> Result<Choice, Fault> {
+    let wanted = match backend {
+        Backend::Auto => io::Backend::Auto,
+        Backend::IoUring => io::Backend::IoUring,
+        Backend::Epoll => io::Backend::Epoll,
+    };
+    Choice::new(wanted).map_err(|why| Fault::runtime(format!("{why}; or use shards.backend = \"auto\"")))
+}
+
+/// The shards share their ports, and so might a stranger of the same user without anybody noticing: each address must be
+/// free for one socket that does not share.
+fn listenable(listen: &[Listen]) -> Result<(), Fault> {
+    for Listen { address, transport, .. } in listen {
+        let udp = *transport == Transport::Udp;
+        let tried = if udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
+        tried.map_err(|error| Fault::runtime(bind(&error, *address, udp, "sip.listen.address")))?;
+    }
+    Ok(())
+}
+
+/// What all shards are made from.
+struct Plan<'a> {
+    config: &'a Config,
+    choice: &'a Choice,
+    directory: &'a Arc<Directory>,
+    post: &'a Arc<Post>,
+    outlets: Outlets,
+    clock: worker::Clock,
+}
+
+impl Plan<'_> {
+    /// Makes every shard and its sockets first, then starts them, so that a fault leaves nothing running.
+    fn start(self, counters: &[Arc<Counters>]) -> Result<Vec<JoinHandle<std::io::Result<()>>>, Fault> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| Fault::runtime(format!("the kernel has no randomness: {error}")))?;
+        let mut random = Random::new(seed);
+        let key = std::array::from_fn(|_| random.next_u64());
+        let steering = Steering::new(self.post.shards(), key);
+        let mut workers = Vec::with_capacity(counters.len());
+        for (id, counters) in (0u8..).zip(counters) {
+            workers.push(self.worker(ShardId(id), counters, steering.clone(), random.fork())?);
+        }
+        let cores = if self.config.shards.pin { worker::cores() } else { Vec::new() };
+        let core = |shard: usize| cores.get(shard % cores.len().max(1)).copied();
+        let spawn = |(shard, worker): (usize, Worker<Shard>)| {
+            worker.spawn(core(shard)).map_err(|error| Fault::runtime(format!("no thread could be started: {error}")))
+        };
+        workers.into_iter().enumerate().map(spawn).collect()
+    }
+
+    fn worker(
+        &self,
+        shard: ShardId,
+        counters: &Arc<Counters>,
+        steering: Steering,
+        random: Random,
+    ) -> Result<Worker<Shard>, Fault> {
+        let config = self.config;
+        let media_ports = usize::from(config.media.port_max - config.media.port_min) + 1;
+        let options = io::Options {
+            sockets_max: config.sip.listen.len() + 2 * media_ports + 2,
+            streams_max: config.shards.connections_max as usize,
+            ..io::Options::default()
+        };
+        let driver = self.choice.open(options).map_err(|error| {
+            Fault::runtime(format!("{} could not be started for shard {}: {error}", self.choice.name(), shard.0))
+        })?;
+        let path = if self.choice.name() == "io_uring" { MediaPath::IoUring } else { MediaPath::Epoll };
+        let directory = Arc::clone(self.directory);
+        let options = ShardOptions::new(config, directory, Arc::clone(counters), shard.0, steering, path);
+        let core = Shard::new(options, random, self.clock.now());
+        let options = worker::Options {
+            shard,
+            clock: self.clock,
+            post: Arc::clone(self.post),
+            outlets: self.outlets.clone(),
+            counters: Arc::clone(counters),
+            media_receive_buffer_bytes: config.media.receive_buffer_bytes,
+        };
+        let mut worker = Worker::new(options, driver, core);
+        let shared = self.post.shards() > 1;
+        for (key, listen) in (0u32..).map(SocketKey).zip(&config.sip.listen) {
+            open(&mut worker, key, listen, shared, config)?;
+        }
+        Ok(worker)
+    }
+}
+
+fn open(
+    worker: &mut Worker<Shard>,
+    key: SocketKey,
+    listen: &Listen,
+    shared: bool,
+    config: &Config,
+) -> Result<(), Fault> {
+    let address: SocketAddr = listen.address;
+    let udp = listen.transport == Transport::Udp;
+    let opened = if udp {
+        let options = UdpOptions {
+            reuse_port: shared,
+            dscp: config.sip.dscp,
+            receive_buffer_bytes: config.media.receive_buffer_bytes,
+            ..UdpOptions::signalling(address)
+        };
+        worker.open_udp(key, &options)
+    } else {
+        worker.listen(key, address, shared)
+    };
+    opened.map(drop).map_err(|error| Fault::runtime(bind(&error, address, udp, "sip.listen.address")))
+}

@@ -1,0 +1,163 @@
+//! `show`, `reload`, `drain`, `hangup`: one question to the running appliance over its Unix socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::load;
+use super::table::table;
+use crate::config;
+
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// Where the appliance may be asked when nobody says.
+const USUAL: [&str; 3] =
+    ["strowger-data/strowger.sock", "/run/strowger/strowger.sock", "/var/lib/strowger/strowger.sock"];
+
+/// How to find the appliance.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Target {
+    /// The configuration file it runs with
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Its Unix socket
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+}
+
+impl Target {
+    fn socket(&self) -> Result<PathBuf, Fault> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        if let Some(file) = &self.config {
+            let source = load::source(Some(file))?;
+            let outcome = config::read(&source.text, &source.name);
+            return outcome.config.map(|config| config.control.socket).ok_or_else(|| {
+                Fault::config(format!("{} has errors (see `strowger check`); use --socket PATH", source.name))
+            });
+        }
+        let found = USUAL.iter().map(PathBuf::from).find(|path| path.exists());
+        found.ok_or_else(|| {
+            Fault::runtime(format!(
+                "no running appliance found (no socket at {}); use --config or --socket",
+                USUAL.join(", ")
+            ))
+        })
+    }
+
+    /// Asks, and gives the answer if it is a good one.
+    fn ask(&self, request: &Value) -> Result<Value, Fault> {
+        let path = self.socket()?;
+        let answer = ask(&path, request).map_err(|error| Fault::runtime(unreachable(&error, &path)))?;
+        if answer["ok"] == true {
+            return Ok(answer);
+        }
+        Err(Fault::runtime(answer["error"].as_str().unwrap_or("the appliance answered without a reason").to_owned()))
+    }
+}
+
+fn ask(path: &Path, request: &Value) -> std::io::Result<Value> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(ANSWER_WAIT))?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// True when an appliance answers at this socket.
+#[must_use]
+pub fn is_running(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
+fn unreachable(error: &std::io::Error, path: &Path) -> String {
+    let head = format!("cannot ask the appliance at {}", path.display());
+    match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+            format!("{head}: it does not run. Start it with `strowger run`, or name its socket with --socket")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{head}: this user may not. Use the user it runs as (such as `sudo -u strowger`), or root")
+        }
+        _ => format!("{head}: {error}"),
+    }
+}
+
+/// Lists something.
+///
+/// # Errors
+/// No appliance, or it said why not.
+pub fn show(target: &Target, what: &str, limit: usize, json: bool) -> Result<(), Fault> {
+    let answer = target.ask(&json!({ "command": "show", "what": what, "limit": limit }))?;
+    if json {
+        println!("{}", answer["rows"]);
+    } else {
+        print!("{}", table(what, answer["rows"].as_array().map_or(&[], Vec::as_slice)));
+    }
+    if answer["cut"] == true {
+        eprintln!("strowger: only the first {limit} are shown; --limit N shows more");
+    }
+    match answer["shards_missing"].as_u64() {
+        Some(missing) if missing > 0 => Err(Fault::runtime(format!("{missing} shards did not answer in time"))),
+        _ => Ok(()),
+    }
+}
+
+/// Has the configuration read again and prints what changed.
+///
+/// # Errors
+/// No appliance, or the new configuration is wrong.
+pub fn reload(target: &Target) -> Result<(), Fault> {
+    let answer = target.ask(&json!({ "command": "reload" }))?;
+    let changes = answer["changes"].as_array().map_or(&[][..], Vec::as_slice);
+    if changes.is_empty() {
+        println!("nothing changed");
+    }
+    for change in changes.iter().filter_map(Value::as_str) {
+        println!("{change}");
+    }
+    Ok(())
+}
+
+/// Ends one call.
+///
+/// # Errors
+/// No appliance, or no such call.
+pub fn hangup(target: &Target, call: &str) -> Result<(), Fault> {
+    target.ask(&json!({ "command": "hangup", "call": call })).map(|_| println!("{call} is being ended"))
+}
+
+/// No new calls; shows what remains, and with `wait` until nothing does.
+///
+/// # Errors
+/// No appliance.
+pub fn drain(target: &Target, wait: bool, stop: bool) -> Result<(), Fault> {
+    target.ask(&json!({ "command": "drain", "stop": stop }))?;
+    let mut before = None;
+    loop {
+        let answer = match target.ask(&json!({ "command": "show", "what": "shards" })) {
+            Ok(answer) => answer,
+            Err(_) if stop && before.is_some() => {
+                println!("stopped");
+                return Ok(());
+            }
+            Err(fault) => return Err(fault),
+        };
+        let rows = answer["rows"].as_array().map_or(&[][..], Vec::as_slice);
+        let calls: u64 = rows.iter().filter_map(|row| row["calls"].as_u64()).sum();
+        if before != Some(calls) {
+            println!("draining: {calls} calls remain");
+        }
+        before = Some(calls);
+        if !wait || calls == 0 && !stop {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,226 @@
+//! The command line: what users type. Exit codes: 0 good, 1 failed while running, 2 wrong usage, 78 bad configuration.
+
+pub mod appliance;
+mod check;
+mod client;
+pub mod fault;
+mod host;
+mod load;
+mod notify;
+mod run;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::print;
+use crate::demo;
+use client::Target;
+use fault::{Fault, exit};
+
+/// Carries telephone calls: SIP and RTP.
+#[derive(Debug, Parser)]
+#[command(name = "strowger", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the appliance
+    Run {
+        /// The configuration; without one, everything is on 127.0.0.1
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Place calls through an appliance of its own on loopback and account for every packet
+    Demo(Demo),
+    /// Say everything that is wrong with a configuration, and whether this host can carry it
+    Check {
+        /// The configuration; without one, the defaults
+        file: Option<PathBuf>,
+        /// One machine-readable line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the commented default file, or explain a setting
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// List something of the running appliance
+    Show {
+        /// What to list
+        what: What,
+        /// Machine-readable rows
+        #[arg(long)]
+        json: bool,
+        /// Most rows
+        #[arg(long, default_value_t = 1_000, value_name = "N")]
+        limit: usize,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have the running appliance read its configuration again; prints what changed and what needs a restart
+    Reload {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take no new calls, and say how many remain
+    Drain {
+        /// Until none remains
+        #[arg(long)]
+        wait: bool,
+        /// End the appliance then, or when node.drain_timeout has passed
+        #[arg(long)]
+        stop: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// End one call
+    Hangup {
+        /// Its name, as `strowger show calls` has it
+        call: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// The commented default file
+    Defaults,
+    /// One setting, one table, or every setting of a name
+    Explain {
+        /// Such as sip.t1, trunk or max_calls
+        key: String,
+    },
+    /// docs/configuration.md
+    #[command(hide = true)]
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    Calls,
+    Registrations,
+    Trunks,
+    Shards,
+    Limits,
+    Links,
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Calls at once
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(demo::CALLS_MAX)))]
+    calls: u32,
+    /// How long each one talks
+    #[arg(long, default_value_t = 5, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// One machine-readable line
+    #[arg(long)]
+    json: bool,
+    /// How the phones speak SIP
+    #[arg(long, value_enum, default_value_t = Over::Udp)]
+    transport: Over,
+    /// What moves packets
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Over {
+    Udp,
+    Tcp,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Backend {
+    Auto,
+    #[value(name = "io_uring")]
+    IoUring,
+    Epoll,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(true) => ExitCode::from(exit::OK),
+        Ok(false) => ExitCode::from(exit::RUNTIME),
+        Err(fault) => fault.report(),
+    }
+}
+
+/// True when it went well; false when it failed and has said so.
+fn dispatch(command: Command) -> Result<bool, Fault> {
+    match command {
+        Command::Run { config } => run::run(config.as_deref()).map(|()| true),
+        Command::Demo(options) => demonstrate(&options),
+        Command::Check { file, json } => match check::check(file.as_deref(), json)? {
+            true => Ok(true),
+            false => Err(Fault::config("")),
+        },
+        Command::Config { command } => configuration(command).map(|()| true),
+        Command::Show { what, json, limit, target } => {
+            let word = what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            client::show(&target, &word, limit, json).map(|()| true)
+        }
+        Command::Reload { target } => client::reload(&target).map(|()| true),
+        Command::Drain { wait, stop, target } => client::drain(&target, wait, stop).map(|()| true),
+        Command::Hangup { call, target } => client::hangup(&target, &call).map(|()| true),
+    }
+}
+
+fn configuration(command: ConfigCommand) -> Result<(), Fault> {
+    match command {
+        ConfigCommand::Defaults => print!("{}", print::defaults()),
+        ConfigCommand::Reference => print!("{}", print::reference()),
+        ConfigCommand::Explain { key } => {
+            let text = print::explain(&key).map_err(|message| Fault { exit: exit::USAGE, message })?;
+            print!("{text}");
+        }
+    }
+    Ok(())
+}
+
+fn demonstrate(options: &Demo) -> Result<bool, Fault> {
+    let options = demo::Options {
+        calls: options.calls,
+        seconds: options.seconds,
+        json: options.json,
+        transport: match options.transport {
+            Over::Udp => crate::base::Transport::Udp,
+            Over::Tcp => crate::base::Transport::Tcp,
+        },
+        backend: match options.backend {
+            Backend::Auto => "auto",
+            Backend::IoUring => "io_uring",
+            Backend::Epoll => "epoll",
+        },
+    };
+    let start = |config| appliance::Appliance::start(config).map_err(|fault| fault.message);
+    demo::run(&options, start).map_err(Fault::runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("strowger show calls --json --limit 5").is_ok());
+        assert!(parse("strowger run --config x.toml").is_ok());
+        assert!(parse("strowger demo --calls 100 --seconds 10 --json --backend io_uring").is_ok());
+        assert_eq!(parse("strowger show nothing").unwrap_err().exit_code(), i32::from(exit::USAGE));
+        assert_eq!(parse("strowger demo --calls 0").unwrap_err().exit_code(), i32::from(exit::USAGE));
+    }
+}
