@@ -10,6 +10,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -125,10 +126,26 @@ def _free(address, port):
     return True
 
 
+def is_bound(address, port, tcp=False):
+    """Whether somebody holds this port, asked without touching it."""
+    name = ("tcp" if tcp else "udp") + ("6" if ":" in address else "")
+    with open(f"/proc/net/{name}") as table:
+        return any(row.split()[1].endswith(f":{port:04X}") and _is(row.split()[1], address) for row in list(table)[1:])
+
+
+def _is(entry, address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    raw = bytes.fromhex(entry.split(":")[0])
+    words = [raw[at : at + 4][::-1] if sys.byteorder == "little" else raw[at : at + 4] for at in range(0, len(raw), 4)]
+    return b"".join(words) == socket.inet_pton(family, address)
+
+
 def free_port(address="127.0.0.1", span=1):
-    """The first of `span` ports free for UDP and TCP, below the ephemeral range, never given twice."""
+    """The first of `span` ports free for UDP and TCP, below the ephemeral range, never given twice. Wide spans and single
+    ports come from different ranges, so that the latter never crowd out the former."""
+    low, high = (16_000, 32_000) if span > 1000 else (10_000, 16_000)
     for _ in range(500):
-        first = random.randrange(10_000, 30_000 - span)
+        first = random.randrange(low, high - span)
         first += first % 2
         ports = range(first, first + span)
         if _given_ports.isdisjoint(ports) and all(_free(address, port) for port in (ports[0], ports[-1])):

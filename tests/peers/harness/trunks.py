@@ -26,6 +26,7 @@ class Callee:
     args: tuple = ()
     ipv6: bool = False
     tcp: bool = False
+    country: str = "1"
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Placed:
                 "name": f"{self.case.name}-out-{index}",
                 "address": _joined(local),
                 "transport": "tcp" if callee.tcp else "udp",
-                "prefixes": [self.number[:5]],
+                "prefixes": [f"+{callee.country}{self.number[2:5]}"],
                 "allow_from": [local[0] + ("/128" if callee.ipv6 else "/32")],
                 **callee.trunk,
             }
@@ -118,10 +119,10 @@ def run(placed, directory, appliance=None):
                 continue
             expected = case.calls if callee.calls is None else callee.calls
             args = ["-t", "t1"] if callee.tcp else []
-            args += [word.format(second=_joined(placed.callees[-1])) for word in callee.args]
+            args += [word.format(second=_joined(placed.callees[-1]), other="+2" + placed.number[2:]) for word in callee.args]
             half = Sipp(f"uas-{index}", callee.scenario, directory, local, max(expected, 1), None, args, case.seconds)
             callees.append((half, expected))
-            process.until(lambda: not process._free(*local) or not half.process.running(), START_SECONDS, "SIPp to listen")
+            process.until(lambda: process.is_bound(*local, callee.tcp), START_SECONDS, f"{half.name} to listen")
         remote = placed.callees[0] if placed.callees else None
         if appliance:
             remote = ("::1" if case.ipv6 else "127.0.0.1", appliance.port)
@@ -169,6 +170,8 @@ def media_went_through(case, appliance, before):
 
 BUSY = Callee("busy.uas.xml")
 UNAVAILABLE = Callee("unavailable.uas.xml")
+# A trunk that has failed is asked first again with the next call.
+AGAIN = {"retry_after": "0s"}
 
 TRUNK_CASES = (
     Case("basic", "uac", (Callee("uas"),), "200 calls/s between SIPp's own halves, the port tells the trunks apart",
@@ -188,14 +191,16 @@ TRUNK_CASES = (
     Case("topology", "topology.uac.xml", (Callee("topology.uas.xml"),), "nothing of one side is seen on the other",
          args=("-cid_str", "hidden-%u-%p@%s"), straight=False),
     Case("busy", "busy.uac.xml", (BUSY, answering(calls=0)), "486 is passed on and not tried elsewhere"),
-    Case("unavailable", "unavailable.uac.xml", (UNAVAILABLE,), "503 with no other trunk"),
-    Case("failover-503", "call.uac.xml", (UNAVAILABLE, answering()), "503, then the next trunk", straight=False),
-    Case("failover-down", "call.uac.xml", (Callee("", calls="absent"), answering()), "nobody there, then the next trunk",
+    Case("unavailable", "unavailable.uac.xml", (UNAVAILABLE,), "503 with no other trunk is told as 500",
          straight=False),
-    Case("failover-tcp", "call.uac.xml", (Callee("", calls="absent", tcp=True), answering(tcp=True)),
+    Case("failover-503", "call.uac.xml", (Callee("unavailable.uas.xml", trunk=AGAIN), answering()),
+         "503, then the next trunk", straight=False),
+    Case("failover-down", "call.uac.xml", (Callee("", calls="absent", trunk=AGAIN), answering()),
+         "nobody there, then the next trunk", straight=False),
+    Case("failover-tcp", "call.uac.xml", (Callee("", calls="absent", tcp=True, trunk=AGAIN), answering(tcp=True)),
          "no TCP connection, then the next trunk", straight=False),
-    Case("redirect", "call.uac.xml", (Callee("redirect.uas.xml", args=("-key", "moved", "{second}")), answering()),
-         "302 is followed", straight=False),
+    Case("redirect", "call.uac.xml", (Callee("redirect.uas.xml", args=("-key", "moved", "{second}", "-key", "other", "{other}")),
+                                         answering(country="2")), "302 is followed", straight=False),
     Case("challenge", "call.uac.xml",
          (Callee("challenge.uas.xml", trunk={"username": "strowger", "password": "trunk secret"}),),
          "digest towards a trunk", straight=False),
