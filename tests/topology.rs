@@ -10,7 +10,7 @@ use strowger::call::Directory;
 use strowger::config;
 use strowger::observe::{CallRecord, Counters, MediaPath};
 use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
-use strowger::sip::wire::{Framing, HeaderName, OwnedMessage};
+use strowger::sip::wire::{Framing, HeaderName, Method, OwnedMessage};
 
 const CONFIG: &str = r#"
 [sip]
@@ -223,12 +223,28 @@ fn read_bytes(view: &strowger::sip::wire::Message<'_>) -> OwnedMessage {
 }
 
 #[test]
+fn a_hang_up_says_to_the_other_side_what_it_was_given() {
+    let mut bench = Bench::new();
+    let (_, answer) = set_up(&mut bench);
+    let why = "X-Why: tea, milk\nReason: Q.850;cause=16\nAuthorization: none of your business\nContent-Length: 0";
+    let bye = left_request("BYE", 6, &answer).replace("Content-Length: 0", why);
+    let sent = bench.receive(LEFT, &bye);
+    let carried = request(&sent, RIGHT, "BYE");
+    assert_hides(carried, &LEFT_SECRETS);
+    assert_eq!(carried.view().header(HeaderName::Reason), Some(&b"Q.850;cause=16"[..]));
+    assert_eq!(carried.view().header_named(b"X-Why"), Some(&b"tea, milk"[..]));
+    assert_eq!(carried.view().header(HeaderName::Authorization), None);
+}
+
+#[test]
 fn a_second_answer_is_acknowledged_and_ended() {
     let mut bench = Bench::new();
     let (out, _) = set_up(&mut bench);
     let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "other-fork", Some(&sdp("203.0.113.10", 6000))));
     assert_eq!(request(&sent, RIGHT, "ACK").view().to().tag(), Some(&b"other-fork"[..]));
     assert_eq!(request(&sent, RIGHT, "BYE").view().to().tag(), Some(&b"other-fork"[..]));
+    let methods: Vec<_> = sent.iter().map(|(_, message)| message.view().method()).collect();
+    assert_eq!(methods, [Method::Ack, Method::Bye], "a BYE does not overtake its ACK");
     assert_eq!(bench.shard.audit().calls_live, 1, "the call goes on");
 }
 

@@ -253,6 +253,8 @@ pub struct Call {
     pub legs_made: u8,
     /// The call has ended, and the caller is told once it has acknowledged our 2xx.
     pub bye_at_ack: bool,
+    /// The BYE of the side that hung up: what it says beside its dialog goes to the other side.
+    pub farewell: Option<OwnedMessage>,
     /// The account whose contacts have been asked for.
     pub locating: Option<u32>,
 }

@@ -360,11 +360,7 @@ pub fn carried_request(
             builder = builder.header(HeaderName::Supported, b"timer");
         }
     }
-    for header in request.headers() {
-        if !HOP_OF_REQUEST.contains(&header.name) && !OF_THE_DIALOG.contains(&header.name) {
-            builder = builder.header_named(header.raw_name, header.value);
-        }
-    }
+    let builder = carry_headers(builder, request);
     let kept = request.content_type().filter(|_| session_body(request).is_none() && !request.body().is_empty());
     match (body, kept) {
         (Some(body), _) => builder.body(SDP, body),
@@ -372,6 +368,16 @@ pub fn carried_request(
         (None, None) => builder.finish(),
     }
     (flow, out.into())
+}
+
+/// What a request within a dialog says beside its hop and its dialog.
+fn carry_headers<'a>(mut builder: Builder<'a>, request: &Message<'_>) -> Builder<'a> {
+    for header in request.headers() {
+        if !HOP_OF_REQUEST.contains(&header.name) && !OF_THE_DIALOG.contains(&header.name) {
+            builder = builder.header_named(header.raw_name, header.value);
+        }
+    }
+    builder
 }
 
 /// Where requests within a dialog go: a phone by the flow that it is known to be reached by; a trunk where its route set
@@ -425,14 +431,18 @@ pub fn ack(core: &mut Core, leg: &Leg, token: &Token, body: Option<&[u8]>) -> (F
     (flow, out.into())
 }
 
-/// The BYE that ends a leg.
+/// The BYE that ends a leg; the other side's says what was the matter (RFC 3326) and whatever else it wants to say.
 #[must_use]
-pub fn bye(core: &mut Core, leg: &mut Leg, token: &Token) -> (Flow, Vec<u8>, Bytes) {
+pub fn bye(core: &mut Core, leg: &mut Leg, token: &Token, farewell: Option<&Message<'_>>) -> (Flow, Vec<u8>, Bytes) {
     let flow = next_flow(core, leg);
     let branch = core.layer.new_branch(*token);
     let via = via(core, &flow, &branch);
     let mut out = Vec::with_capacity(512);
-    leg.dialog.request("BYE", &via, None, &mut out).finish();
+    let builder = leg.dialog.request("BYE", &via, None, &mut out);
+    match farewell {
+        Some(farewell) => carry_headers(builder, farewell).finish(),
+        None => builder.finish(),
+    }
     (flow, branch.to_vec(), out.into())
 }
 

@@ -113,8 +113,12 @@ pub struct Core {
 }
 
 impl Core {
-    /// Sends outside of any transaction: an ACK for a 2xx, a stateless answer.
+    /// Sends outside of any transaction: an ACK for a 2xx, a stateless answer. What was said before it leaves before it,
+    /// what is said after it after it: a BYE never overtakes its ACK.
     pub fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        while let Some(earlier) = self.layer.poll_transmit() {
+            self.effects.push_back(Effect::Transmit(earlier));
+        }
         self.effects.push_back(Effect::Transmit(Transmit { flow, bytes }));
     }
 

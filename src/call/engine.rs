@@ -312,10 +312,8 @@ impl Engine {
 
     /// The next thing to do outside.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if let Some(transmit) = self.core.layer.poll_transmit() {
-            return Some(Effect::Transmit(transmit));
-        }
-        self.core.effects.pop_front()
+        let effect = self.core.effects.pop_front();
+        effect.or_else(|| self.core.layer.poll_transmit().map(Effect::Transmit))
     }
 
     /// The next media socket to open or change.
@@ -591,6 +589,7 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
         timer: None,
         legs_made: 0,
         bye_at_ack: false,
+        farewell: None,
         locating: None,
     }
 }

@@ -80,9 +80,10 @@ pub fn late_bye(call: &mut Call, core: &mut Core) {
 
 fn bye(call: &mut Call, core: &mut Core, side: Side) {
     let token = call.token;
+    let farewell = call.farewell.take();
     let Some(leg) = call.leg_mut(side) else { return };
     let number = leg.number;
-    let sent = compose::bye(core, leg, &token);
+    let sent = compose::bye(core, leg, &token, farewell.as_ref().map(OwnedMessage::view).as_ref());
     start_bye(call, core, side, number, sent);
 }
 
@@ -105,7 +106,7 @@ fn start_bye(call: &mut Call, core: &mut Core, to: Side, leg: u8, (flow, branch,
 
 /// Ends a leg that is not one of the call's two: a second 200, or one that crossed our CANCEL.
 pub fn bye_stray(call: &mut Call, core: &mut Core, mut leg: Leg) {
-    let sent = compose::bye(core, &mut leg, &call.token);
+    let sent = compose::bye(core, &mut leg, &call.token, None);
     start_bye(call, core, Side::B, leg.number, sent);
 }
 

@@ -22,6 +22,7 @@ pub fn on_request(call: &mut Call, core: &mut Core, side: Side, server: ServerKe
     match request.method() {
         Method::Bye => {
             refuse(call, core, side, server, request, 200, &[]);
+            call.farewell.get_or_insert_with(|| OwnedMessage::from(*request));
             teardown::end(call, core, EndCause::Hangup, Some(side), 200);
         }
         _ if call.phase == Phase::Ending => refuse(call, core, side, server, request, 481, &[]),
