@@ -17,6 +17,8 @@ pub mod nist;
 mod path;
 mod server;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use action::Timers;
 pub use branch::{BRANCH_LEN, Branch, owner_of_branch};
