@@ -3,25 +3,19 @@
 //! Owned by the shard. The order of work is always the same: the transaction layer first, then the call, then what the
 //! layer has to say, until nothing is left to say.
 
-use super::call::{Call, Leg, Phase, Setup};
+use super::call::Call;
 use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
-use super::directory::{Directory, Peer};
+use super::directory::Directory;
 use super::registrar::{self, Binding, Store};
-use super::routing::{self, Destination};
-use super::{CallInfo, RegistrationInfo, TrunkInfo, compose, gate, media, setup, teardown, within};
+use super::{answer, compose, gate, media, retry, setup, teardown, within};
 use crate::base::Side;
-use crate::base::id::Token;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
 use crate::media::{MediaEvent, Relay, RelayConfig, Verdict};
-use crate::observe::{
-    CallId, Counters, Direction, DropReason, EndCause, Event, Gauge, Level, LimitReason, MethodLabel,
-};
-use crate::sip::dialog::Dialog;
+use crate::observe::{CallId, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel};
 use crate::sip::digest;
 use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
-use crate::sip::wire::{HeaderName, Message, Method, OwnedMessage};
-use crate::tally::Permit;
+use crate::sip::wire::{HeaderName, Message, Method};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,31 +43,12 @@ pub struct EngineOptions {
     pub counters: Arc<Counters>,
 }
 
-/// Everything that must balance: all zero when no call, no registration and no transaction is left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// Calls in the table.
-    pub calls: usize,
-    /// Of them, those that have not ended.
-    pub calls_live: usize,
-    /// Client and server transactions.
-    pub transactions: usize,
-    /// Timers of calls, the sweep not counted.
-    pub timers: usize,
-    /// Media streams.
-    pub streams: usize,
-    /// Media ports in use.
-    pub ports: usize,
-    /// Registered contacts.
-    pub contacts: usize,
-}
-
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Engine {
-    core: Core,
-    calls: Slab<Call>,
-    store: Store,
+    pub(super) core: Core,
+    pub(super) calls: Slab<Call>,
+    pub(super) store: Store,
     ended: Vec<Slot>,
 }
 
@@ -205,39 +180,6 @@ impl Engine {
                 within::on_cancel(call, core, invite);
             }
         });
-    }
-
-    fn on_invite(&mut self, server: ServerKey, flow: Flow, request: &Message<'_>) {
-        let full = self.calls.len() >= self.calls.bound();
-        let records_full = self.core.records_waiting >= self.core.settings.records_waiting_max;
-        if self.core.draining || full || records_full {
-            let reason = if self.core.draining { LimitReason::Draining } else { LimitReason::CallsFull };
-            self.core.counters.limit(reason);
-            return gate::refuse_overloaded(&mut self.core, server, &flow, request);
-        }
-        let Some(caller) = gate::identify(&mut self.core, server, &flow, request) else { return };
-        let to = routing::destination(&self.core, &request.uri(), caller);
-        if to == Destination::Unknown {
-            return gate::refuse(&mut self.core, server, &flow, request, 404, &[]);
-        }
-        let permits = match admit(&mut self.core, caller, &to) {
-            Ok(permits) => permits,
-            Err(limit) => return refuse_over_limit(&mut self.core, server, &flow, request, limit),
-        };
-        let Some(slot) = self.calls.next_slot() else { return };
-        let token = Token { shard: self.core.shard, slot, salt: self.core.random.next_u32() };
-        let tag = self.core.name_of_leg(token, 0);
-        let dialog = Dialog::uas(request, &tag);
-        let leg = Leg { number: 0, peer: caller, dialog, flow, invite_cseq: 0, ack: None, unacknowledged: None };
-        let mut call = new_call(&self.core, token, leg, server, request, &to);
-        call.permits = permits;
-        if self.calls.insert(call).is_err() {
-            return;
-        }
-        self.core.layer.set_server_user(server, Owner { call: slot, leg: 0 });
-        let trying = compose::reply(&self.core, request, &flow, 100, &tag, &[]);
-        self.core.respond(server, 100, trying);
-        self.with_call(slot, |call, core| start(call, core, to, request));
     }
 
     /// Contacts that were asked for by [`Effect::Locate`].
@@ -373,7 +315,7 @@ impl Engine {
         self.with_call(slot, |call, core| media::on_event(call, core, event));
     }
 
-    fn with_call(&mut self, slot: Slot, work: impl FnOnce(&mut Call, &mut Core)) {
+    pub(super) fn with_call(&mut self, slot: Slot, work: impl FnOnce(&mut Call, &mut Core)) {
         let Some(call) = self.calls.get_mut(slot) else { return };
         work(call, &mut self.core);
         if call.is_over() {
@@ -433,185 +375,13 @@ impl Engine {
     pub fn set_records_waiting(&mut self, count: usize) {
         self.core.records_waiting = count;
     }
-
-    /// What must balance.
-    #[must_use]
-    pub fn audit(&self) -> Audit {
-        Audit {
-            calls: self.calls.len(),
-            calls_live: self.calls.iter().filter(|(_, call)| call.phase != Phase::Ending).count(),
-            transactions: self.transactions(),
-            timers: self.core.timers.len().saturating_sub(1),
-            streams: self.core.relay.len(),
-            ports: self.core.relay.port_counts().used,
-            contacts: self.store.len(),
-        }
-    }
-
-    fn transactions(&self) -> usize {
-        let counts = self.core.layer.counts();
-        counts.clients + counts.servers
-    }
-
-    /// Calls for `show calls`.
-    #[must_use]
-    pub fn list_calls(&self, limit: usize) -> Vec<CallInfo> {
-        self.calls.iter().take(limit).map(|(_, call)| call.info(&self.core)).collect()
-    }
-
-    /// Contacts for `show registrations`.
-    #[must_use]
-    pub fn list_registrations(&self, now: Instant, limit: usize) -> Vec<RegistrationInfo> {
-        let one = |(account, binding): (&[u8], &Binding)| RegistrationInfo {
-            account: String::from_utf8_lossy(account).into_owned(),
-            contact: String::from_utf8_lossy(&binding.uri).into_owned(),
-            remote: binding.flow.remote,
-            transport: binding.flow.transport.uri_token(),
-            expires: binding.expires,
-            q: binding.q,
-        };
-        self.store.list(now, limit).into_iter().map(one).collect()
-    }
-
-    /// Trunks for `show trunks`.
-    #[must_use]
-    pub fn list_trunks(&self, now: Instant) -> Vec<TrunkInfo> {
-        let one = |trunk: &super::Trunk| TrunkInfo {
-            name: trunk.name.clone(),
-            address: trunk.address,
-            transport: trunk.transport.uri_token(),
-            calls: trunk.cell.as_ref().map(|cell| cell.read().0),
-            calls_max: trunk.cell.as_ref().map(|cell| cell.read().1),
-            resting: trunk.is_resting(now),
-        };
-        self.core.directory.trunks.iter().map(one).collect()
-    }
 }
 
 fn dispatch_response(call: &mut Call, core: &mut Core, client: ClientKey, response: Result<&Message<'_>, u16>) {
     let branch = call.setup.as_ref().and_then(|setup| setup.branches.iter().position(|branch| branch.client == client));
     match (branch, response) {
-        (Some(_), Ok(response)) => setup::on_branch_response(call, core, client, response),
-        (Some(at), Err(status)) => setup::on_failure(call, core, at, status, None),
+        (Some(_), Ok(response)) => answer::on_branch_response(call, core, client, response),
+        (Some(at), Err(status)) => retry::on_failure(call, core, at, status, None),
         (None, response) => within::on_response(call, core, client, response),
-    }
-}
-
-/// The rights that a call needs, or the limit that it would break.
-fn admit(core: &mut Core, caller: Peer, to: &Destination) -> Result<Vec<Permit>, u32> {
-    let callee = match to {
-        Destination::Account(account) => Some(Peer::Account(*account)),
-        _ => None,
-    };
-    let mut permits = Vec::with_capacity(2);
-    let mut peers = vec![caller];
-    peers.extend(callee.filter(|callee| *callee != caller));
-    for peer in peers {
-        let cell = match peer {
-            Peer::Account(place) => Some(Arc::clone(&core.directory.accounts[place as usize].cell)),
-            Peer::Trunk(place) => core.directory.trunks[place as usize].cell.clone(),
-        };
-        let Some(cell) = cell else { continue };
-        match cell.admit() {
-            Some(permit) => permits.push(permit),
-            None => {
-                let reason =
-                    if matches!(peer, Peer::Account(_)) { LimitReason::Account } else { LimitReason::TrunkCalls };
-                core.counters.limit(reason);
-                return Err(cell.read().1);
-            }
-        }
-    }
-    if let Peer::Trunk(place) = caller {
-        let pace = core.directory.trunks[place as usize].pace.clone();
-        if pace.is_some_and(|pace| !pace.admit(core.now)) {
-            core.counters.limit(LimitReason::TrunkRate);
-            return Err(0);
-        }
-    }
-    Ok(permits)
-}
-
-fn refuse_over_limit(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>, limit: u32) {
-    let tag = core.random.hex::<16>();
-    let reason = format!("SIP;cause=403;text=\"limit {limit}\"");
-    let headers = [(HeaderName::Reason, reason.as_bytes())];
-    let bytes = compose::reply_with(core, request, flow, (403, gate::LIMIT_PHRASE), &tag, &headers);
-    core.respond(server, 403, bytes);
-}
-
-fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Message<'_>, to: &Destination) -> Call {
-    let from = request.from().uri();
-    let setup = Setup {
-        invite: OwnedMessage::from(*request),
-        server,
-        branches: Vec::new(),
-        groups: VecDeque::new(),
-        failure: None,
-        redirects: 0,
-        late_offer: compose::session_body(request).is_none(),
-        answered: false,
-    };
-    let facts = super::call::Facts {
-        from: compose::text(&routing::called_user(&from)),
-        to: compose::text(&routing::called_user(&request.uri())),
-        started: core.now,
-        ringing: None,
-        answered: None,
-        caller_call_id: compose::text(request.call_id()),
-        callee: None,
-        end: None,
-        status: 0,
-    };
-    let callee = match to {
-        Destination::Account(account) => Some(Peer::Account(*account)),
-        Destination::Trunks(trunks) => trunks.first().map(|trunk| Peer::Trunk(*trunk)),
-        Destination::Unknown => None,
-    };
-    let codecs = callee.and_then(|callee| core.directory.peer_codecs(callee)).cloned();
-    let own = core.directory.peer_codecs(a.peer);
-    let codecs = match (codecs, own) {
-        (Some(callee), Some(caller)) => callee.also(caller),
-        (callee, caller) => callee.or(caller.cloned()).unwrap_or_default(),
-    };
-    Call {
-        slot: token.slot,
-        token,
-        phase: Phase::Ringing,
-        a,
-        b: None,
-        setup: Some(Box::new(setup)),
-        media: media::MediaSession::new(token.slot),
-        codecs,
-        exchanges: Vec::new(),
-        permits: Vec::new(),
-        facts: Box::new(facts),
-        timer: None,
-        legs_made: 0,
-        bye_at_ack: false,
-        farewell: None,
-        locating: None,
-    }
-}
-
-fn start(call: &mut Call, core: &mut Core, to: Destination, request: &Message<'_>) {
-    call.timer = core.schedule(core.settings.ring_timeout, Timer::Ring(call.slot));
-    let event = Event::new(core.now, core.shard, Level::Debug, "call begins").call(call.id());
-    let event = event.digits("from", call.facts.from.clone()).digits("to", call.facts.to.clone());
-    core.event(event);
-    match to {
-        Destination::Account(account) => {
-            call.phase = Phase::Locating;
-            setup::locate(call, core, account);
-        }
-        Destination::Trunks(trunks) => {
-            let user = routing::called_user(&request.uri());
-            let groups = trunks.iter().filter_map(|trunk| routing::trunk_target(core, *trunk, &user));
-            if let Some(setup) = &mut call.setup {
-                setup.groups = groups.map(|target| vec![target]).collect();
-            }
-            setup::next_group(call, core);
-        }
-        Destination::Unknown => {}
     }
 }

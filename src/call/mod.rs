@@ -3,6 +3,8 @@
 //! Owned by the shard, which gives it the time, the messages and the packets, and does what it returns.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod begin;
 mod call;
 mod compose;
 mod core;
@@ -11,8 +13,10 @@ mod engine;
 mod failure;
 mod gate;
 mod info;
+mod inspect;
 mod media;
 pub mod registrar;
+mod retry;
 mod routing;
 mod setup;
 mod teardown;
@@ -20,6 +24,7 @@ mod within;
 
 pub use self::core::{Effect, Owner, Settings};
 pub use directory::{Account, Directory, Listener, Peer, Trunk};
-pub use engine::{Audit, Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions};
 pub use info::{CallInfo, RegistrationInfo, TrunkInfo};
+pub use inspect::Audit;
 pub use media::drop_label;

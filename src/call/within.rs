@@ -4,7 +4,7 @@
 
 use super::call::{Call, EXCHANGES_MAX, Exchange, Phase, Purpose};
 use super::core::Core;
-use super::{compose, failure, setup, teardown};
+use super::{answer, compose, failure, teardown};
 use crate::base::Side;
 use crate::observe::EndCause;
 use crate::sip::transaction::{ClientKey, ServerKey};
@@ -296,7 +296,7 @@ fn on_late_answer(call: &mut Call, core: &mut Core, side: Side, answer: Option<&
             let body = body.as_ref().and_then(|body| body.as_deref().ok());
             acknowledge(call, core, side.other(), body);
         }
-        None => setup::acknowledge(call, core, body.as_ref().and_then(|body| body.as_deref().ok())),
+        None => answer::acknowledge(call, core, body.as_ref().and_then(|body| body.as_deref().ok())),
     }
     if !matches!(body, Some(Ok(_))) {
         // An offer without an answer is no session.

@@ -1,0 +1,81 @@
+//! What an engine says of itself: for `show`, for metrics, and for the simulator, which checks that everything balances.
+
+use super::call::Phase;
+use super::engine::Engine;
+use super::registrar::Binding;
+use super::{CallInfo, RegistrationInfo, TrunkInfo};
+use crate::base::Instant;
+
+/// Everything that must balance: all zero when no call, no registration and no transaction is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Calls in the table.
+    pub calls: usize,
+    /// Of them, those that have not ended.
+    pub calls_live: usize,
+    /// Client and server transactions.
+    pub transactions: usize,
+    /// Timers of calls, the sweep not counted.
+    pub timers: usize,
+    /// Media streams.
+    pub streams: usize,
+    /// Media ports in use.
+    pub ports: usize,
+    /// Registered contacts.
+    pub contacts: usize,
+}
+
+impl Engine {
+    /// What must balance.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit {
+            calls: self.calls.len(),
+            calls_live: self.calls.iter().filter(|(_, call)| call.phase != Phase::Ending).count(),
+            transactions: self.transactions(),
+            timers: self.core.timers.len().saturating_sub(1),
+            streams: self.core.relay.len(),
+            ports: self.core.relay.port_counts().used,
+            contacts: self.store.len(),
+        }
+    }
+
+    fn transactions(&self) -> usize {
+        let counts = self.core.layer.counts();
+        counts.clients + counts.servers
+    }
+
+    /// Calls for `show calls`.
+    #[must_use]
+    pub fn list_calls(&self, limit: usize) -> Vec<CallInfo> {
+        self.calls.iter().take(limit).map(|(_, call)| call.info(&self.core)).collect()
+    }
+
+    /// Contacts for `show registrations`.
+    #[must_use]
+    pub fn list_registrations(&self, now: Instant, limit: usize) -> Vec<RegistrationInfo> {
+        let one = |(account, binding): (&[u8], &Binding)| RegistrationInfo {
+            account: String::from_utf8_lossy(account).into_owned(),
+            contact: String::from_utf8_lossy(&binding.uri).into_owned(),
+            remote: binding.flow.remote,
+            transport: binding.flow.transport.uri_token(),
+            expires: binding.expires,
+            q: binding.q,
+        };
+        self.store.list(now, limit).into_iter().map(one).collect()
+    }
+
+    /// Trunks for `show trunks`.
+    #[must_use]
+    pub fn list_trunks(&self, now: Instant) -> Vec<TrunkInfo> {
+        let one = |trunk: &super::Trunk| TrunkInfo {
+            name: trunk.name.clone(),
+            address: trunk.address,
+            transport: trunk.transport.uri_token(),
+            calls: trunk.cell.as_ref().map(|cell| cell.read().0),
+            calls_max: trunk.cell.as_ref().map(|cell| cell.read().1),
+            resting: trunk.is_resting(now),
+        };
+        self.core.directory.trunks.iter().map(one).collect()
+    }
+}
