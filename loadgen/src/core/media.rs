@@ -1,0 +1,234 @@
+//! The RTP of one core: ports, who sends when, and the sinks.
+//!
+//! The side that will hang up knows how many packets fit before it does, and says so in each of them; the other side
+//! learns it and stops at the same time. So nothing is in flight when the call ends, and every packet not received is
+//! lost and not merely late. All streams have the same period, so a FIFO in the order of their due times is the pacer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Random, Slab, Slot, SocketKey};
+
+use super::Role;
+use super::rtp::{PACKET_LEN, PERIOD, Sink, Source, Verdict};
+use super::stats::{Stats, record};
+
+/// Media ends this long before the hang-up.
+const GUARD: Duration = Duration::from_millis(100);
+/// A call shorter than this may have had no packet for honest reasons.
+const SILENT_AFTER: Duration = Duration::from_millis(500);
+/// Packets share allocations of this size.
+const ARENA_BYTES: usize = 64 * 1024;
+
+struct Stream {
+    port: usize,
+    role: Role,
+    source: Source,
+    sink: Sink,
+    remote: Option<SocketAddr>,
+    started: Option<Instant>,
+}
+
+/// All streams of one core.
+pub struct Media {
+    base: u32,
+    ports: Vec<(Role, SocketAddr)>,
+    free: [VecDeque<usize>; 2],
+    by_port: Vec<Option<Slot>>,
+    streams: Slab<Stream>,
+    pacer: VecDeque<(Instant, Slot)>,
+    arena: BytesMut,
+    domain: u32,
+}
+
+impl Media {
+    /// Sockets `base`, `base + 1`, … are bound to `ports`, each for one role. Packets whose `domain` is ours carry our own clock.
+    pub fn new(base: u32, ports: Vec<(Role, SocketAddr)>, domain: u32) -> Self {
+        Self {
+            base,
+            free: [Role::Uac, Role::Uas].map(|role| (0..ports.len()).filter(|&port| ports[port].0 == role).collect()),
+            by_port: vec![None; ports.len()],
+            streams: Slab::new(ports.len()),
+            pacer: VecDeque::with_capacity(ports.len()),
+            arena: BytesMut::with_capacity(ARENA_BYTES),
+            ports,
+            domain,
+        }
+    }
+
+    /// Takes a port for one side of a call; packets are awaited from now on.
+    pub fn open(&mut self, role: Role, random: &mut Random) -> Option<(Slot, SocketAddr)> {
+        let port = self.free[role as usize].pop_front()?;
+        let source = Source::new(random.next_u64(), self.domain, random.next_u64());
+        let stream = Stream { port, role, source, sink: Sink::default(), remote: None, started: None };
+        let Ok(slot) = self.streams.insert(stream) else {
+            self.free[role as usize].push_front(port);
+            return None;
+        };
+        self.by_port[port] = Some(slot);
+        Some((slot, self.ports[port].1))
+    }
+
+    /// Begins to send to `remote`, at once. `hold` is given by the side that will hang up after it.
+    pub fn start(&mut self, now: Instant, slot: Slot, remote: SocketAddr, hold: Option<Duration>) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        stream.remote = Some(remote);
+        if stream.started.is_some() {
+            return;
+        }
+        stream.started = Some(now);
+        if let Some(hold) = hold {
+            let planned = hold.saturating_sub(GUARD).as_millis() / PERIOD.as_millis();
+            stream.source.planned = u32::try_from(planned).unwrap_or(u32::MAX);
+            if planned == 0 {
+                return;
+            }
+        }
+        let behind = self.pacer.partition_point(|&(due, _)| due <= now);
+        self.pacer.insert(behind, (now, slot));
+    }
+
+    /// When the next packet is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.pacer.front().map(|&(due, _)| due)
+    }
+
+    /// The next packet that is due.
+    pub fn poll_packet(&mut self, now: Instant, stats: &mut Stats) -> Option<(SocketKey, SocketAddr, Bytes)> {
+        loop {
+            let &(due, slot) = self.pacer.front().filter(|&&(due, _)| due <= now)?;
+            self.pacer.pop_front();
+            let Some(stream) = self.streams.get_mut(slot) else { continue };
+            let source = &mut stream.source;
+            if source.planned > 0 && source.sent >= source.planned {
+                continue;
+            }
+            let Some(remote) = stream.remote else { continue };
+            let mut packet = [0; PACKET_LEN];
+            source.write(now, &mut packet);
+            record(&mut stats.latencies.late_rtp, now.since(due));
+            match stream.role {
+                Role::Uac => stats.counters.rtp_sent_uac += 1,
+                Role::Uas => stats.counters.rtp_sent_uas += 1,
+            }
+            let socket = SocketKey(self.base + stream.port as u32);
+            self.pacer.push_back((due + PERIOD, slot));
+            if self.arena.capacity() < PACKET_LEN {
+                self.arena.reserve(ARENA_BYTES);
+            }
+            self.arena.extend_from_slice(&packet);
+            return Some((socket, remote, self.arena.split().freeze()));
+        }
+    }
+
+    /// A datagram came to one of our ports.
+    pub fn handle_packet(&mut self, now: Instant, socket: SocketKey, packet: &[u8], stats: &mut Stats) {
+        let port = socket.0.wrapping_sub(self.base) as usize;
+        let slot = self.by_port.get(port).copied().flatten();
+        let Some(stream) = slot.and_then(|slot| self.streams.get_mut(slot)) else {
+            stats.counters.rtp_strays += 1;
+            return;
+        };
+        if let Verdict::Good(delay) = stream.sink.handle_packet(now, packet, self.domain) {
+            let latencies = &mut stats.latencies;
+            let (received, histogram) = match stream.role {
+                Role::Uac => (&mut stats.counters.rtp_received_uac, &mut latencies.rtp_delay_uac),
+                Role::Uas => (&mut stats.counters.rtp_received_uas, &mut latencies.rtp_delay_uas),
+            };
+            *received += 1;
+            if let Some(delay) = delay {
+                record(histogram, delay);
+            }
+        }
+        if let (0, Some(remaining)) = (stream.source.planned, stream.sink.remaining) {
+            stream.source.planned = (stream.source.sent + remaining).max(1);
+        }
+    }
+
+    /// The call is over: its sink is read and its port freed.
+    pub fn close(&mut self, now: Instant, slot: Slot, stats: &mut Stats) {
+        let Some(stream) = self.streams.remove(slot) else { return };
+        self.by_port[stream.port] = None;
+        self.free[stream.role as usize].push_back(stream.port);
+        let (sink, counters) = (&stream.sink, &mut stats.counters);
+        counters.rtp_duplicates += sink.duplicates;
+        counters.rtp_reordered += sink.reordered;
+        counters.rtp_corrupted += sink.corrupted;
+        counters.rtp_misdirected += sink.misdirected;
+        counters.rtp_lost += sink.expected(now).saturating_sub(sink.unique);
+        if sink.unique > 0 {
+            record(&mut stats.latencies.rtp_jitter, sink.jitter());
+        } else if stream.started.is_some_and(|started| now.since(started) >= SILENT_AFTER) {
+            counters.rtp_silent += 1;
+            counters.rtp_lost += u64::from(stream.source.sent); // the peer was to send as many as we did
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two sides joined by a wire of 3 ms that drops what `lose` says; returns the merged stats.
+    fn talk(hold: Duration, lose: impl Fn(SocketKey, u64) -> bool) -> Stats {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut random = Random::from_u64(3);
+        let mut media = Media::new(10, vec![(Role::Uac, address(1000)), (Role::Uas, address(1002))], 9);
+        let mut stats = Stats::default();
+        let (uac, uac_address) = media.open(Role::Uac, &mut random).unwrap();
+        let (uas, uas_address) = media.open(Role::Uas, &mut random).unwrap();
+        assert!(media.open(Role::Uas, &mut random).is_none());
+        let end = Instant::ZERO + hold;
+        media.start(Instant::ZERO, uac, uas_address, Some(hold));
+        media.start(Instant::from_millis(7), uas, uac_address, None);
+        let (mut wire, mut counts) = (VecDeque::new(), [0u64; 2]);
+        for millis in 0..=hold.as_millis() as u64 {
+            let now = Instant::from_millis(millis);
+            while let Some((socket, to, bytes)) = media.poll_packet(now, &mut stats) {
+                let count = &mut counts[(socket.0 - 10) as usize];
+                if !lose(socket, *count) {
+                    wire.push_back((
+                        now + Duration::from_millis(3),
+                        SocketKey(10 + u32::from(to.port() - 1000) / 2),
+                        bytes,
+                    ));
+                }
+                *count += 1;
+            }
+            while wire.front().is_some_and(|(at, ..)| *at <= now) {
+                let (_, socket, bytes) = wire.pop_front().unwrap();
+                media.handle_packet(now, socket, &bytes, &mut stats);
+            }
+        }
+        assert!(wire.is_empty(), "nothing is in flight at the hang-up");
+        media.close(end, uac, &mut stats);
+        media.close(end, uas, &mut stats);
+        assert_eq!((media.streams.len(), media.free[0].len(), media.free[1].len()), (0, 1, 1));
+        stats
+    }
+
+    #[test]
+    fn both_sides_stop_together_and_nothing_is_lost() {
+        let stats = talk(Duration::from_secs(2), |_, _| false);
+        let c = &stats.counters;
+        assert_eq!((c.rtp_sent_uac, c.rtp_received_uas, c.rtp_lost), (95, 95, 0));
+        assert_eq!((c.rtp_sent_uas, c.rtp_received_uac), (94, 94));
+        assert_eq!(stats.latencies.rtp_delay_uac.max() / 1_000_000, 3);
+    }
+
+    #[test]
+    fn the_last_packets_lost_are_counted_in_both_directions() {
+        let stats = talk(Duration::from_secs(2), |_, index| index >= 90);
+        assert_eq!(stats.counters.rtp_lost, 5 + 4);
+    }
+
+    #[test]
+    fn a_direction_without_any_packet_is_silent() {
+        let stats = talk(Duration::from_secs(2), |socket, _| socket == SocketKey(10));
+        let c = &stats.counters;
+        assert_eq!((c.rtp_silent, c.rtp_received_uas), (1, 0));
+        assert!(c.rtp_lost >= 95, "{}", c.rtp_lost);
+    }
+}

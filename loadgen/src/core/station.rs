@@ -1,0 +1,499 @@
+//! One core's share of the generator: finds the agent a message belongs to, keeps the timers, hands out what to send.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport, Wheel};
+
+use super::check;
+use super::media::Media;
+use super::message::{Owner, answer_address, read_branch};
+use super::registrar::{Outcome, Registrar, Users};
+use super::scan::{Start, scan};
+use super::schedule::Schedule;
+use super::stats::Stats;
+use super::stream::{Frame, Framer};
+use super::template::Templates;
+use super::uac::{Line, Uac};
+use super::uas::Uas;
+use super::{Context, Job, Output, Path, Plan, Role, Timer};
+
+/// What a core is given.
+pub struct Options {
+    /// What all cores share.
+    pub plan: Arc<Plan>,
+    /// This core's number.
+    pub core: u8,
+    /// How many there are.
+    pub cores: u8,
+    /// The calling side's UDP sockets; with TCP, as many connections are opened as stand here.
+    pub uac: Vec<(SocketKey, SocketAddr)>,
+    /// The answering side's UDP socket or TCP listener.
+    pub uas: Option<(SocketKey, SocketAddr)>,
+    /// First of the sockets bound to `media_ports`.
+    pub media_base: u32,
+    /// RTP ports of this core.
+    pub media_ports: Vec<(Role, SocketAddr)>,
+    /// Randomness of this core.
+    pub random: Random,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Line(usize),
+    Answering,
+    Registration,
+}
+
+struct Stream {
+    used: Use,
+    framer: Framer,
+    connected: bool,
+}
+
+/// How far the registration of the answering side has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registered {
+    NotWanted,
+    No,
+    Yes,
+    Leaving,
+    Gone,
+}
+
+/// What the edge watches.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Connections are up and the answering side is registered.
+    pub ready: bool,
+    /// No more arrivals, and none of this core's calls or registrations is open on the calling side.
+    pub over: bool,
+    /// Calls up on the calling side.
+    pub calls_uac: usize,
+    /// Calls up on the answering side.
+    pub calls_uas: usize,
+    /// Why nothing more can come of it.
+    pub fatal: Option<String>,
+}
+
+/// One core's share of the generator.
+pub struct Station {
+    plan: Arc<Plan>,
+    templates: Templates,
+    random: Random,
+    stats: Stats,
+    wheel: Wheel<Timer>,
+    outbox: VecDeque<Output>,
+    media: Media,
+    media_base: u32,
+    uac: Option<Uac>,
+    uas: Option<Uas>,
+    uas_socket: Option<SocketKey>,
+    registrar: Option<Registrar>,
+    own: Option<Registrar>,
+    registered: Registered,
+    streams: HashMap<StreamKey, Stream>,
+    lines: usize,
+    stream_next: u64,
+    fatal: Option<String>,
+}
+
+macro_rules! context {
+    ($station:expr, $now:expr) => {
+        &mut Context {
+            now: $now,
+            plan: &$station.plan,
+            templates: &$station.templates,
+            random: &mut $station.random,
+            stats: &mut $station.stats,
+            wheel: &mut $station.wheel,
+            outbox: &mut $station.outbox,
+            media: &mut $station.media,
+        }
+    };
+}
+
+impl Station {
+    /// Ready to be prepared.
+    pub fn new(now: Instant, mut options: Options) -> Self {
+        let plan = options.plan;
+        let shard = ShardId(options.core);
+        let bound = plan.concurrent;
+        let random = &mut options.random;
+        let schedule = Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork());
+        let tcp = plan.transport == Transport::Tcp;
+        let lines: Vec<Line> = options
+            .uac
+            .iter()
+            .enumerate()
+            .map(|(index, &(socket, local))| Line {
+                local,
+                path: if tcp { Path::Stream(StreamKey(index as u64)) } else { Path::Datagram(socket, plan.target) },
+            })
+            .collect();
+        let (uac, uas) = match plan.job {
+            Job::Calls { uac, uas } => (uac, uas),
+            Job::Register => (false, false),
+        };
+        let count = lines.len();
+        let registrar = (plan.job == Job::Register).then(|| {
+            let users = usize::try_from(plan.users).unwrap_or(usize::MAX);
+            let mut registrar = Registrar::new(shard, Users::Numbered, users, lines.clone(), bound, random);
+            registrar.schedule =
+                Some(Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork()));
+            registrar
+        });
+        let own = match (&plan.register_uas, options.uas) {
+            (Some(secret), Some((socket, local))) if options.core == 0 => {
+                let path =
+                    if tcp { Path::Stream(StreamKey(count as u64)) } else { Path::Datagram(socket, plan.target) };
+                let users = Users::One(secret.clone(), local);
+                Some(Registrar::new(shard, users, 1, vec![Line { local, path }], 1, random))
+            }
+            _ => None,
+        };
+        Self {
+            templates: Templates::new(plan.transport),
+            stats: Stats::default(),
+            wheel: Wheel::new(now, 2 * bound + 2 * plan.concurrent_uas + 64),
+            outbox: VecDeque::new(),
+            media: Media::new(options.media_base, options.media_ports, plan.clock_domain),
+            media_base: options.media_base,
+            uac: uac.then(|| Uac::new(shard, schedule, lines, bound)),
+            uas: options.uas.filter(|_| uas).map(|(_, local)| Uas::new(shard, local, plan.concurrent_uas, random)),
+            uas_socket: options.uas.map(|(socket, _)| socket),
+            registered: if own.is_some() { Registered::No } else { Registered::NotWanted },
+            registrar,
+            own,
+            streams: HashMap::new(),
+            lines: if tcp { count } else { 0 },
+            stream_next: count as u64 + 1,
+            fatal: None,
+            random: options.random,
+            plan,
+        }
+    }
+
+    /// Opens connections and registers the answering side.
+    pub fn prepare(&mut self, now: Instant) {
+        for index in 0..self.lines {
+            self.connect(StreamKey(index as u64), Use::Line(index));
+        }
+        if let Some(own) = &mut self.own {
+            if self.plan.transport == Transport::Tcp {
+                let stream = StreamKey(self.lines as u64);
+                self.streams.insert(stream, Stream::new(Use::Registration));
+                self.outbox.push_back(Output::Connect(stream));
+            }
+            own.begin(context!(self, now), 0, now, self.plan.expires);
+        }
+    }
+
+    fn connect(&mut self, stream: StreamKey, used: Use) {
+        self.streams.insert(stream, Stream::new(used));
+        self.outbox.push_back(Output::Connect(stream));
+    }
+
+    /// Arrivals begin at `at`.
+    pub fn start(&mut self, at: Instant) {
+        if let Some(uac) = &mut self.uac {
+            uac.schedule.start(at);
+        }
+        if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
+            schedule.start(at);
+        }
+    }
+
+    /// No more arrivals; the calling side hangs up.
+    pub fn drain(&mut self, now: Instant) {
+        if let Some(uac) = &mut self.uac {
+            uac.drain(context!(self, now));
+        }
+        if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
+            schedule.stop();
+        }
+    }
+
+    /// What the answering side still has up counts as failed, and its registration is taken back.
+    pub fn finish(&mut self, now: Instant) {
+        if let Some(uas) = &mut self.uas {
+            uas.abandon(context!(self, now));
+        }
+        if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {
+            self.registered = Registered::Leaving;
+            own.begin(context!(self, now), 0, now, 0);
+        }
+    }
+
+    /// True once [`finish`](Self::finish) has nothing left to say to the target.
+    pub fn is_finished(&self) -> bool {
+        self.registered != Registered::Leaving && self.outbox.is_empty()
+    }
+
+    /// What the edge watches.
+    pub fn status(&self) -> Status {
+        let connected = self.streams.values().all(|stream| stream.connected);
+        let calls_uac = self.uac.as_ref().map_or(0, Uac::len);
+        let calls_over = self.uac.as_ref().is_none_or(|uac| uac.schedule.is_over()) && calls_uac == 0;
+        let registrations_over = self
+            .registrar
+            .as_ref()
+            .is_none_or(|registrar| registrar.len() == 0 && registrar.schedule.as_ref().is_none_or(Schedule::is_over));
+        Status {
+            ready: connected && self.registered != Registered::No,
+            over: calls_over && registrations_over,
+            calls_uac,
+            calls_uas: self.uas.as_ref().map_or(0, Uas::len),
+            fatal: self.fatal.clone(),
+        }
+    }
+
+    /// Figures so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Nothing more can come of this run.
+    pub fn fail(&mut self, sentence: String) {
+        self.fatal.get_or_insert(sentence);
+    }
+
+    /// A send was refused by our own driver.
+    pub fn on_refused(&mut self) {
+        self.stats.counters.send_refused += 1;
+    }
+
+    /// The network says that a datagram cannot be delivered.
+    pub fn on_send_error(&mut self, to: SocketAddr, kind: std::io::ErrorKind) {
+        self.stats.counters.send_errors += 1;
+        self.stats.sample(|| format!("sending to {to}: {kind}"));
+    }
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, now: Instant, socket: SocketKey, from: SocketAddr, bytes: &[u8]) {
+        if socket.0 >= self.media_base {
+            return self.media.handle_packet(now, socket, bytes, &mut self.stats);
+        }
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return; // RFC 5626 §4.4.1: a keep-alive
+        }
+        let role = if Some(socket) == self.uas_socket { Role::Uas } else { Role::Uac };
+        self.handle_message(now, role, Path::Datagram(socket, from), bytes);
+    }
+
+    fn handle_message(&mut self, now: Instant, role: Role, path: Path, bytes: &[u8]) {
+        self.stats.counters.messages_received += 1;
+        let fields = match scan(bytes) {
+            Ok(fields) => fields,
+            Err(error) => {
+                self.stats.counters.unreadable += 1;
+                self.stats.sample(|| format!("a message cannot be read: {error:?}"));
+                return;
+            }
+        };
+        if self.plan.check {
+            match check::compare(bytes, &fields) {
+                Ok(()) => self.stats.counters.check_passed += 1,
+                Err(difference) => {
+                    self.stats.counters.check_failed += 1;
+                    self.stats.sample(|| format!("check: {difference}"));
+                }
+            }
+        }
+        let cx = context!(self, now);
+        if let Start::Request { method, .. } = fields.start {
+            let path = match path {
+                Path::Datagram(socket, from) => Path::Datagram(socket, answer_address(&fields, from)),
+                stream => stream,
+            };
+            return match (role, &mut self.uac, &mut self.uas) {
+                (Role::Uas, _, Some(uas)) => uas.handle_request(cx, method, &fields, path, bytes),
+                (Role::Uac, Some(uac), _) => uac.handle_request(cx, method, &fields, path),
+                _ => super::message::answer_stranger(cx, method, &fields, path),
+            };
+        }
+        let Some((token, owner, serial)) = fields.branch().and_then(read_branch) else {
+            self.stats.counters.strays += 1;
+            return;
+        };
+        match (owner, role) {
+            (Owner::Uac, _) => {
+                if let Some(uac) = &mut self.uac {
+                    uac.handle_response(cx, token, serial, &fields, path);
+                }
+            }
+            (Owner::Uas, _) => {
+                if let Some(uas) = &mut self.uas {
+                    uas.handle_response(cx, token, serial, &fields);
+                }
+            }
+            (Owner::Register, Role::Uas) => {
+                let outcome = self.own.as_mut().and_then(|own| own.handle_response(cx, token, serial, &fields));
+                self.on_own_registration(now, outcome);
+            }
+            (Owner::Register, Role::Uac) => {
+                if let Some(registrar) = &mut self.registrar {
+                    registrar.handle_response(cx, token, serial, &fields);
+                }
+            }
+        }
+    }
+
+    fn on_own_registration(&mut self, now: Instant, outcome: Option<Outcome>) {
+        match (outcome, self.registered) {
+            (None, _) => {}
+            (Some(_), Registered::Leaving) => self.registered = Registered::Gone,
+            (Some(Outcome::Done(granted)), _) => {
+                self.registered = Registered::Yes;
+                let half = Duration::from_secs(u64::from(granted / 2).max(1));
+                context!(self, now).schedule(now + half, Timer::Renew);
+            }
+            (Some(Outcome::Failed), _) => {
+                let answer = self.stats.refusals.iter().next().map_or_else(
+                    || "it was not answered".to_string(),
+                    |(status, (_, reason))| format!("it was answered {status} {reason}"),
+                );
+                self.fatal = Some(format!("--register-uas: the registration failed, {answer}"));
+            }
+        }
+    }
+
+    /// A peer connected to our listener.
+    pub fn handle_accepted(&mut self, stream: StreamKey) {
+        self.streams.insert(stream, Stream { connected: true, ..Stream::new(Use::Answering) });
+    }
+
+    /// A connection of ours is up.
+    pub fn handle_connected(&mut self, stream: StreamKey, local: SocketAddr) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        state.connected = true;
+        if let Use::Line(index) = state.used {
+            self.set_line(index, Line { local, path: Path::Stream(stream) });
+        }
+    }
+
+    fn set_line(&mut self, index: usize, line: Line) {
+        if let Some(uac) = &mut self.uac {
+            uac.set_line(index, line);
+        }
+        if let Some(registrar) = &mut self.registrar {
+            registrar.set_line(index, line);
+        }
+    }
+
+    /// Bytes came on a connection.
+    pub fn handle_data(&mut self, now: Instant, stream: StreamKey, bytes: &[u8]) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let role = if matches!(state.used, Use::Line(_)) { Role::Uac } else { Role::Uas };
+        state.framer.push(bytes);
+        while let Some(state) = self.streams.get_mut(&stream) {
+            match state.framer.next_frame() {
+                Ok(Some(Frame::Message(message))) => self.handle_message(now, role, Path::Stream(stream), &message),
+                Ok(Some(Frame::Ping)) => {
+                    self.outbox.push_back(Output::Stream(stream, bytes::Bytes::from_static(b"\r\n")));
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    self.stats.counters.unreadable += 1;
+                    self.outbox.push_back(Output::Close(stream));
+                    self.handle_closed(now, stream);
+                }
+            }
+        }
+    }
+
+    /// A connection is gone, or never came up.
+    pub fn handle_closed(&mut self, now: Instant, stream: StreamKey) {
+        let Some(state) = self.streams.remove(&stream) else { return };
+        let path = Path::Stream(stream);
+        self.stats.counters.send_errors += 1;
+        if let Some(uac) = &mut self.uac {
+            uac.handle_path_lost(context!(self, now), path);
+        }
+        if let Some(uas) = &mut self.uas {
+            uas.handle_path_lost(context!(self, now), path);
+        }
+        if let Some(registrar) = &mut self.registrar {
+            registrar.handle_path_lost(context!(self, now), path);
+        }
+        match state.used {
+            Use::Answering => {}
+            _ if !state.connected => {
+                self.fatal = Some(format!("{} does not accept a TCP connection any more", self.plan.target));
+            }
+            Use::Registration => self.fatal = Some("the connection of --register-uas was closed by the target".into()),
+            Use::Line(index) => {
+                self.stats.sample(|| "the target closed a connection; another was opened".into());
+                let stream = StreamKey(self.stream_next);
+                self.stream_next += 1;
+                self.connect(stream, Use::Line(index));
+                let local = SocketAddr::new(self.plan.target.ip(), 0);
+                self.set_line(index, Line { local, path: Path::Stream(stream) });
+            }
+        }
+    }
+
+    /// Timers and arrivals up to `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.wheel.pop_expired(now) {
+            let cx = context!(self, now);
+            match timer {
+                Timer::UacPending(_) | Timer::UacHold(_) => {
+                    if let Some(uac) = &mut self.uac {
+                        uac.handle_timer(cx, timer);
+                    }
+                }
+                Timer::UasPending(_) | Timer::UasStep(_) => {
+                    if let Some(uas) = &mut self.uas {
+                        uas.handle_timer(cx, timer);
+                    }
+                }
+                Timer::Register(slot) if self.registrar.is_some() => {
+                    if let Some(registrar) = &mut self.registrar {
+                        registrar.handle_timer(cx, slot);
+                    }
+                }
+                Timer::Register(slot) => {
+                    let outcome = self.own.as_mut().and_then(|own| own.handle_timer(cx, slot));
+                    self.on_own_registration(now, outcome);
+                }
+                Timer::Renew => {
+                    if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {
+                        own.begin(cx, 0, now, cx.plan.expires);
+                    }
+                }
+            }
+        }
+        if let Some(uac) = &mut self.uac {
+            uac.handle_schedule(context!(self, now));
+        }
+        if let Some(registrar) = &mut self.registrar {
+            registrar.handle_schedule(context!(self, now));
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_output`](Self::poll_output) has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let arrivals = self.uac.as_ref().and_then(|uac| uac.schedule.next_deadline());
+        let registrations = self.registrar.as_ref().and_then(|registrar| registrar.schedule.as_ref()?.next_deadline());
+        [self.wheel.next_deadline(), self.media.next_deadline(), arrivals, registrations].into_iter().flatten().min()
+    }
+
+    /// The next thing to send: signalling first, then the RTP that is due.
+    pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
+        if let Some(output) = self.outbox.pop_front() {
+            return Some(output);
+        }
+        let (socket, to, bytes) = self.media.poll_packet(now, &mut self.stats)?;
+        Some(Output::Datagram(socket, to, bytes))
+    }
+}
+
+impl Stream {
+    fn new(used: Use) -> Self {
+        Self { used, framer: Framer::default(), connected: false }
+    }
+}
