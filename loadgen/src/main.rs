@@ -1,2 +1,62 @@
-//! Load generator.
-fn main() {}
+//! `strowger-loadgen`: places and answers calls, registers users, and says honestly how long that took.
+//!
+//! A pure core (`core/`) with thin threads around it. `docs/loadgen.md` explains the measurements.
+
+mod assertion;
+mod cli;
+mod core;
+mod json;
+mod machine;
+mod preflight;
+mod report;
+mod run;
+mod setup;
+mod sockets;
+mod text;
+mod units;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use time::OffsetDateTime;
+
+use preflight::Trouble;
+use report::Report;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match work(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(trouble) => {
+            eprintln!("strowger-loadgen: {}", trouble.sentence);
+            ExitCode::from(trouble.code)
+        }
+    }
+}
+
+fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
+    let (command, common, setup, rtp_loss_max) = match &cli.command {
+        cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
+        cli::Command::Register(register) => ("register", &register.common, setup::register(register)?, 0.0),
+    };
+    for note in &setup.notes {
+        eprintln!("strowger-loadgen: {note}");
+    }
+    if let (Some(uas), false) = (setup.uas, common.quiet) {
+        eprintln!("answering on {uas}");
+    }
+    let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
+    let began = OffsetDateTime::now_utc();
+    let outcome = run::run(common, setup)?;
+    let report = Report { command, common, plan: &plan, outcome: &outcome, backend, concurrent, rtp_loss_max, began };
+    let verdict = report.verdict();
+    let text = report.text(&verdict);
+    if common.json.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+        eprint!("{text}");
+    } else {
+        print!("{text}");
+    }
+    report.write(&verdict).map_err(Trouble::outside)?;
+    Ok(verdict.code)
+}

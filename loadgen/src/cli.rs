@@ -1,0 +1,242 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::assertion::Assertion;
+use crate::core::pattern::Pattern;
+use crate::units;
+
+const AFTER: &str = "\
+Exit codes: 0 all good; 1 some calls, registrations or packets failed, or the target cannot be reached; 2 usage;
+3 an --assert failed; 4 the generator itself was saturated, so the figures say little about the target;
+97 --timeout came first; 99 there was not one call.
+
+Examples:
+  The floor, our own two ends without anything between them:
+    strowger-loadgen calls --target 127.0.0.1:5070 --uas-listen 127.0.0.1:5070 --rate 100 --duration 10s
+  Through an appliance that routes to a trunk at 127.0.0.1:5070:
+    strowger-loadgen calls --target 127.0.0.1:5060 --uas-listen 127.0.0.1:5070 --rate 200 --hold 5s --assert 'srd_p99<20ms'
+  Through a registrar, to a user registered for the purpose:
+    strowger-loadgen calls --target sbc:5060 --register-uas bob:secret --auth alice:secret --concurrent 100
+  Five thousand users register, each once:
+    strowger-loadgen register --target sbc:5060 --auth 'user{}:pass{}' --users 5000 --rate 500";
+
+/// Open-loop SIP and RTP load generator: latency counts from when a call was due, not from when it was sent.
+#[derive(Debug, Parser)]
+#[command(name = "strowger-loadgen", version, after_help = AFTER, max_term_width = 120)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Place calls, answer them, or both; with RTP each way, verified where it arrives
+    Calls(Box<Calls>),
+    /// Register users, again and again until the duration is over
+    Register(Box<Register>),
+}
+
+/// UDP or TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// Connections.
+    Tcp,
+}
+
+/// Spacing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arrivals {
+    /// Evenly spaced.
+    Uniform,
+    /// As independent callers: exponentially distributed gaps.
+    Poisson,
+}
+
+/// Media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rtp {
+    /// G.711 µ-law, 20 ms, both ways.
+    Pcmu,
+    /// Signalling only.
+    Off,
+}
+
+/// Who hangs up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Side {
+    /// The calling side.
+    Uac,
+    /// The answering side.
+    Uas,
+}
+
+/// Driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// io_uring where it works, epoll elsewhere.
+    Auto,
+    /// io_uring or an error.
+    #[value(name = "io_uring")]
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// Options of all commands.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The server under test (port 5060 if none is given)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub target: Option<String>,
+    /// What carries SIP
+    #[arg(long, value_enum, default_value = "udp")]
+    pub transport: Transport,
+    /// Calls or registrations begun per second, whatever the target does [default: 10]
+    #[arg(long, value_name = "N", value_parser = units::rate)]
+    pub rate: Option<f64>,
+    /// How long to begin new ones [default: 10s, unless a count is given]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+    /// Spacing of arrivals
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub arrivals: Arrivals,
+    /// Host in From, To and the registrar's address [default: the host of --target]
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
+    /// Digest user and password; {} stands for the user's number
+    #[arg(long, value_name = "USER:PASSWORD")]
+    pub auth: Option<String>,
+    /// How many users {} runs through
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub users: u64,
+    /// Our address [default: the one the kernel takes to reach the target]
+    #[arg(long, value_name = "IP")]
+    pub bind: Option<IpAddr>,
+    /// Ports (UDP) or connections (TCP) to the target, per thread
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub sources: u16,
+    /// Expires of registrations, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub expires: u32,
+    /// Timer T1; T2 is eight times as long
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::duration)]
+    pub t1: Duration,
+    /// Read every message with a second parser (rsip) and count what the two read differently
+    #[arg(long)]
+    pub check: bool,
+    /// Threads, each pinned to a core of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=128))]
+    pub threads: u8,
+    /// Cores to pin to, like 3,2; or off [default: from the last one down]
+    #[arg(long, value_name = "CORES")]
+    pub pin: Option<String>,
+    /// How to talk to the kernel
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: Backend,
+    /// Never busy-wait the last millisecond before a send on epoll: less load, later sends
+    #[arg(long)]
+    pub no_spin: bool,
+    /// Sends later than this count towards saturation (exit 4 when 1 % of them are)
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = units::duration)]
+    pub late_max: Duration,
+    /// Give up the whole run after this (exit 97) [default: what the longest failing call can take]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub timeout: Option<Duration>,
+    /// Give up when the target says nothing at all for so long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub silence_max: Duration,
+    /// Write the result as JSON; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write percentile distributions for HdrHistogram's plotter, one file a latency: FILE.srd.hgrm and so on
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// A condition on the result, such as 'srd_p99<20ms', 'calls_failed==0', 'rtp_loss<0.1%'; may be repeated
+    #[arg(long = "assert", value_name = "CONDITION", value_parser = Assertion::parse)]
+    pub asserts: Vec<Assertion>,
+    /// No line per second
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `calls`.
+#[derive(Debug, Args)]
+pub struct Calls {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub common: Common,
+    /// From answer to hang-up
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub hold: Duration,
+    /// Calls up at once; without --rate, as many as this are kept up
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub concurrent: Option<u32>,
+    /// Calls in all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub calls: Option<u64>,
+    /// Media of each call
+    #[arg(long, value_enum, default_value = "pcmu")]
+    pub rtp: Rtp,
+    /// Ports for RTP; even ones are used
+    #[arg(long, value_name = "LOW-HIGH", default_value = "10000-29999", value_parser = units::ports)]
+    pub rtp_ports: (u16, u16),
+    /// Lost RTP that still counts as good
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::percent)]
+    pub rtp_loss_max: f64,
+    /// Only place calls; something else answers them
+    #[arg(long, conflicts_with_all = ["uas", "uas_listen", "register_uas"])]
+    pub uac: bool,
+    /// Only answer calls, until --duration, --calls or Ctrl-C
+    #[arg(long)]
+    pub uas: bool,
+    /// Where the answering side listens; the target is expected to route calls there
+    #[arg(long, value_name = "HOST:PORT")]
+    pub uas_listen: Option<SocketAddr>,
+    /// Register the answering side with the target as this user, and call that user
+    #[arg(long, value_name = "USER:PASSWORD")]
+    pub register_uas: Option<String>,
+    /// Calling user; {} stands for its number [default: the user of --auth, or loadgen]
+    #[arg(long, value_name = "USER", value_parser = Pattern::parse)]
+    pub from: Option<Pattern>,
+    /// Called user; {} stands for its number [default: the user of --register-uas, or service]
+    #[arg(long, value_name = "USER", value_parser = Pattern::parse)]
+    pub to: Option<Pattern>,
+    /// From 180 to 200 on the answering side
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
+    pub ring: Duration,
+    /// Who hangs up when the hold is over (tell both sides when they run apart)
+    #[arg(long, value_enum, default_value = "uac")]
+    pub hangup: Side,
+    /// Longest wait for an answer to a call that rings; then it is cancelled
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    pub setup_max: Duration,
+}
+
+/// `register`.
+#[derive(Debug, Args)]
+pub struct Register {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub common: Common,
+    /// Registered user; {} stands for its number [default: the user of --auth]
+    #[arg(long, value_name = "USER", value_parser = Pattern::parse)]
+    pub user: Option<Pattern>,
+    /// Registrations in all [default: each user once, unless --duration is given]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Registrations open at once
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub concurrent: u32,
+    /// Answer an old challenge again instead of waiting for a new one each time
+    #[arg(long)]
+    pub reuse_nonce: bool,
+}

@@ -1,0 +1,126 @@
+//! The report for programs: JSON as `docs/loadgen.schema.json` describes it, and HdrHistogram's percentile distributions.
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use crate::core::stats::Counters;
+use crate::machine::Machine;
+use crate::report::{Report, Verdict};
+
+/// Quantiles of the report.
+const QUANTILES: [(&str, f64); 6] =
+    [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99_9", 0.999), ("p99_99", 0.9999)];
+
+impl Report<'_> {
+    /// The report for programs; `docs/loadgen.schema.json` describes it.
+    pub fn json(&self, verdict: &Verdict) -> Value {
+        let stats = &self.outcome.stats;
+        let counters: Map<String, Value> = Counters::NAMES
+            .iter()
+            .zip(stats.counters.values())
+            .map(|(&name, value)| (name.to_string(), value.into()))
+            .collect();
+        let latencies: Map<String, Value> = stats
+            .latencies
+            .each()
+            .into_iter()
+            .filter(|(_, histogram)| !histogram.is_empty())
+            .map(|(name, histogram)| (name.to_string(), summary(histogram)))
+            .collect();
+        let refusals: Vec<Value> = stats
+            .refusals
+            .iter()
+            .map(|(status, (count, reason))| json!({"status": status, "reason": reason, "count": count}))
+            .collect();
+        let asserts: Vec<Value> = self
+            .asserts()
+            .map(|(text, value, holds)| json!({"condition": text, "value": value, "holds": holds}))
+            .collect();
+        json!({
+            "schema": "strowger-loadgen/1",
+            "version": env!("CARGO_PKG_VERSION"),
+            "command": self.command,
+            "began": self.began.format(&Rfc3339).unwrap_or_default(),
+            "elapsed_s": self.outcome.elapsed.as_secs_f64(),
+            "result": verdict.result,
+            "exit_code": verdict.code,
+            "sentences": verdict.sentences,
+            "seen": stats.samples,
+            "settings": self.settings(),
+            "counters": counters,
+            "ratios_percent": stats.ratios().map(|r| json!({
+                "ser": r.ser, "seer": r.seer, "scr": r.scr, "asr": r.asr, "ner": r.ner,
+            })),
+            "rtp_loss_percent": stats.rtp_loss(),
+            "latency_ms": latencies,
+            "refusals": refusals,
+            "asserts": asserts,
+            "generator": {
+                "saturated": verdict.saturated,
+                "backend": self.backend,
+                "threads": self.common.threads,
+                "cpu_s": self.outcome.cpu_s,
+                "datagrams_sent": self.outcome.driver.sent,
+                "datagrams_received": self.outcome.driver.received,
+                "kernel_dropped": self.outcome.driver.kernel_dropped,
+                "send_dropped": self.outcome.driver.send_dropped,
+            },
+            "machine": Machine::fingerprint(),
+        })
+    }
+
+    fn settings(&self) -> Value {
+        let plan = self.plan;
+        json!({
+            "target": plan.target.to_string(),
+            "transport": plan.transport.uri_token(),
+            "rate": plan.load.rate,
+            "duration_s": plan.load.duration.map(|duration| duration.as_secs_f64()),
+            "count": plan.load.count,
+            "arrivals": format!("{:?}", plan.load.arrivals).to_lowercase(),
+            "concurrent": self.concurrent,
+            "users": plan.users,
+            "hold_s": plan.hold.as_secs_f64(),
+            "ring_s": plan.ring.as_secs_f64(),
+            "hangup": format!("{:?}", plan.hangup).to_lowercase(),
+            "rtp": if plan.rtp { "pcmu" } else { "off" },
+            "t1_s": plan.timers.t1.as_secs_f64(),
+            "check": plan.check,
+        })
+    }
+}
+
+fn summary(histogram: &Histogram<u64>) -> Value {
+    let milliseconds = |nanos: f64| (nanos / 1e3).round() / 1e3;
+    let mut out = Map::new();
+    out.insert("count".into(), histogram.len().into());
+    out.insert("min".into(), milliseconds(histogram.min() as f64).into());
+    out.insert("mean".into(), milliseconds(histogram.mean()).into());
+    for (name, quantile) in QUANTILES {
+        out.insert(name.into(), milliseconds(histogram.value_at_quantile(quantile) as f64).into());
+    }
+    out.insert("max".into(), milliseconds(histogram.max() as f64).into());
+    out.into()
+}
+
+/// The text form that HdrHistogram's plotter reads, values in milliseconds.
+pub fn hgrm(histogram: &Histogram<u64>) -> String {
+    let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut total = 0;
+    for value in histogram.iter_quantiles(5) {
+        total += value.count_since_last_iteration();
+        let (at, quantile) = (value.value_iterated_to() as f64 / 1e6, value.quantile_iterated_to());
+        let inverse = if quantile < 1.0 { format!("{:.2}", 1.0 / (1.0 - quantile)) } else { "inf".into() };
+        out += &format!("{at:>12.3} {quantile:>14.12} {total:>10} {inverse:>14}\n");
+    }
+    let (mean, deviation) = (histogram.mean() / 1e6, histogram.stdev() / 1e6);
+    out + &format!(
+        "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]\n\
+         #[Max     = {:>12.3}, Total count    = {:>12}]\n#[Buckets = {:>12}, SubBuckets     = {:>12}]\n",
+        histogram.max() as f64 / 1e6,
+        histogram.len(),
+        histogram.buckets(),
+        histogram.distinct_values()
+    )
+}

@@ -1,0 +1,181 @@
+//! What came of a run: the verdict with its exit code, and where the reports are written (`text.rs`, `json.rs`).
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use hdrhistogram::Histogram;
+use time::OffsetDateTime;
+
+use crate::cli::Common;
+use crate::core::Job;
+use crate::core::Plan;
+use crate::run::{End, Outcome};
+use crate::units::human;
+
+/// Of late sends, so few are no sign of saturation.
+const LATE_FEW: u64 = 3;
+/// Everything a report is made of.
+pub struct Report<'a> {
+    /// `calls` or `register`.
+    pub command: &'static str,
+    /// Options of all commands.
+    pub common: &'a Common,
+    /// What was to be done.
+    pub plan: &'a Plan,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// Which driver.
+    pub backend: &'static str,
+    /// Calls or registrations at once.
+    pub concurrent: u32,
+    /// Lost RTP that still counts as good, in percent.
+    pub rtp_loss_max: f64,
+    /// When the run began.
+    pub began: OffsetDateTime,
+}
+
+/// The verdict.
+pub struct Verdict {
+    /// Exit code.
+    pub code: u8,
+    /// In a word.
+    pub result: &'static str,
+    /// Why, in sentences.
+    pub sentences: Vec<String>,
+    /// Why the generator itself was the bottleneck.
+    pub saturated: Vec<String>,
+}
+
+impl Report<'_> {
+    /// Judges the run.
+    pub fn verdict(&self) -> Verdict {
+        let c = &self.outcome.stats.counters;
+        let mut sentences = self.outcome.sentences.clone();
+        let saturated = self.saturated();
+        let failures = self.failures();
+        let unheld: Vec<&str> = self.asserts().filter(|(_, _, holds)| !holds).map(|(text, ..)| text).collect();
+        let begun = c.calls_attempted + c.uas_calls + c.registrations_attempted;
+        let (code, result) = if self.outcome.end == End::TimedOut {
+            (97, "timeout")
+        } else if begun + c.calls_skipped == 0 && self.outcome.end == End::Done {
+            sentences.push("there was not one call".into());
+            (99, "no calls")
+        } else if self.outcome.end == End::Broken {
+            (1, "failed")
+        } else if !saturated.is_empty() {
+            (4, "generator saturated")
+        } else if !failures.is_empty() {
+            (1, "failed")
+        } else if !unheld.is_empty() {
+            (3, "assertion failed")
+        } else {
+            (0, "ok")
+        };
+        sentences.extend(failures);
+        sentences.extend(unheld.iter().map(|text| format!("--assert '{text}' does not hold")));
+        Verdict { code, result, sentences, saturated }
+    }
+
+    /// What went wrong, one sentence each.
+    fn failures(&self) -> Vec<String> {
+        let stats = &self.outcome.stats;
+        let c = &stats.counters;
+        let mut out = Vec::new();
+        let mut say = |count: u64, what: &str| {
+            if count > 0 {
+                out.push(format!("{count} {what}"));
+            }
+        };
+        say(c.calls_failed, "calls failed");
+        say(
+            c.calls_skipped,
+            "calls were due but not begun: as many as allowed were up already; the target is slow to \
+            answer or hang up, or --concurrent is too low",
+        );
+        say(c.uas_failed, "calls were not acknowledged or not hung up on the answering side");
+        say(c.uas_refused, "calls were refused by the answering side: no port left, or no PCMU in the offer");
+        if matches!(self.plan.job, Job::Register) {
+            say(c.registrations_failed, "registrations failed");
+            say(
+                c.registrations_skipped,
+                "registrations were due while the same user's last one, or too many, were open",
+            );
+        }
+        say(c.unreadable, "messages could not be read");
+        say(c.check_failed, "messages were read differently by rsip");
+        say(c.rtp_corrupted, "RTP packets were damaged");
+        say(c.rtp_misdirected, "RTP packets arrived at another call");
+        say(c.rtp_silent, "directions of calls had no audio at all (if the other end sends none: --rtp off)");
+        if stats.rtp_loss() > self.rtp_loss_max {
+            out.push(format!("{} RTP packets were lost ({:.4}%)", c.rtp_lost, stats.rtp_loss()));
+        }
+        for (status, (count, reason)) in &stats.refusals {
+            out.push(format!("{count} requests were answered {status} {reason}"));
+        }
+        out
+    }
+
+    /// Why the figures may say more about us than about the target.
+    fn saturated(&self) -> Vec<String> {
+        let (stats, driver) = (&self.outcome.stats, &self.outcome.driver);
+        let mut out = Vec::new();
+        let late_max = u64::try_from(self.common.late_max.as_nanos()).unwrap_or(u64::MAX);
+        let late = |histogram: &Histogram<u64>, what: &str| {
+            let count = histogram.len() - histogram.count_between(0, late_max);
+            let percent = count as f64 * 100.0 / histogram.len().max(1) as f64;
+            (count > LATE_FEW && percent > 1.0).then(|| {
+                format!(
+                    "{percent:.1}% of {what} were sent more than {} late (p99 {}); lower the rate, or give more --threads",
+                    human(late_max as f64),
+                    human(histogram.value_at_quantile(0.99) as f64)
+                )
+            })
+        };
+        out.extend(late(&stats.latencies.late_start, "calls or registrations"));
+        out.extend(late(&stats.latencies.late_rtp, "RTP packets"));
+        let mut say = |count: u64, what: &str| {
+            if count > 0 {
+                out.push(format!("{count} {what}"));
+            }
+        };
+        say(
+            driver.kernel_dropped,
+            "datagrams were dropped from our own receive buffers; give more --threads, or raise \
+            net.core.rmem_max",
+        );
+        say(driver.send_dropped, "datagrams were dropped from our own send buffers; lower the rate");
+        say(stats.counters.send_refused, "sends were refused by our own queues; lower the rate");
+        out
+    }
+
+    /// The conditions asked for: text, value measured, whether it holds.
+    pub fn asserts(&self) -> impl Iterator<Item = (&str, Option<String>, bool)> {
+        self.common.asserts.iter().map(|assertion| {
+            let (value, holds) = assertion.check(&self.outcome.stats);
+            (assertion.text.as_str(), value.map(|value| assertion.show(value)), holds)
+        })
+    }
+
+    /// Writes what was asked for.
+    pub fn write(&self, verdict: &Verdict) -> Result<(), String> {
+        let failed = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
+        if let Some(path) = &self.common.json {
+            let text = format!("{:#}\n", self.json(verdict));
+            if path.as_os_str() == "-" {
+                std::io::stdout().write_all(text.as_bytes()).map_err(|error| failed(path, error))?;
+            } else {
+                fs::write(path, text).map_err(|error| failed(path, error))?;
+            }
+        }
+        if let Some(path) = &self.common.hgrm {
+            let whole = path.to_string_lossy();
+            let base = whole.strip_suffix(".hgrm").unwrap_or(&whole);
+            for (name, histogram) in self.outcome.stats.latencies.each().iter().filter(|(_, h)| !h.is_empty()) {
+                let file = std::path::PathBuf::from(format!("{base}.{name}.hgrm"));
+                fs::write(&file, crate::json::hgrm(histogram)).map_err(|error| failed(&file, error))?;
+            }
+        }
+        Ok(())
+    }
+}

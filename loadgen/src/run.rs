@@ -1,0 +1,364 @@
+//! Runs the threads: start when all are ready, a line per second, the end, and what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use strowger::base::Instant;
+use strowger::io::{Counters as DriverCounters, Waker};
+
+use crate::cli::Common;
+use crate::core::Job;
+use crate::core::station::Status;
+use crate::core::stats::Stats;
+use crate::machine::{cpu_seconds, now};
+use crate::preflight::Trouble;
+use crate::setup::Setup;
+use crate::units::human;
+use crate::worker::{Command, Report, Worker};
+
+/// Connections and the registration of the answering side must be up by then.
+const READY_MAX: Duration = Duration::from_secs(35);
+/// From readiness to the first arrival.
+const LEAD: Duration = Duration::from_millis(50);
+/// How long the answering side may have calls up after the calling side has none.
+const UAS_GRACE: Duration = Duration::from_secs(5);
+/// How long the end may take: the registration taken back, last figures.
+const FINISH_MAX: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All there was to do is done, or the user stopped it.
+    Done,
+    /// Nothing more could come of it.
+    Broken,
+    /// The overall time-out came first.
+    TimedOut,
+}
+
+/// What came of a run.
+pub struct Outcome {
+    /// All cores' figures.
+    pub stats: Stats,
+    /// All drivers' counters.
+    pub driver: DriverCounters,
+    /// How it ended.
+    pub end: End,
+    /// From the first arrival to the end.
+    pub elapsed: Duration,
+    /// Processor time spent in that time.
+    pub cpu_s: f64,
+    /// Sentences about what went wrong as a whole.
+    pub sentences: Vec<String>,
+}
+
+struct Handle {
+    commands: Sender<Command>,
+    waker: Waker,
+    thread: JoinHandle<()>,
+    status: Status,
+    finished: bool,
+    stats: Stats,
+    driver: DriverCounters,
+}
+
+struct Runner<'a> {
+    common: &'a Common,
+    setup_job: Job,
+    calls_max: Option<u64>,
+    duration: Option<Duration>,
+    target: String,
+    handles: Vec<Handle>,
+    reports: Receiver<Report>,
+    interrupts: Arc<AtomicU32>,
+}
+
+/// Runs to the end.
+pub fn run(common: &Common, setup: Setup) -> Result<Outcome, Trouble> {
+    let interrupts = watch_interrupts();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, reports) = unbounded();
+    let spin =
+        setup.backend == "epoll" && !common.no_spin && std::thread::available_parallelism().map_or(1, usize::from) > 1;
+    let plan = setup.plan.clone();
+    let mut handles = Vec::new();
+    for (core, part) in setup.cores.into_iter().enumerate() {
+        let (commands, receiver) = unbounded();
+        let worker = Worker {
+            core,
+            pin: setup.pins.get(core).copied().flatten(),
+            driver: part.driver,
+            sockets: part.sockets,
+            station: part.station,
+            target: plan.target,
+            local: setup.local,
+            spin,
+            commands: receiver,
+            reports: sender.clone(),
+            stop: stop.clone(),
+        };
+        let waker = worker.driver.waker();
+        let thread = std::thread::Builder::new().name(format!("load-{core}")).spawn(move || worker.run());
+        let thread = thread.map_err(|error| Trouble::outside(format!("no thread can be started: {error}")))?;
+        let (status, stats, driver) = Default::default();
+        handles.push(Handle { commands, waker, thread, status, finished: false, stats, driver });
+    }
+    let mut runner = Runner {
+        common,
+        setup_job: plan.job,
+        calls_max: plan.load.count,
+        duration: plan.load.duration,
+        target: plan.target.to_string(),
+        handles,
+        reports,
+        interrupts,
+    };
+    let outcome = runner.drive(setup.timeout);
+    stop.store(true, Ordering::Release);
+    for handle in runner.handles {
+        handle.waker.wake();
+        let _ = handle.thread.join();
+    }
+    Ok(outcome)
+}
+
+/// Counts Ctrl-C from a thread of its own.
+fn watch_interrupts() -> Arc<AtomicU32> {
+    let count = Arc::new(AtomicU32::new(0));
+    let counter = count.clone();
+    let watch = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    };
+    // Without the thread, Ctrl-C ends the process at once, as it does by default.
+    let _ = std::thread::Builder::new().name("interrupts".into()).spawn(watch);
+    count
+}
+
+impl Runner<'_> {
+    fn drive(&mut self, timeout: Option<Duration>) -> Outcome {
+        let mut sentences = Vec::new();
+        let cpu_before = cpu_seconds();
+        let mut start = now();
+        let mut end = self.get_ready(start, &mut sentences);
+        if end == End::Done {
+            start = now() + LEAD;
+            self.tell(Command::Start(start));
+            end = self.watch(start, timeout, &mut sentences);
+        }
+        let elapsed = now().since(start);
+        self.finish();
+        let (mut stats, mut driver) = (Stats::default(), DriverCounters::default());
+        for handle in &self.handles {
+            stats.merge(&handle.stats);
+            add(&mut driver, &handle.driver);
+        }
+        Outcome { stats, driver, end, elapsed, cpu_s: cpu_seconds() - cpu_before, sentences }
+    }
+
+    fn tell(&self, command: Command) {
+        for handle in &self.handles {
+            // A thread that is gone has said why, or its join will.
+            let _ = handle.commands.send(command);
+            handle.waker.wake();
+        }
+    }
+
+    /// Takes reports until `until`; false when all threads are gone.
+    fn listen(&mut self, until: Instant) -> bool {
+        loop {
+            match self.reports.recv_timeout(until.since(now())) {
+                Ok(report) => {
+                    let handle = &mut self.handles[report.core];
+                    handle.status = report.status;
+                    handle.finished |= report.finished;
+                    if let Some(figures) = report.figures {
+                        (handle.stats, handle.driver) = *figures;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn fatal(&self) -> Option<String> {
+        self.handles.iter().find_map(|handle| handle.status.fatal.clone())
+    }
+
+    fn get_ready(&mut self, since: Instant, sentences: &mut Vec<String>) -> End {
+        loop {
+            let alive = self.listen(now() + LOOK_EVERY);
+            if let Some(sentence) = self.fatal() {
+                sentences.push(sentence);
+                return End::Broken;
+            }
+            if self.handles.iter().all(|handle| handle.status.ready) {
+                return End::Done;
+            }
+            if now().since(since) > READY_MAX || !alive || self.interrupts.load(Ordering::Relaxed) > 0 {
+                sentences.push(format!(
+                    "{} did not take our connections and registration within {READY_MAX:?}; is it the right server?",
+                    self.target
+                ));
+                return End::Broken;
+            }
+        }
+    }
+
+    fn watch(&mut self, start: Instant, timeout: Option<Duration>, sentences: &mut Vec<String>) -> End {
+        let answering_only = matches!(self.setup_job, Job::Calls { uac: false, .. });
+        let (mut next_line, mut line_before) = (start + Duration::from_secs(1), Line::default());
+        let (mut draining, mut over_since) = (false, None);
+        loop {
+            let alive = self.listen(now() + LOOK_EVERY);
+            let time = now();
+            if time >= next_line {
+                next_line += Duration::from_secs(1);
+                line_before = self.say(time.since(start), &line_before);
+            }
+            if let Some(sentence) = self.fatal() {
+                sentences.push(sentence);
+                return End::Broken;
+            }
+            if !alive {
+                sentences.push("all threads of the generator have ended; this is a defect of it".into());
+                return End::Broken;
+            }
+            if let Some(sentence) = self.silence(time.since(start)) {
+                sentences.push(sentence);
+                return End::Broken;
+            }
+            if timeout.is_some_and(|timeout| time.since(start) >= timeout) {
+                sentences.push("the overall --timeout came before the last call ended".into());
+                return End::TimedOut;
+            }
+            let interrupts = self.interrupts.load(Ordering::Relaxed);
+            let elapsed = answering_only && self.answering_done(time.since(start));
+            if (interrupts > 0 || elapsed) && !draining {
+                draining = true;
+                self.tell(Command::Drain);
+            }
+            let (up_uac, up_uas) = self.up();
+            let over = self.handles.iter().all(|handle| handle.status.over) && (!answering_only || draining);
+            if interrupts > 1 || over && up_uac + up_uas == 0 {
+                return End::Done;
+            }
+            if over && time.since(*over_since.get_or_insert(time)) >= UAS_GRACE {
+                sentences.push(format!("{up_uas} calls were still up on the answering side when all callers had gone"));
+                return End::Done;
+            }
+        }
+    }
+
+    fn up(&self) -> (usize, usize) {
+        let sum = |of: fn(&Status) -> usize| self.handles.iter().map(|handle| of(&handle.status)).sum();
+        (sum(|status| status.calls_uac), sum(|status| status.calls_uas))
+    }
+
+    fn total(&self, of: impl Fn(&Stats) -> u64) -> u64 {
+        self.handles.iter().map(|handle| of(&handle.stats)).sum()
+    }
+
+    fn answering_done(&self, elapsed: Duration) -> bool {
+        let counted = self.calls_max.is_some_and(|calls| {
+            self.total(|stats| stats.counters.uas_completed + stats.counters.uas_failed + stats.counters.uas_cancelled)
+                >= calls
+        });
+        counted || self.duration.is_some_and(|duration| elapsed >= duration)
+    }
+
+    fn silence(&self, elapsed: Duration) -> Option<String> {
+        if elapsed < self.common.silence_max || self.total(|stats| stats.counters.messages_received) > 0 {
+            return None;
+        }
+        let sent = self.total(|stats| stats.counters.messages_sent);
+        let errors = self.total(|stats| stats.counters.send_errors);
+        (sent > 0).then(|| {
+            let hint = if errors > 0 {
+                "the network says it cannot be reached; start the server, or check --target"
+            } else {
+                "it may listen without answering, drop us by a filter, or answer to another address; check its log, \
+                 and --bind and --transport here"
+            };
+            format!("{sent} messages were sent to {} and not one came back in {elapsed:.0?}: {hint}", self.target)
+        })
+    }
+
+    /// The line of this second; returns what the next one is counted from.
+    fn say(&self, elapsed: Duration, before: &Line) -> Line {
+        let mut stats = Stats::default();
+        self.handles.iter().for_each(|handle| stats.merge(&handle.stats));
+        let c = &stats.counters;
+        let (begun, done, failed, latency) = match self.setup_job {
+            Job::Register => (
+                c.registrations_attempted,
+                c.registrations_completed,
+                c.registrations_failed + c.registrations_skipped,
+                ("rrd", &stats.latencies.rrd),
+            ),
+            Job::Calls { uac: false, .. } => {
+                (c.uas_calls, c.uas_completed, c.uas_failed + c.uas_refused, ("sdd", &stats.latencies.sdd))
+            }
+            Job::Calls { .. } => {
+                (c.calls_attempted, c.calls_completed, c.calls_failed + c.calls_skipped, ("srd", &stats.latencies.srd))
+            }
+        };
+        let rtp = c.rtp_sent_uac + c.rtp_sent_uas;
+        if !self.common.quiet {
+            let retransmitted = c.retransmitted_invite + c.retransmitted_request + c.retransmitted_success;
+            let (up_uac, up_uas) = self.up();
+            let mut line = format!(
+                "{:>5}s  {:>6}/s  up {}  begun {begun}  done {done}  failed {failed}  retransmitted {retransmitted}",
+                elapsed.as_secs(),
+                begun - before.begun,
+                up_uac.max(up_uas),
+            );
+            let (name, histogram) = latency;
+            if !histogram.is_empty() {
+                line += &format!("  {name} p99 {}", human(histogram.value_at_quantile(0.99) as f64));
+            }
+            if rtp > 0 {
+                line += &format!("  rtp {}/s lost {}", rtp - before.rtp, c.rtp_lost);
+            }
+            eprintln!("{line}");
+        }
+        Line { begun, rtp }
+    }
+
+    fn finish(&mut self) {
+        self.tell(Command::Finish);
+        let until = now() + FINISH_MAX;
+        while now() < until && !self.handles.iter().all(|handle| handle.finished) {
+            if !self.listen(now() + LOOK_EVERY) {
+                break;
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    begun: u64,
+    rtp: u64,
+}
+
+fn add(sum: &mut DriverCounters, other: &DriverCounters) {
+    sum.received += other.received;
+    sum.received_bytes += other.received_bytes;
+    sum.sent += other.sent;
+    sum.sent_bytes += other.sent_bytes;
+    sum.batches += other.batches;
+    sum.send_dropped += other.send_dropped;
+    sum.send_failed += other.send_failed;
+    sum.kernel_dropped += other.kernel_dropped;
+    sum.stream_full += other.stream_full;
+}

@@ -1,0 +1,96 @@
+//! The sockets of one thread, opened before it starts so that a port that is taken is a sentence.
+
+use std::net::{IpAddr, SocketAddr};
+
+use strowger::base::{SocketKey, Transport};
+use strowger::io::{self, Choice, Driver, UdpOptions};
+
+use crate::core::{Plan, Role};
+use crate::preflight::Trouble;
+
+/// Asked of the kernel for sockets that carry SIP.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// The sockets of one core as they are opened, key after key.
+pub struct Sockets {
+    /// Holds them.
+    pub driver: Box<dyn Driver>,
+    next: u32,
+}
+
+impl Sockets {
+    /// A driver for at most `most` of them.
+    pub fn new(choice: &Choice, most: usize) -> Result<Self, Trouble> {
+        let options = io::Options { sockets_max: most, ..io::Options::default() };
+        let no_driver = |error| Trouble::outside(format!("no driver: {error}; check memory and file limits"));
+        Ok(Self { driver: choice.open(options).map_err(no_driver)?, next: 0 })
+    }
+
+    /// Sockets so far, and the next key.
+    pub fn count(&self) -> u32 {
+        self.next
+    }
+
+    fn key(&mut self) -> SocketKey {
+        self.next += 1;
+        SocketKey(self.next - 1)
+    }
+
+    fn signalling(&mut self, bind: SocketAddr, reuse_port: bool) -> std::io::Result<(SocketKey, SocketAddr)> {
+        let key = self.key();
+        let options = UdpOptions { reuse_port, receive_buffer_bytes: RECEIVE_BUFFER, ..UdpOptions::signalling(bind) };
+        self.driver.open_udp(key, &options).map(|local| (key, local))
+    }
+
+    /// The calling side's UDP sockets; over TCP, a place for each connection.
+    pub fn uac(&mut self, plan: &Plan, local: IpAddr, sources: usize) -> Result<Vec<(SocketKey, SocketAddr)>, Trouble> {
+        let bind = SocketAddr::new(local, 0);
+        let wrong = |error| Trouble::usage(format!("--bind {local}: {error}"));
+        (0..sources)
+            .map(|_| match plan.transport {
+                Transport::Udp => self.signalling(bind, false).map_err(wrong),
+                _ => Ok((self.key(), bind)),
+            })
+            .collect()
+    }
+
+    /// The answering side's socket or listener.
+    pub fn uas(&mut self, plan: &Plan, bind: SocketAddr, shared: bool) -> Result<(SocketKey, SocketAddr), Trouble> {
+        let opened = match plan.transport {
+            Transport::Udp => self.signalling(bind, shared),
+            _ => {
+                let key = self.key();
+                self.driver.listen(key, bind, shared).map(|local| (key, local))
+            }
+        };
+        opened.map_err(|error| {
+            Trouble::usage(format!("the answering side cannot listen: {error}; choose another --uas-listen"))
+        })
+    }
+
+    /// RTP sockets: `needed` of them on each of the two addresses, of the even `ports` that are free.
+    pub fn media(
+        &mut self,
+        ports: &mut std::vec::IntoIter<u16>,
+        ips: [IpAddr; 2],
+        needed: [usize; 2],
+    ) -> Result<Vec<(Role, SocketAddr)>, Trouble> {
+        let mut out = Vec::with_capacity(needed.iter().sum());
+        for (role, ip, needed) in [(Role::Uac, ips[0], needed[0]), (Role::Uas, ips[1], needed[1])] {
+            let goal = out.len() + needed;
+            while out.len() < goal {
+                let port = ports.next().ok_or_else(|| {
+                    Trouble::usage("other programs hold too many of the --rtp-ports; widen or move the range")
+                })?;
+                let address = SocketAddr::new(ip, port);
+                match self.driver.open_udp(SocketKey(self.next), &UdpOptions::media(address)) {
+                    Ok(local) => out.push((role, local)),
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => continue,
+                    Err(error) => return Err(Trouble::outside(format!("RTP port: {error}"))),
+                }
+                self.next += 1;
+            }
+        }
+        Ok(out)
+    }
+}

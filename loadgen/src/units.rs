@@ -1,0 +1,84 @@
+//! Numbers as people write them: durations and percentages carry their unit, a bare number for one is an error.
+
+use std::time::Duration;
+
+/// `30s`, `500ms`, `20us`, `2m`, `1h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text)?;
+    let seconds = match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "" => return Err(format!("'{text}' has no unit: write {text}s, {text}ms or {text}m")),
+        other => return Err(format!("'{other}' is no unit of time: use us, ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("'{text}' is too long"))
+}
+
+/// `0.1%`.
+pub fn percent(text: &str) -> Result<f64, String> {
+    match split(text)? {
+        (number, "%") if number <= 100.0 => Ok(number),
+        (_, "") => Err(format!("'{text}' has no unit: write {text}%")),
+        _ => Err(format!("'{text}' is not a percentage")),
+    }
+}
+
+/// A positive number of arrivals per second.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    match split(text)? {
+        (number, "") if number > 0.0 => Ok(number),
+        _ => Err(format!("'{text}' is not a rate: write a number above 0, per second")),
+    }
+}
+
+/// `10000-19999`.
+pub fn ports(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || format!("'{text}' is not a range of ports: write 10000-19999");
+    let (low, high) = text.split_once('-').ok_or_else(wrong)?;
+    let (low, high) = (low.trim().parse::<u16>(), high.trim().parse::<u16>());
+    match (low, high) {
+        (Ok(low), Ok(high)) if low > 0 && low <= high => Ok((low, high)),
+        _ => Err(wrong()),
+    }
+}
+
+/// The number in front and what follows it.
+pub fn split(text: &str) -> Result<(f64, &str), String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number = text[..end].parse::<f64>().map_err(|_| format!("'{text}' does not begin with a number"))?;
+    Ok((number, text[end..].trim()))
+}
+
+/// A duration in the unit that suits it.
+pub fn human(nanos: f64) -> String {
+    match nanos {
+        nanos if nanos < 1e3 => format!("{nanos:.0}ns"),
+        nanos if nanos < 1e6 => format!("{:.0}us", nanos / 1e3),
+        nanos if nanos < 1e9 => format!("{:.2}ms", nanos / 1e6),
+        _ => format!("{:.2}s", nanos / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_asked_for() {
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("20 ms"), Ok(Duration::from_millis(20)));
+        assert!(duration("30").unwrap_err().contains("30s"));
+        assert!(duration("x").is_err() && duration("1 year").is_err() && duration("1e30s").is_err());
+        assert_eq!((percent("0.1%"), rate("2.5/s")), (Ok(0.1), Ok(2.5)));
+        assert!(percent("1").is_err() && percent("101%").is_err() && rate("0").is_err() && rate("-1").is_err());
+        assert_eq!(ports("2-65535"), Ok((2, 65535)));
+        assert!(ports("9-2").is_err() && ports("1").is_err() && ports("1-70000").is_err());
+        assert_eq!((human(999.0), human(1.5e6), human(2e9)), ("999ns".into(), "1.50ms".into(), "2.00s".into()));
+    }
+}

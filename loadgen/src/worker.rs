@@ -1,0 +1,190 @@
+//! The pinned thread of one core: tells its station the time, carries its packets to the driver and back.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender};
+use strowger::base::{Instant, SocketKey, StreamKey};
+use strowger::io::{Counters, Driver, Forward, Handler, StreamEvent};
+
+use crate::core::Output;
+use crate::core::station::{Station, Status};
+use crate::core::stats::Stats;
+use crate::machine::now;
+
+/// How often the main thread hears of a core's status, and of its figures.
+const STATUS_EVERY: Duration = Duration::from_millis(50);
+const STATUS_PER_STATS: u32 = 20;
+/// Sends between two looks at what has arrived.
+const SENDS_PER_TURN: usize = 64;
+/// Sockets asked for kernel drops with each report of figures; the last report asks all.
+const DROPS_PER_STATS: usize = 64;
+/// epoll sleeps in whole milliseconds; the rest is waited for busily.
+const EPOLL_STEP: Duration = Duration::from_millis(1);
+
+/// What the main thread asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Command {
+    /// Arrivals begin at this instant.
+    Start(Instant),
+    /// No more arrivals; hang up.
+    Drain,
+    /// Take the registration back and give up what is still open.
+    Finish,
+}
+
+/// What a core says.
+pub struct Report {
+    /// Which core.
+    pub core: usize,
+    /// How far it is.
+    pub status: Status,
+    /// [`Command::Finish`] is done.
+    pub finished: bool,
+    /// Figures, from time to time and in the last report.
+    pub figures: Option<Box<(Stats, Counters)>>,
+}
+
+/// One core.
+pub struct Worker {
+    /// Its number.
+    pub core: usize,
+    /// Where to pin it.
+    pub pin: Option<core_affinity::CoreId>,
+    /// Its sockets.
+    pub driver: Box<dyn Driver>,
+    /// How many of them.
+    pub sockets: usize,
+    /// Its calls.
+    pub station: Station,
+    /// Where it connects to and from.
+    pub target: SocketAddr,
+    /// Our address.
+    pub local: SocketAddr,
+    /// Busy-wait the last millisecond where the driver cannot sleep exactly.
+    pub spin: bool,
+    /// From the main thread.
+    pub commands: Receiver<Command>,
+    /// To the main thread.
+    pub reports: Sender<Report>,
+    /// Set by the main thread to end the thread.
+    pub stop: Arc<AtomicBool>,
+}
+
+struct Adapter<'a> {
+    station: &'a mut Station,
+    closing: &'a mut Vec<StreamKey>,
+}
+
+impl Handler for Adapter<'_> {
+    fn on_datagram(&mut self, socket: SocketKey, from: SocketAddr, bytes: &mut [u8]) -> Option<Forward> {
+        // The clock is read for each: the delay of the last packet of a batch must not hold the work on the others.
+        self.station.handle_datagram(now(), socket, from, bytes);
+        None
+    }
+
+    fn on_stream(&mut self, event: StreamEvent<'_>) {
+        match event {
+            StreamEvent::Accepted { stream, .. } => self.station.handle_accepted(stream),
+            StreamEvent::Connected { stream, local } => self.station.handle_connected(stream, local),
+            StreamEvent::Data { stream, bytes } => self.station.handle_data(now(), stream, bytes),
+            StreamEvent::HalfClosed { stream } => {
+                self.closing.push(stream);
+                self.station.handle_closed(now(), stream);
+            }
+            StreamEvent::Closed { stream, .. } => self.station.handle_closed(now(), stream),
+        }
+    }
+
+    fn on_send_error(&mut self, _socket: SocketKey, to: SocketAddr, kind: ErrorKind) {
+        self.station.on_send_error(to, kind);
+    }
+}
+
+impl Worker {
+    /// Runs until stopped.
+    pub fn run(mut self) {
+        if let Some(core) = self.pin {
+            core_affinity::set_for_current(core);
+        }
+        self.station.prepare(now());
+        let (mut closing, mut finishing) = (Vec::new(), false);
+        let (mut next_report, mut reports) = (now() + STATUS_EVERY, 0u32);
+        while !self.stop.load(Ordering::Acquire) {
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Start(at) => self.station.start(at),
+                    Command::Drain => self.station.drain(now()),
+                    Command::Finish => {
+                        finishing = true;
+                        self.station.finish(now());
+                    }
+                }
+            }
+            self.station.handle_timeout(now());
+            let more = self.send_due();
+            let time = now();
+            if time >= next_report || finishing && self.station.is_finished() {
+                next_report = time + STATUS_EVERY;
+                reports += 1;
+                let finished = finishing && self.station.is_finished();
+                self.report(finished, reports.is_multiple_of(STATUS_PER_STATS));
+                if finished {
+                    return;
+                }
+            }
+            let deadline = self.station.next_deadline().map_or(next_report, |next| next.min(next_report));
+            let timeout = if more { Duration::ZERO } else { self.patience(deadline.since(now())) };
+            let mut adapter = Adapter { station: &mut self.station, closing: &mut closing };
+            if let Err(error) = self.driver.wait(Some(timeout), &mut adapter) {
+                self.station.fail(format!("the {} driver failed: {error}", self.driver.name()));
+            }
+            closing.drain(..).for_each(|stream| self.driver.close_stream(stream));
+        }
+    }
+
+    /// How long to sleep towards a deadline.
+    fn patience(&self, left: Duration) -> Duration {
+        if !self.spin {
+            return left;
+        }
+        if left < EPOLL_STEP { Duration::ZERO } else { Duration::from_millis(left.as_millis() as u64) }
+    }
+
+    /// Sends what is due, one turn of it; true if there may be more.
+    fn send_due(&mut self) -> bool {
+        for _ in 0..SENDS_PER_TURN {
+            let refused = match self.station.poll_output(now()) {
+                None => return false,
+                Some(Output::Datagram(socket, to, bytes)) => self.driver.send(socket, to, bytes).is_err(),
+                Some(Output::Stream(stream, bytes)) => self.driver.send_stream(stream, bytes).is_err(),
+                Some(Output::Connect(stream)) => {
+                    if let Err(error) = self.driver.connect(stream, self.target, Some(self.local.ip())) {
+                        self.station.fail(format!("cannot connect to {}: {error}", self.target));
+                    }
+                    false
+                }
+                Some(Output::Close(stream)) => {
+                    self.driver.close_stream(stream);
+                    false
+                }
+            };
+            if refused {
+                self.station.on_refused();
+            }
+        }
+        true
+    }
+
+    fn report(&mut self, finished: bool, with_figures: bool) {
+        let figures = (finished || with_figures).then(|| {
+            self.driver.sample_drops(if finished { self.sockets } else { DROPS_PER_STATS });
+            Box::new((self.station.stats().clone(), *self.driver.counters()))
+        });
+        // The main thread is gone only when the process ends.
+        let _ = self.reports.send(Report { core: self.core, status: self.station.status(), finished, figures });
+    }
+}

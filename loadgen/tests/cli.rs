@@ -1,0 +1,196 @@
+//! The program as its users meet it: exit codes, and for each bad input one sentence that says what to do, never a hang.
+
+use std::net::UdpSocket;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Nothing here may take longer; a hang is what these tests are about.
+const LONGEST: Duration = Duration::from_secs(40);
+
+struct Ran {
+    code: i32,
+    said: String,
+}
+
+fn run(arguments: &str) -> Ran {
+    let before = Instant::now();
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_strowger-loadgen"))
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("the program starts");
+    assert!(before.elapsed() < LONGEST, "{arguments}: took {:?}", before.elapsed());
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    Ran { code: status.code().unwrap_or(-1), said }
+}
+
+#[track_caller]
+fn expect(arguments: &str, code: i32, words: &[&str]) -> Ran {
+    let ran = run(arguments);
+    assert_eq!(ran.code, code, "{arguments}\n{}", ran.said);
+    for word in words {
+        assert!(ran.said.contains(word), "{arguments}: '{word}' is not in\n{}", ran.said);
+    }
+    ran
+}
+
+/// Runs `each` on whatever a UDP port of loopback receives; the port, and a guard that ends it.
+fn server(mut each: impl FnMut(&str) -> Option<String> + Send + 'static) -> (u16, impl Drop) {
+    struct Guard(Arc<AtomicBool>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    let (stop, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let guard = Guard(stop.clone());
+    std::thread::spawn(move || {
+        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a time-out");
+        let mut buffer = [0; 65536];
+        while !stop.load(Ordering::Relaxed) {
+            let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
+            if let Some(answer) = each(&String::from_utf8_lossy(&buffer[..len])) {
+                let _ = socket.send_to(answer.as_bytes(), from);
+            }
+        }
+        stopped.store(true, Ordering::Relaxed);
+    });
+    (port, guard)
+}
+
+/// An answer that copies what RFC 3261 §8.2.6.2 says must be copied.
+fn answer(request: &str, status: &str) -> Option<String> {
+    if request.starts_with("ACK") || request.trim().is_empty() {
+        return None;
+    }
+    let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let lines: Vec<&str> = request.lines().filter(|line| copied.iter().any(|name| line.starts_with(name))).collect();
+    Some(format!("SIP/2.0 {status}\r\n{}\r\nContent-Length: 0\r\n\r\n", lines.join("\r\n")))
+}
+
+/// Busy test machines send late; that is not what most of these tests are about.
+const PATIENT: &str = "--late-max 30s -q";
+
+#[test]
+fn calls_to_ourselves_complete_on_every_path() {
+    let mut port = 15060;
+    for (address, options) in [
+        ("127.0.0.1", "--backend epoll --check"),
+        ("127.0.0.1", "--backend auto --hangup uas"),
+        ("[::1]", "--backend epoll --transport tcp --check"),
+        ("[::1]", "--backend auto --threads 2 --pin off"),
+        ("127.0.0.1", "--backend auto --transport tcp --hangup uas --rtp off --ring 50ms"),
+    ] {
+        port += 1;
+        let to = format!("{address}:{port}");
+        let low = 21_000 + (port - 15060) * 200;
+        let ran = expect(
+            &format!(
+                "calls --target {to} --uas-listen {to} --rate 40 --calls 20 --hold 400ms --rtp-ports {low}-{} {PATIENT} {options}",
+                low + 199
+            ),
+            0,
+            &["20 begun, 20 established, 20 completed, 0 failed", "20 arrived, 20 established, 20 completed"],
+        );
+        assert!(options.contains("--rtp off") || ran.said.contains(" 0 lost "), "{}", ran.said);
+    }
+}
+
+#[test]
+fn the_json_says_what_the_text_says() {
+    let ran = expect(
+        &format!(
+            "calls --target 127.0.0.1:15080 --uas-listen 127.0.0.1:15080 --rate 50 --calls 10 --hold 200ms --rtp off {PATIENT} \
+             --json - --assert calls_completed==10 --assert srd_max<30s"
+        ),
+        0,
+        &[],
+    );
+    let json = &ran.said[ran.said.find('{').unwrap()..=ran.said.rfind('}').unwrap()];
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!((&json["schema"], &json["exit_code"]), (&"strowger-loadgen/1".into(), &0.into()));
+    assert_eq!((&json["counters"]["calls_completed"], &json["latency_ms"]["srd"]["count"]), (&10.into(), &10.into()));
+    assert_eq!((&json["asserts"][0]["holds"], &json["settings"]["rate"]), (&true.into(), &50.0.into()));
+    assert!(json["machine"]["getppid_ns"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn usage_is_refused_before_anything_is_sent() {
+    expect("calls --target 127.0.0.1:15090", 2, &["who answers the calls?", "--uas-listen"]);
+    expect("calls --uac", 2, &["--target"]);
+    expect("calls --uac --target 127.0.0.1:15090 --hold 5", 2, &["write 5s"]);
+    expect("calls --uac --target 127.0.0.1:99999", 2, &["cannot be resolved"]);
+    expect("calls --uac --target a..b:5060", 2, &["cannot be resolved", "check the name"]);
+    expect("calls --uac --target 127.0.0.1:15090 --assert srd_p98<1", 2, &["1ms"]);
+    expect(
+        "calls --uac --target 127.0.0.1:15090 --concurrent 500 --rtp-ports 20000-20099",
+        2,
+        &["even ports", "has 50"],
+    );
+    expect("register --target 127.0.0.1:15090", 2, &["who registers?"]);
+    expect("register --target 127.0.0.1:15090 --user bob --users 9", 2, &["'user{}'"]);
+    expect("calls --target 127.0.0.1:15090 --uas-listen 0.0.0.0:15091", 2, &["--uas-listen"]);
+    expect("calls --uac --target 127.0.0.1:15090 --pin 4096", 2, &["--pin"]);
+}
+
+#[test]
+fn a_target_that_is_not_there_is_one_sentence() {
+    let refused = ["nothing listens there", "start the server"];
+    expect("calls --uac --target 127.0.0.1:15092 --rtp off", 1, &refused);
+    expect("calls --uac --target [::1]:15092 --rtp off", 1, &refused);
+    expect("calls --uac --target 127.0.0.1:15092 --rtp off --transport tcp", 1, &refused);
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_sentence() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = taken.local_addr().unwrap();
+    expect(&format!("calls --uas --uas-listen {to}"), 2, &["cannot listen", "choose another --uas-listen"]);
+}
+
+#[test]
+fn a_server_that_never_answers_is_noticed() {
+    let (port, _guard) = server(|_| None);
+    let common = format!("--target 127.0.0.1:{port} --silence-max 1s {PATIENT}");
+    expect(&format!("calls --uac --rtp off {common}"), 1, &["not one came back"]);
+    expect(&format!("register --user bob {common}"), 1, &["not one came back"]);
+    expect(&format!("calls --register-uas bob:x {common} --t1 20ms"), 1, &["registration failed", "not answered"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    expect(
+        &format!("calls --uac --rtp off --transport tcp --target 127.0.0.1:{port} --silence-max 1s {PATIENT}"),
+        1,
+        &["not one came back"],
+    );
+}
+
+#[test]
+fn a_server_that_refuses_everything_is_quoted() {
+    let (port, _guard) = server(|request| answer(request, "403 Not Today"));
+    let common = format!("--target 127.0.0.1:{port} --rate 50 {PATIENT}");
+    expect(
+        &format!("calls --uac --rtp off --calls 10 {common}"),
+        1,
+        &["10 calls failed", "10 requests were answered 403 Not Today"],
+    );
+    expect(&format!("register --user u{{}} --users 10 {common}"), 1, &["10 registrations failed", "403 Not Today"]);
+    expect(&format!("calls --register-uas bob:x {common}"), 1, &["registration failed", "403 Not Today"]);
+}
+
+#[test]
+fn each_way_to_end_has_its_exit_code() {
+    let (ringing, _guard) = server(|request| answer(request, "180 Ringing"));
+    expect(
+        &format!("calls --uac --rtp off --calls 5 --target 127.0.0.1:{ringing} --timeout 1s {PATIENT}"),
+        97,
+        &["--timeout"],
+    );
+    expect("calls --uas --uas-listen 127.0.0.1:15095 --duration 300ms -q", 99, &["not one call"]);
+    let (accepting, _guard) = server(|request| answer(request, "200 OK"));
+    let common = format!("register --user bob --target 127.0.0.1:{accepting} --rate 100 --count 20 -q");
+    expect(&format!("{common} --late-max 30s --assert rrd_max<1ns"), 3, &["rrd_max<1ns: FAILED", "does not hold"]);
+    expect(&format!("{common} --late-max 1ns"), 4, &["generator saturated", "lower the rate"]);
+}
