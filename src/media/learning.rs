@@ -2,8 +2,9 @@
 //!
 //! Anyone who knows a port can send to it, so that the first packet is no proof (the "RTP bleed" attack). The rules:
 //!
-//! * A peer that is not behind NAT is where its description says. Its address counts, its port may differ (it may send
-//!   from another port than it listens on); packets always go to the signalled place.
+//! * A peer that is not behind NAT is where its description says. Its address counts, its port may differ: a carrier may
+//!   send from another port than it listens on, so that packets go to the signalled place; a phone (symmetric, RFC 4961)
+//!   listens where it sends from, whatever port a NAT on the way made of it.
 //! * A peer behind NAT is learnt from its first packets: from the address its signalling came from, or the signalled
 //!   one, after [`NEAR_PACKETS`] of them; from elsewhere only after [`FAR_PACKETS`] packets that follow each other, which
 //!   are not passed on while they are being verified, and only among the first [`FAR_BUDGET`] such packets.
@@ -35,6 +36,8 @@ pub struct Signal {
     pub signalled_from: Option<IpAddr>,
     /// True where the two do not fit, or the configuration says so.
     pub behind_nat: bool,
+    /// It listens where it sends from (RFC 4961).
+    pub symmetric: bool,
 }
 
 /// What a packet shows besides its source.
@@ -156,7 +159,7 @@ impl Latch {
     }
 
     fn standing(&self, from: SocketAddr) -> Standing {
-        let Signal { address, signalled_from, behind_nat } = self.signal;
+        let Signal { address, signalled_from, behind_nat, .. } = self.signal;
         if address == Some(from) {
             // Behind NAT a private address may be somebody else's: it is near, no more.
             return if behind_nat { Standing::Near } else { Standing::Exact };
@@ -222,9 +225,9 @@ impl Latch {
     /// not come from gets nothing until it has sent: that address may be a stranger's, or one of our own network.
     #[must_use]
     pub fn destination(&self) -> Option<SocketAddr> {
-        let Signal { address, signalled_from, behind_nat } = self.signal;
+        let Signal { address, signalled_from, behind_nat, symmetric } = self.signal;
         if !behind_nat {
-            return address;
+            return self.settled.filter(|_| symmetric).or(address);
         }
         let reachable = address.filter(|address| signalled_from == Some(address.ip()));
         self.settled.or(self.previous).or(reachable)

@@ -131,6 +131,8 @@ pub struct RemoteOptions {
     pub mux: bool,
     /// Its description cannot be believed: learn from its packets.
     pub behind_nat: bool,
+    /// It listens where it sends from (RFC 4961): phones do, carriers need not.
+    pub symmetric: bool,
     /// Where its SIP messages come from.
     pub signalled_from: Option<IpAddr>,
     /// As it says it.

@@ -205,10 +205,10 @@ impl Stream {
 
     pub(super) fn set_remote(&mut self, now: Instant, side: Side, options: &RemoteOptions) {
         let half = &mut self.halves[side.index()];
-        let RemoteOptions { rtp, rtcp, behind_nat, signalled_from, .. } = *options;
-        half.rtp.signal(Signal { address: rtp, signalled_from, behind_nat });
+        let RemoteOptions { rtp, rtcp, behind_nat, symmetric, signalled_from, .. } = *options;
+        half.rtp.signal(Signal { address: rtp, signalled_from, behind_nat, symmetric });
         let above = || rtp.and_then(|rtp| Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?)));
-        half.rtcp.signal(Signal { address: rtcp.or_else(above), signalled_from, behind_nat });
+        half.rtcp.signal(Signal { address: rtcp.or_else(above), signalled_from, behind_nat, symmetric });
         half.known = true;
         half.mux = options.mux;
         half.encrypted = options.encrypted;

@@ -21,7 +21,8 @@ fn latch(address: &str, signalled_from: &str, behind_nat: bool) -> Latch {
 }
 
 fn signal(address: &str, signalled_from: &str, behind_nat: bool) -> Signal {
-    Signal { address: address.parse().ok(), signalled_from: signalled_from.parse().ok(), behind_nat }
+    let (address, signalled_from) = (address.parse().ok(), signalled_from.parse().ok());
+    Signal { address, signalled_from, behind_nat, symmetric: false }
 }
 
 #[test]
@@ -41,6 +42,17 @@ fn a_public_peer_may_send_from_another_port_and_still_gets_packets_where_it_list
     assert_eq!(latch.destination(), Some(at("192.0.2.1:4000")));
     assert_eq!(latch.judge(at("192.0.2.1:4000"), rtp(9)), SETTLE, "the signalled address needs no learning");
     assert_eq!(latch.judge(at("192.0.2.1:7000"), rtp(3)), Judgement::Stray);
+}
+
+#[test]
+fn a_symmetric_peer_listens_where_it_sends_from() {
+    let mut latch = Latch::default();
+    latch.signal(Signal { symmetric: true, ..signal("192.0.2.1:4000", "192.0.2.1", false) });
+    assert_eq!(latch.destination(), Some(at("192.0.2.1:4000")));
+    latch.judge(at("192.0.2.1:61000"), rtp(1));
+    latch.judge(at("192.0.2.1:61000"), rtp(2));
+    assert_eq!(latch.destination(), Some(at("192.0.2.1:61000")));
+    assert_eq!(latch.judge(at("192.0.2.2:61000"), rtp(3)), Judgement::Stray);
 }
 
 #[test]
