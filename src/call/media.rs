@@ -341,6 +341,7 @@ fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool) -> Remot
         rtcp: media.rtcp(),
         mux,
         behind_nat,
+        symmetric: phone,
         signalled_from,
         direction: media.effective_direction(),
         telephone_event: media.telephone_event(),
