@@ -287,7 +287,9 @@ impl Engine {
             transaction::Event::TransportError { client, user } => {
                 self.with_call(user.call, |call, core| dispatch_response(call, core, client, Err(503)));
             }
-            transaction::Event::ClientDone { user, .. } => self.with_call(user.call, |call, _| setup::forget(call)),
+            transaction::Event::ClientDone { user, .. } => {
+                self.with_call(user.call, |call, core| setup::forget(call, core))
+            }
             transaction::Event::ServerDone { user: Some(user), unanswered_ack: true, .. } => {
                 self.with_call(user.call, |call, core| {
                     teardown::late_bye(call, core);

@@ -215,9 +215,14 @@ pub fn local_tag(call: &Call, core: &Core) -> Vec<u8> {
 }
 
 /// A client transaction is over: what is kept only for its late responses goes.
-pub fn forget(call: &mut Call) {
+pub fn forget(call: &mut Call, core: &Core) {
     let over = call.phase == Phase::Up
-        && call.setup.as_ref().is_some_and(|setup| setup.branches.iter().all(|branch| branch.state.is_final()));
+        && call.setup.as_ref().is_some_and(|setup| {
+            setup
+                .branches
+                .iter()
+                .all(|branch| branch.state.is_final() && core.layer.client_user(branch.client).is_none())
+        });
     if over {
         call.setup = None;
     }
