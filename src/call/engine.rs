@@ -12,7 +12,7 @@ use crate::base::Side;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
 use crate::media::{MediaEvent, Relay, RelayConfig, Verdict};
-use crate::observe::{CallId, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel};
+use crate::observe::{CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel};
 use crate::sip::digest;
 use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
 use crate::sip::wire::{HeaderName, Message, Method};
@@ -50,6 +50,7 @@ pub struct Engine {
     pub(super) calls: Slab<Call>,
     pub(super) store: Store,
     ended: Vec<Slot>,
+    figures: super::figures::Figures,
 }
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,6 +74,7 @@ impl Engine {
         };
         let mut timers = Wheel::new(now, calls_max.saturating_mul(8) + 1);
         let _ = timers.schedule(now + SWEEP_INTERVAL, Timer::Sweep);
+        let mut figures = super::figures::Figures::default();
         let core = Core {
             now,
             shard: options.shard,
@@ -88,7 +90,8 @@ impl Engine {
             draining: false,
             records_waiting: 0,
         };
-        Self { core, calls: Slab::new(calls_max), store, ended: Vec::new() }
+        figures.publish(&core);
+        Self { core, calls: Slab::new(calls_max), store, ended: Vec::new(), figures }
     }
 
     /// One whole SIP message that belongs to this shard.
@@ -222,7 +225,9 @@ impl Engine {
                     self.bury(slot);
                 }
                 Timer::Sweep => {
-                    self.store.sweep(now);
+                    let lapsed = self.store.sweep(now);
+                    self.core.counters.add(Counter::RegistrationsExpired, lapsed as u64);
+                    self.figures.publish(&self.core);
                     self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
                     let _ = self.core.schedule(SWEEP_INTERVAL, Timer::Sweep);
                 }
@@ -281,6 +286,7 @@ impl Engine {
     fn on_transaction_event(&mut self, event: transaction::Event<Owner>) {
         match event {
             transaction::Event::Timeout { client, user } => {
+                self.core.counters.count(Counter::SipTimeouts);
                 // RFC 3261 §8.1.3.1.
                 self.with_call(user.call, |call, core| dispatch_response(call, core, client, Err(408)));
             }

@@ -6,7 +6,7 @@ use super::compose;
 use super::core::Core;
 use super::directory::Peer;
 use crate::base::Flow;
-use crate::observe::{Event, Level};
+use crate::observe::{Counter, Event, Level};
 use crate::sip::digest::{Algorithm, Credentials, Verdict};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Method};
@@ -123,9 +123,17 @@ pub fn authenticate(core: &mut Core, server: ServerKey, flow: &Flow, request: &M
         let device = core.directory.device(&username).map(|(account, ha1)| (account, *ha1));
         let ha1 = device.as_ref().map(|(_, ha1)| ha1);
         match core.digest.verify(core.now, &credentials, request.method_bytes(), ha1) {
-            Verdict::Ok => return device.map(|(account, _)| account),
-            Verdict::Stale | Verdict::Replay => stale = true,
+            Verdict::Ok => {
+                core.counters.count(Counter::AuthAccepted);
+                return device.map(|(account, _)| account);
+            }
+            Verdict::Stale => stale = true,
+            Verdict::Replay => {
+                core.counters.count(Counter::AuthReplays);
+                stale = true;
+            }
             Verdict::Wrong => {
+                core.counters.count(Counter::AuthRefused);
                 let event = Event::new(core.now, core.shard, Level::Info, "authentication failed");
                 core.event(event.address("source", flow.remote).word("method", request.method().as_str()));
             }
@@ -151,6 +159,7 @@ fn challenge(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<
         value
     });
     let headers: Vec<(HeaderName, &[u8])> = challenges.iter().map(|value| (name, value.as_slice())).collect();
+    core.counters.count(Counter::AuthChallenges);
     let tag = core.random.hex::<16>();
     let bytes = compose::reply(core, request, flow, status, &tag, &headers);
     core.respond(server, status, bytes);

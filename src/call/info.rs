@@ -45,6 +45,19 @@ pub struct RegistrationInfo {
     pub q: u16,
 }
 
+/// One limit of simultaneous calls and what is used of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitInfo {
+    /// `account` or `trunk`.
+    pub of: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Calls now, over all shards of the node.
+    pub used: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
 /// One trunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrunkInfo {

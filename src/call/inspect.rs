@@ -3,7 +3,7 @@
 use super::call::Phase;
 use super::engine::Engine;
 use super::registrar::Binding;
-use super::{CallInfo, RegistrationInfo, TrunkInfo};
+use super::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::base::Instant;
 
 /// Everything that must balance: all zero when no call, no registration and no transaction is left.
@@ -77,5 +77,16 @@ impl Engine {
             resting: trunk.is_resting(now),
         };
         self.core.directory.trunks.iter().map(one).collect()
+    }
+
+    /// At most `limit` limits: trunks, then accounts.
+    #[must_use]
+    pub fn list_limits(&self, limit: usize) -> Vec<LimitInfo> {
+        let directory = &self.core.directory;
+        let info = |of, name: &str, (used, max)| LimitInfo { of, name: name.to_owned(), used, max };
+        let trunks =
+            directory.trunks.iter().filter_map(|trunk| Some(info("trunk", &trunk.name, trunk.cell.as_ref()?.read())));
+        let accounts = directory.accounts.iter().map(|account| info("account", &account.name, account.cell.read()));
+        trunks.chain(accounts).take(limit).collect()
     }
 }

@@ -9,6 +9,7 @@ use super::directory::Peer;
 use super::failure::{self, Verdict};
 use super::routing::{self, Destination};
 use super::setup::{BRANCHES_MAX, cancel_branches, fail, locate, progress};
+use crate::observe::Counter;
 use crate::sip::wire::{Framing, Message, Method, OwnedMessage, Uri};
 
 /// Redirections one call follows.
@@ -47,6 +48,7 @@ pub fn on_failure(call: &mut Call, core: &mut Core, at: usize, status: u16, resp
     }
     let verdict = failure::verdict(peer, status);
     if let (Peer::Trunk(trunk), Verdict::TryNext) = (peer, verdict) {
+        core.counters.count(Counter::TrunkFailures);
         if let Some(trunk) = core.directory.trunk(trunk) {
             trunk.rest(core.now);
         }

@@ -13,7 +13,7 @@ use super::routing::{self, Target};
 use super::teardown;
 use crate::base::Side;
 use crate::config::Forking;
-use crate::observe::{Event, Level, LimitReason};
+use crate::observe::{Counter, Event, Level, LimitReason};
 use crate::sip::wire::{Framing, Method, OwnedMessage};
 use crate::tally::Permit;
 
@@ -183,6 +183,7 @@ pub fn on_branch_timer(call: &mut Call, core: &mut Core, number: u8) {
     branch.state = BranchState::Cancelled;
     branch.permit = None;
     if let Peer::Trunk(trunk) = peer {
+        core.counters.count(Counter::TrunkFailures);
         if let Some(trunk) = core.directory.trunk(trunk) {
             trunk.rest(core.now);
         }

@@ -2,8 +2,10 @@
 //! `demo` calls through one and drops it.
 
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
 
+use super::client::is_running;
 use super::fault::{Fault, bind, path};
 use super::host::shards;
 use crate::base::{Random, ShardId, SocketKey, Transport};
@@ -70,10 +73,7 @@ impl Appliance {
             tracing::warn!(%error, "the limit of descriptors could not be raised");
         }
         folder(&config)?;
-        let http = TcpListener::bind(config.control.listen)
-            .map_err(|error| Fault::runtime(bind(&error, config.control.listen, false, "control.listen")))?;
-        let unix = socket::bind(&config.control.socket)
-            .map_err(|error| Fault::runtime(path(&error, "listen on", &config.control.socket, "control.socket")))?;
+        let (http, unix) = doors(&config)?;
         let choice = choose(config.shards.backend)?;
         listenable(&config.sip.listen)?;
         let origin = Instant::now();
@@ -296,6 +296,21 @@ fn folder(config: &Config) -> Result<(), Fault> {
     Ok(())
 }
 
+/// HTTP and the Unix socket.
+fn doors(config: &Config) -> Result<(TcpListener, UnixListener), Fault> {
+    if is_running(&config.control.socket) {
+        let socket = config.control.socket.display();
+        return Err(Fault::runtime(format!(
+            "a strowger runs already with this configuration: it answers at {socket}.\n  Stop it, or give this one its own `node.data_dir`, ports and `control.listen`"
+        )));
+    }
+    let http = TcpListener::bind(config.control.listen)
+        .map_err(|error| Fault::runtime(bind(&error, config.control.listen, false, "control.listen")))?;
+    let unix = socket::bind(&config.control.socket)
+        .map_err(|error| Fault::runtime(path(&error, "listen on", &config.control.socket, "control.socket")))?;
+    Ok((http, unix))
+}
+
 fn choose(backend: Backend) -> Result<Choice, Fault> {
     let wanted = match backend {
         Backend::Auto => io::Backend::Auto,
@@ -305,13 +320,22 @@ fn choose(backend: Backend) -> Result<Choice, Fault> {
     Choice::new(wanted).map_err(|why| Fault::runtime(format!("{why}; or use shards.backend = \"auto\"")))
 }
 
+/// How long a port in use may still belong to one who has just ended: the kernel takes io_uring apart after the process.
+const PORT_WAIT: Duration = Duration::from_secs(2);
+
 /// The shards share their ports, and so might a stranger of the same user without anybody noticing: each address must be
 /// free for one socket that does not share.
 fn listenable(listen: &[Listen]) -> Result<(), Fault> {
+    let deadline = Instant::now() + PORT_WAIT;
     for Listen { address, transport, .. } in listen {
         let udp = *transport == Transport::Udp;
-        let tried = if udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
-        tried.map_err(|error| Fault::runtime(bind(&error, *address, udp, "sip.listen.address")))?;
+        let bound = || if udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
+        while let Err(error) = bound() {
+            if error.kind() != ErrorKind::AddrInUse || Instant::now() >= deadline {
+                return Err(Fault::runtime(bind(&error, *address, udp, "sip.listen.address")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
     Ok(())
 }

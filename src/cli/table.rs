@@ -43,7 +43,7 @@ fn columns(what: &str) -> &'static [(&'static str, &'static str)] {
             ("port_pairs_free", "PAIRS FREE"),
             ("draining", "DRAINING"),
         ],
-        "limits" => &[("limit", "LIMIT"), ("used", "USED"), ("max", "MAX")],
+        "limits" => &[("of", "OF"), ("name", "NAME"), ("used", "USED"), ("max", "MAX")],
         _ => &[("peer", "PEER"), ("address", "ADDRESS"), ("state", "STATE")],
     }
 }

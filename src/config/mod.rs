@@ -38,6 +38,8 @@ pub struct Outcome {
     pub notes: Vec<Diagnostic>,
     /// Errors beyond the bound of `errors`.
     pub more: usize,
+    /// `control.socket` as far as it could be read, errors elsewhere or not: where a running appliance may be asked.
+    pub socket: std::path::PathBuf,
 }
 
 /// Reads a configuration with its notes. `file` only names it in diagnostics.
@@ -57,7 +59,8 @@ pub fn read(text: &str, file: &str) -> Outcome {
     let Reader { mut errors, mut notes, uncounted, .. } = reader;
     errors.sort_by_key(|error| error.span.start);
     notes.sort_by_key(|note| note.span.start);
-    Outcome { config: errors.is_empty().then_some(config), errors, notes, more: uncounted }
+    let socket = config.control.socket.clone();
+    Outcome { socket, config: errors.is_empty().then_some(config), errors, notes, more: uncounted }
 }
 
 /// Reads a configuration.

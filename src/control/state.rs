@@ -107,6 +107,20 @@ impl State {
     pub fn ask(&self, query: Query) -> Answers {
         ask(self.post.as_ref(), query, ANSWER_WAIT)
     }
+
+    /// Asks the shards one after the other until one answers, for what every shard knows. Blocks.
+    #[must_use]
+    pub fn ask_any(&self, query: Query) -> Answers {
+        for shard in (0..self.post.shards()).map(ShardId) {
+            let (reply, receiver) = bounded(1);
+            if self.post.post(shard, Mail::Query { query, reply })
+                && let Ok(answer) = receiver.recv_timeout(ANSWER_WAIT)
+            {
+                return Answers { answers: vec![answer], missing: 0 };
+            }
+        }
+        Answers { answers: Vec::new(), missing: usize::from(self.post.shards()) }
+    }
 }
 
 /// What the shards said.
@@ -186,7 +200,19 @@ pub(super) mod tests {
                     reply.send(Answer::Shard(ShardInfo { shard: to.0, calls: 4, ..ShardInfo::default() })).is_ok()
                 }
                 Mail::Query { query: Query::Calls { .. }, reply } => reply.send(Answer::Calls(Vec::new())).is_ok(),
-                Mail::Query { query: Query::Trunks, reply } => reply.send(Answer::Trunks(Vec::new())).is_ok(),
+                Mail::Query { query: Query::Trunks, reply } => {
+                    let address = ([192, 0, 2, 1], 5060).into();
+                    let (name, calls, calls_max) = ("a".to_owned(), None, None);
+                    let trunk = crate::shard::mailbox::TrunkInfo {
+                        name,
+                        address,
+                        transport: "udp",
+                        calls,
+                        calls_max,
+                        resting: false,
+                    };
+                    reply.send(Answer::Trunks(vec![trunk])).is_ok()
+                }
                 Mail::Query { reply, .. } => reply.send(Answer::Registrations(Vec::new())).is_ok(),
                 Mail::Hangup { call, reply } => reply.send(Answer::Hangup { found: call.0.salt == 1 }).is_ok(),
                 _ => true,

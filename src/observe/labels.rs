@@ -217,12 +217,12 @@ labels! {
         AuthRefused = "auth_refused",
         /// Nonces used twice.
         AuthReplays = "auth_replays",
-        /// Bindings made or refreshed.
+        /// REGISTER requests that were granted.
         RegistrationsAccepted = "registrations_accepted",
         /// Bindings that ran out.
         RegistrationsExpired = "registrations_expired",
-        /// Calls moved on to the next trunk.
-        TrunkFailovers = "trunk_failovers",
+        /// Trunks that did not answer, could not be reached or said 503; the next one was tried.
+        TrunkFailures = "trunk_failures",
         /// Streams with one-way audio.
         MediaOneWay = "media_one_way",
         /// Calls ended by the silent timeout.

@@ -1,8 +1,9 @@
 //! What shards and the control plane say to each other. Every queue that carries these is bounded.
 
 use crate::base::{Flow, ShardId, Slot, Transmit};
+use crate::call::Directory;
 use crate::call::registrar::Binding;
-use crate::call::{CallInfo, Directory, RegistrationInfo, TrunkInfo};
+pub use crate::call::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::observe::CallId;
 use bytes::Bytes;
 use crossbeam::channel::Sender;
@@ -76,8 +77,13 @@ pub enum Query {
     },
     /// The shard's own figures.
     Shard,
-    /// Trunks as this shard sees them.
+    /// Trunks; every shard knows the same.
     Trunks,
+    /// Limits and their use, at most so many; every shard knows the same.
+    Limits {
+        /// The bound.
+        limit: usize,
+    },
 }
 
 /// The answer.
@@ -91,6 +97,8 @@ pub enum Answer {
     Shard(ShardInfo),
     /// To [`Query::Trunks`].
     Trunks(Vec<TrunkInfo>),
+    /// To [`Query::Limits`].
+    Limits(Vec<LimitInfo>),
     /// To [`Mail::Hangup`].
     Hangup {
         /// There was such a call.

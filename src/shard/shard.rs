@@ -10,7 +10,7 @@ use crate::call::registrar::Lifetimes;
 use crate::call::{Audit, Directory, Effect, Engine, EngineOptions, Settings};
 use crate::config::Config;
 use crate::media::{LocalAddress, RelayConfig, SocketRequest, Verdict};
-use crate::observe::{Counters, DropReason, Event, Level, MediaPath};
+use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath};
 use crate::sip::transaction::Timers;
 use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
 use bytes::Bytes;
@@ -228,6 +228,7 @@ impl Shard {
                 let mut out = Vec::new();
                 let tag = self.random.hex::<16>();
                 if reject_to(bytes, &error, flow.remote, &tag, &mut out) {
+                    self.counters.count(Counter::SipBadRequests);
                     self.counters.response(error.status);
                     self.transmit(flow, out.into());
                 }
@@ -296,6 +297,7 @@ impl Shard {
             }
             Mail::Drain => {
                 self.draining = true;
+                self.counters.set(Gauge::Draining, 1);
                 self.engine.drain();
             }
             Mail::Stop => {
@@ -310,6 +312,7 @@ impl Shard {
         match query {
             Query::Calls { limit } => Answer::Calls(self.engine.list_calls(limit)),
             Query::Registrations { limit } => Answer::Registrations(self.engine.list_registrations(self.now, limit)),
+            Query::Limits { limit } => Answer::Limits(self.engine.list_limits(limit)),
             Query::Trunks => Answer::Trunks(self.engine.list_trunks(self.now)),
             Query::Shard => {
                 let audit = self.engine.audit();
@@ -331,6 +334,8 @@ impl Shard {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.engine.handle_timeout(now);
+        self.counters.set(Gauge::ConnectionsActive, self.streams.len() as u64);
+        self.counters.set(Gauge::Draining, u64::from(self.draining));
         if now >= self.idle_check {
             self.idle_check = now + IDLE_CHECK_INTERVAL;
             for stream in self.streams.idle(now, self.idle_timeout) {

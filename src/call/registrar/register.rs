@@ -7,7 +7,7 @@ use crate::base::time::Duration;
 use crate::base::{Flow, Instant};
 use crate::call::core::Core;
 use crate::call::{compose, gate};
-use crate::observe::{Event, Level};
+use crate::observe::{Counter, Event, Level};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Uri};
 
@@ -53,6 +53,7 @@ pub fn on_register(store: &mut Store, core: &mut Core, server: ServerKey, flow: 
         core.event(event.text("setting", "shards.contacts_max"));
         return gate::refuse_overloaded(core, server, flow, request);
     }
+    core.counters.count(Counter::RegistrationsAccepted);
     answer(store, core, server, flow, request, &aor);
 }
 
