@@ -8,7 +8,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, SocketKey};
 use strowger::call::Directory;
 use strowger::config;
-use strowger::observe::{CallRecord, Counters, MediaPath};
+use strowger::observe::{CallRecord, Counters, Gauge, MediaPath};
 use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
 use strowger::sip::wire::{Framing, HeaderName, Method, OwnedMessage};
 
@@ -36,22 +36,24 @@ struct Bench {
     shard: Shard,
     now: Instant,
     records: Vec<CallRecord>,
+    counters: Arc<Counters>,
 }
 
 impl Bench {
     fn new() -> Self {
         let config = config::read(CONFIG, "test.toml").config.expect("the configuration is right");
         let directory = Arc::new(Directory::new(&config, None));
+        let counters = Arc::new(Counters::new());
         let options = ShardOptions::new(
             &config,
             directory,
-            Arc::new(Counters::new()),
+            Arc::clone(&counters),
             0,
             Steering::new(1, [1, 2, 3, 4]),
             MediaPath::Epoll,
         );
         let now = Instant::from_millis(1000);
-        Self { shard: Shard::new(options, Random::from_u64(7), now), now, records: Vec::new() }
+        Self { shard: Shard::new(options, Random::from_u64(7), now), now, records: Vec::new(), counters }
     }
 
     fn receive(&mut self, from: &str, text: &str) -> Vec<(SocketAddr, OwnedMessage)> {
@@ -226,9 +228,11 @@ fn read_bytes(view: &strowger::sip::wire::Message<'_>) -> OwnedMessage {
 fn a_hang_up_says_to_the_other_side_what_it_was_given() {
     let mut bench = Bench::new();
     let (_, answer) = set_up(&mut bench);
+    assert_eq!(bench.counters.level(Gauge::CallsActive), 1);
     let why = "X-Why: tea, milk\nReason: Q.850;cause=16\nAuthorization: none of your business\nContent-Length: 0";
     let bye = left_request("BYE", 6, &answer).replace("Content-Length: 0", why);
     let sent = bench.receive(LEFT, &bye);
+    assert_eq!(bench.counters.level(Gauge::CallsActive), 0, "a call that lingers for its transactions is over");
     let carried = request(&sent, RIGHT, "BYE");
     assert_hides(carried, &LEFT_SECRETS);
     assert_eq!(carried.view().header(HeaderName::Reason), Some(&b"Q.850;cause=16"[..]));

@@ -46,6 +46,7 @@ impl Engine {
         if self.calls.insert(call).is_err() {
             return;
         }
+        self.core.calls_live += 1;
         self.core.layer.set_server_user(server, Owner { call: slot, leg: 0 });
         let trying = compose::reply(&self.core, request, &flow, 100, &tag, &[]);
         self.core.respond(server, 100, trying);

@@ -108,6 +108,8 @@ pub struct Core {
     pub settings: Settings,
     /// No new calls.
     pub draining: bool,
+    /// Calls that have not ended. Others stay in the table until their transactions are over.
+    pub calls_live: usize,
     /// Records that the other side has not taken yet.
     pub records_waiting: usize,
 }

@@ -88,6 +88,7 @@ impl Engine {
             effects: VecDeque::new(),
             settings: options.settings,
             draining: false,
+            calls_live: 0,
             records_waiting: 0,
         };
         figures.publish(&core);
@@ -280,7 +281,7 @@ impl Engine {
         while let Some(slot) = self.ended.pop() {
             self.bury(slot);
         }
-        self.core.counters.set(Gauge::CallsActive, self.calls.len() as u64);
+        self.core.counters.set(Gauge::CallsActive, self.core.calls_live as u64);
     }
 
     fn on_transaction_event(&mut self, event: transaction::Event<Owner>) {

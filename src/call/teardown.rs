@@ -23,6 +23,7 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
     }
     let was = call.phase;
     call.phase = Phase::Ending;
+    core.calls_live = core.calls_live.saturating_sub(1);
     call.locating = None;
     core.cancel_timer(&mut call.timer);
     call.facts.end = Some((cause, by));

@@ -5,7 +5,7 @@ import json
 import os
 import re
 
-from .process import Failure, Process, fetch, free_port, until
+from .process import Failure, Process, fetch, free_port, give_back, until
 
 
 def toml(value):
@@ -19,6 +19,9 @@ def table(name, entries, array=False):
     return "\n".join([head] + [f"{key} = {toml(value)}" for key, value in entries.items()]) + "\n"
 
 
+MEDIA_PORTS = 6000
+
+
 class Appliance:
     """One running Strowger on free loopback ports, with the trunks and accounts given."""
 
@@ -30,9 +33,9 @@ class Appliance:
         self.port = free_port()
         self.control = free_port()
         self.data = os.path.join(directory, "data")
-        media = free_port(span=8000)
+        self.media = free_port(span=MEDIA_PORTS)
         listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
-        media_table = {"address": "127.0.0.1", "port_min": media, "port_max": media + 7999, "silent_timeout": "30s"}
+        media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + MEDIA_PORTS - 1, "silent_timeout": "30s"}
         if ipv6:
             listens += [("[::1]", "udp"), ("[::1]", "tcp")]
             media_table["address_v6"] = "::1"
@@ -93,6 +96,7 @@ class Appliance:
 
     def stop(self):
         """Ends it as an init system would; fails on another exit status than 0."""
+        give_back(self.media, MEDIA_PORTS)
         self.check_alive()
         status = self.process.stop(15)
         if status != 0:

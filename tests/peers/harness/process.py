@@ -5,10 +5,12 @@ Every process started here is stopped by its own id when the run is over, also w
 
 import atexit
 import ctypes
+import fcntl
 import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +19,9 @@ import urllib.request
 _alive = []
 _given_ports = set()
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
 
 
 def _end_with_parent():
@@ -152,6 +157,21 @@ def free_port(address="127.0.0.1", span=1):
             _given_ports.update(ports)
             return first
     raise Failure(f"no {span} free ports on {address}")
+
+
+def give_back(first, span):
+    """These ports may be given again."""
+    _given_ports.difference_update(range(first, first + span))
+
+
+def own_network():
+    """Moves this process and its children into a network of their own, where every port is free; False where it may not."""
+    if os.geteuid() != 0 or ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH14x", b"lo", _IFF_UP)
+        fcntl.ioctl(control, _SIOCSIFFLAGS, request)
+    return True
 
 
 def fetch(url, seconds=2):
