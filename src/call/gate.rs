@@ -148,16 +148,29 @@ fn header_lines<'a>(request: &Message<'a>, name: HeaderName) -> impl Iterator<It
     request.headers().filter(move |header| header.name == name).map(|header| header.value)
 }
 
+/// Phones that give up as soon as any algorithm but MD5 is offered, whatever else stands beside it, by the beginning of
+/// their User-Agent. They are offered MD5 alone; which one a phone uses is its own choice in any case.
+const MD5_ONLY: [&[u8]; 4] = [b"baresip v0.", b"baresip v1.", b"baresip v2.", b"baresip v3."];
+
+fn algorithms(request: &Message<'_>) -> &'static [Algorithm] {
+    let agent = request.header(HeaderName::UserAgent).unwrap_or_default();
+    if MD5_ONLY.iter().any(|old| agent.starts_with(old)) {
+        return &[Algorithm::Md5];
+    }
+    &[Algorithm::Sha256, Algorithm::Md5]
+}
+
 fn challenge(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>, stale: bool) {
     let register = request.method() == Method::Register;
     let (status, name) =
         if register { (401, HeaderName::WwwAuthenticate) } else { (407, HeaderName::ProxyAuthenticate) };
     // RFC 8760 §2.4: one challenge an algorithm, the preferred one first.
-    let challenges = [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
+    let offer = |algorithm: &Algorithm| {
         let mut value = Vec::with_capacity(192);
-        core.digest.challenge(core.now, algorithm, stale, &mut value);
+        core.digest.challenge(core.now, *algorithm, stale, &mut value);
         value
-    });
+    };
+    let challenges: Vec<Vec<u8>> = algorithms(request).iter().map(offer).collect();
     let headers: Vec<(HeaderName, &[u8])> = challenges.iter().map(|value| (name, value.as_slice())).collect();
     core.counters.count(Counter::AuthChallenges);
     let tag = core.random.hex::<16>();

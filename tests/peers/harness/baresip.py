@@ -84,12 +84,13 @@ class Baresip:
         if not self.process.running():
             raise Failure(f"{self.name} ended at start: {self.process.output()[-500:]}")
         try:
-            return socket.create_connection(("127.0.0.1", port), 1)
+            link = socket.create_connection(("127.0.0.1", port), 1)
         except OSError:
             return None
+        link.settimeout(None)
+        return link
 
     def _listen(self):
-        self.link.settimeout(None)
         waiting = b""
         while True:
             try:
@@ -133,12 +134,12 @@ class Baresip:
         until(lambda: kind in self.since(), seconds, f"{kind} at {self.name}")
 
     def await_registered(self, seconds=10):
-        """Until the registrar has said yes."""
-        self.expect("REGISTER_OK", seconds)
+        """Until the registrar has said yes, which may be before the control port is up."""
+        until(lambda: re.search(r"200 OK .*binding", self.process.output()), seconds, f"the registration of {self.name}")
 
     def await_refused(self, seconds=10):
         """Until the registrar has said no."""
-        self.expect("REGISTER_FAIL", seconds)
+        until(lambda: "401 Unauthorized (" in self.process.output(), seconds, f"the refusal of {self.name}")
 
     def dial(self, address):
         """Calls."""

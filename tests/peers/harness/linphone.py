@@ -117,11 +117,15 @@ class Linphone:
 
     def await_registered(self, seconds=10):
         """Until the registrar has said yes."""
-        self.expect(r"Registration on .* successful", seconds)
+        until(lambda: "[LinphoneRegistrationOk]" in self._traced(), seconds, f"the registration of {self.name}")
 
     def await_refused(self, seconds=10):
         """Until the registrar has said no."""
-        self.expect(r"Registration on .* failed|Password for", seconds)
+        self.expect("Password for", seconds)
+
+    def _traced(self):
+        with open(self.trace, errors="replace") as file:
+            return file.read()
 
     def dial(self, address):
         """Calls."""

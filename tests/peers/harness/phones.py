@@ -15,7 +15,7 @@ from .process import Failure, until
 
 ALIKE_SHARE = 0.75
 HEARD_SECONDS = 1.2
-PASSWORD = "correct horse 7"
+PASSWORD = "correct-horse-7"
 DOMAIN = "127.0.0.1"
 
 
@@ -203,7 +203,7 @@ def run(pair, directory, appliance=None):
 def refused(kind, directory, appliance):
     """A wrong password does not register."""
     os.makedirs(directory)
-    phone = kind("thief", directory, 3, (DOMAIN, appliance.port), PAIRS[0].users()[0], "wrong horse")
+    phone = kind("thief", directory, 3, (DOMAIN, appliance.port), PAIRS[0].users()[0], "wrong-horse-7")
     try:
         phone.await_refused()
     finally:
