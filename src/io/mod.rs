@@ -146,6 +146,12 @@ pub trait Driver: Send {
     /// A handle by which any thread ends a `wait`, the present one or else the next.
     fn waker(&self) -> Waker;
 
+    /// Ends another driver's wait, together with the next batch where the kernel can: cheaper than
+    /// [`Waker::wake`] from a thread that drives.
+    fn wake(&mut self, other: &Waker) {
+        other.wake();
+    }
+
     /// What has been done so far.
     fn counters(&self) -> &Counters;
 

@@ -248,7 +248,8 @@ impl<C: Core> Worker<C> {
                 self.core.handle(self.now, Input::Mail(mail));
             }
             Output::Mail { to, mail } => {
-                let sent = self.options.post.post(to, mail);
+                let driver = &mut self.driver;
+                let sent = self.options.post.post_by(to, mail, |waker| driver.wake(waker));
                 self.options.counters.count(Counter::MailSent);
                 if !sent {
                     self.options.counters.count_drop(DropReason::MailFull);

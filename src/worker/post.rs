@@ -50,12 +50,17 @@ impl Post {
 
     /// Delivers and wakes; false when the mailbox is full or its shard is gone.
     pub fn post(&self, to: ShardId, mail: Mail) -> bool {
+        self.post_by(to, mail, Waker::wake)
+    }
+
+    /// The same, waking by other means.
+    pub(super) fn post_by(&self, to: ShardId, mail: Mail, wake: impl FnOnce(&Waker)) -> bool {
         let Some(mailbox) = self.mailbox(to) else { return false };
         if mailbox.closed.load(Ordering::Acquire) || mailbox.letters.push(mail).is_err() {
             return false;
         }
         if let Some(waker) = mailbox.waker.get() {
-            waker.wake();
+            wake(waker);
         }
         true
     }

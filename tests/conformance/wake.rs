@@ -18,6 +18,8 @@ crate::on_every_driver!(
     zero_only_looks,
     a_driver_may_move_before_its_first_wait,
     wakers_outlive_their_driver,
+    drivers_wake_each_other,
+    a_driver_that_never_waited_is_woken,
 );
 
 fn a_wake_ends_the_wait(make: Make) {
@@ -132,4 +134,48 @@ fn wakers_outlive_their_driver(make: Make) {
     let waker = driver.waker();
     drop(driver);
     waker.wake();
+}
+
+fn drivers_wake_each_other(make: Make) {
+    const ROUNDS: usize = 500;
+    let (mut here, mut there) = (make(options()), make(options()));
+    let (mine, theirs) = (here.waker(), there.waker());
+    let said = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::clone(&said);
+    let thread = std::thread::spawn(move || {
+        let mut seen = Recorder::default();
+        for round in 0..ROUNDS {
+            while heard.load(Ordering::Relaxed) <= round * 2 {
+                there.wait(None, &mut seen).expect("wait");
+            }
+            heard.fetch_add(1, Ordering::Relaxed);
+            there.wake(&mine);
+        }
+        // The last message leaves with one more batch.
+        there.wait(Some(Duration::ZERO), &mut seen).expect("wait");
+    });
+    let mut seen = Recorder::default();
+    for round in 0..ROUNDS {
+        said.fetch_add(1, Ordering::Relaxed);
+        // Twice is as good as once.
+        here.wake(&theirs);
+        here.wake(&theirs);
+        while said.load(Ordering::Relaxed) < (round + 1) * 2 {
+            here.wait(None, &mut seen).expect("wait");
+        }
+    }
+    thread.join().expect("thread");
+    // Its ring is gone; the eventfd is not.
+    here.wake(&theirs);
+    here.wait(Some(Duration::ZERO), &mut seen).expect("wait");
+}
+
+fn a_driver_that_never_waited_is_woken(make: Make) {
+    let (mut here, mut there) = (make(options()), make(options()));
+    let mut seen = Recorder::default();
+    here.wake(&there.waker());
+    for _ in 0..3 {
+        here.wait(Some(Duration::ZERO), &mut seen).expect("wait");
+    }
+    there.wait(None, &mut seen).expect("wait");
 }

@@ -45,7 +45,7 @@ impl Role {
     fn kind(self) -> Kind {
         match self {
             Self::Udp { traffic: Traffic::Media, .. } => Kind::Packet,
-            Self::Udp { traffic: Traffic::Signalling, .. } => Kind::Message,
+            Self::Udp { traffic: Traffic::Signalling, .. } => Kind::Signal,
             Self::Listener => Kind::Accept,
         }
     }
@@ -162,8 +162,8 @@ impl Datagrams {
             // SAFETY: a cancellation points to nothing.
             unsafe { ring.push(&request) };
         }
-        // Sends queued for it leave now, while the kernel still knows the file, and the port is free afterwards.
-        if open.armed || self.next != self.settled {
+        // What was to leave by it does so now, while the kernel still knows the file, and the port is free afterwards.
+        if !ring.all_taken() {
             let _ = ring.submit();
         }
         if let Role::Udp { fixed, drops_seen, .. } = open.role {

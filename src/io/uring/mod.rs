@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 
@@ -42,6 +43,8 @@ pub struct Uring {
     streams: Streams,
     waker: Waker,
     watching_waker: bool,
+    /// Whom this batch sends a message.
+    messaged: Vec<Waker>,
     counters: Counters,
     options: Options,
 }
@@ -52,17 +55,20 @@ impl Uring {
     /// # Errors
     /// The kernel forbids io_uring or is too old for it; [`probe`](super::probe) explains.
     pub fn new(options: Options) -> Result<Self> {
-        let ring = Ring::new()?;
+        let ring = Ring::new(options.gather)?;
         let submitter = ring.submitter();
         let files = u32::try_from(options.sockets_max).unwrap_or(u32::MAX).min(descriptors_max());
         submitter.register_files_sparse(files)?;
         let packets = Pool::new(&submitter, PACKETS, options.packet_buffers, PACKET_BYTES_MAX)?;
         let messages = Pool::new(&submitter, MESSAGES, options.message_buffers, MESSAGE_BYTES_MAX)?;
+        let waker = Waker::new()?;
+        waker.set_ring(ring.raw_fd());
         Ok(Self {
             datagrams: Datagrams::new(files, packets, messages),
             streams: Streams::new(options.streams_max, options.stream_queue_bytes),
-            waker: Waker::new()?,
+            waker,
             watching_waker: false,
+            messaged: Vec::new(),
             counters: Counters::default(),
             options,
             ring,
@@ -108,7 +114,7 @@ impl Uring {
                 let about = (Traffic::Media, index, generation);
                 self.datagrams.on_receive(about, completion, ring, handler, counters);
             }
-            Kind::Message => {
+            Kind::Signal => {
                 let about = (Traffic::Signalling, index, generation);
                 self.datagrams.on_receive(about, completion, ring, handler, counters);
             }
@@ -125,6 +131,12 @@ impl Uring {
                 self.watching_waker = cqueue::more(completion.flags);
                 self.waker.take();
             }
+            Kind::Message => self.waker.take_message(),
+            Kind::Messaged => {
+                if let Some(waker) = self.messaged.get(index as usize) {
+                    waker.write();
+                }
+            }
             Kind::Ignored => {}
         }
     }
@@ -140,6 +152,7 @@ fn descriptors_max() -> u32 {
 
 impl Drop for Uring {
     fn drop(&mut self) {
+        self.waker.set_ring(-1);
         self.ring.shut_down();
     }
 }
@@ -212,6 +225,7 @@ impl Driver for Uring {
         self.ring.give_back(completions);
         if taken {
             self.datagrams.settle(sends);
+            self.messaged.clear();
         }
         for (stream, reason) in self.streams.gone.drain(..) {
             handler.on_stream(super::StreamEvent::Closed { stream, reason });
@@ -224,6 +238,21 @@ impl Driver for Uring {
 
     fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    fn wake(&mut self, other: &Waker) {
+        let Some(ring) = other.ring() else { return other.wake() };
+        if !other.call() {
+            return;
+        }
+        let failed = tag(Kind::Messaged, 0, self.messaged.len() as u32);
+        let message = opcode::MsgRingData::new(Fd(ring), 0, tag(Kind::Message, 0, 0), None).build();
+        // SAFETY: a message points to nothing.
+        if unsafe { self.ring.push(&message.flags(Flags::SKIP_SUCCESS).user_data(failed)) } {
+            self.messaged.push(other.clone());
+        } else {
+            other.write();
+        }
     }
 
     fn counters(&self) -> &Counters {

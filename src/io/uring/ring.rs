@@ -1,6 +1,7 @@
 //! The ring itself: set-up, pushing requests, entering the kernel, taking completions.
 
 use std::io::{Error, Result};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
@@ -10,6 +11,8 @@ use io_uring::{EnterFlags, IoUring, Submitter, cqueue, squeue};
 const REQUESTS: u32 = 1024;
 /// Completions that fit before the kernel must keep them for us.
 const COMPLETIONS: u32 = 8192;
+/// Completions that end gathering.
+const GATHERED: usize = 64;
 /// Completions taken in one batch.
 const BATCH: usize = 1024;
 
@@ -26,10 +29,12 @@ pub(super) struct Ring {
     /// The kernel ties the ring to the thread that enables it; it stays disabled until the first use.
     enabled: bool,
     taken: Vec<Completion>,
+    /// How long to gather a batch, in microseconds; 0 where that is not wanted or the kernel cannot.
+    gather_micros: u32,
 }
 
 impl Ring {
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(gather: Duration) -> Result<Self> {
         let ring = IoUring::builder()
             .setup_cqsize(COMPLETIONS)
             .setup_clamp()
@@ -41,11 +46,17 @@ impl Ring {
             .setup_r_disabled()
             .dontfork()
             .build(REQUESTS)?;
-        Ok(Self { ring, enabled: false, taken: Vec::with_capacity(BATCH) })
+        let can_gather = ring.params().is_feature_min_timeout();
+        let gather_micros = if can_gather { u32::try_from(gather.as_micros()).unwrap_or(u32::MAX) } else { 0 };
+        Ok(Self { ring, enabled: false, taken: Vec::with_capacity(BATCH), gather_micros })
     }
 
     pub(super) fn submitter(&self) -> Submitter<'_> {
         self.ring.submitter()
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
     }
 
     fn enable(&mut self) -> Result<()> {
@@ -91,14 +102,15 @@ impl Ring {
             return self.submit();
         }
         self.enable()?;
-        let entered = match timeout {
-            Some(timeout) => {
-                let timespec = Timespec::from(timeout);
-                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
-            }
-            None => self.ring.submitter().submit_and_wait(1),
-        };
-        tolerate(entered)
+        let timespec = timeout.map(Timespec::from);
+        let (mut args, mut want) = (SubmitArgs::new(), 1);
+        if self.gather_micros > 0 && timeout.is_none_or(|timeout| timeout.as_micros() > self.gather_micros.into()) {
+            (args, want) = (args.min_wait_usec(self.gather_micros), GATHERED);
+        }
+        if let Some(timespec) = &timespec {
+            args = args.timespec(timespec);
+        }
+        tolerate(self.ring.submitter().submit_with_args(want, &args))
     }
 
     /// Takes a bounded batch of completions. Give it back with [`give_back`](Self::give_back).

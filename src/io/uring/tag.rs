@@ -6,11 +6,16 @@
 pub(super) enum Kind {
     /// Cancellations and others whose completion says nothing.
     Ignored = 0,
+    /// The eventfd was written.
     Wake,
+    /// Another ring's message.
+    Message,
+    /// Our message to another ring. Index: to which. Completes only if it failed.
+    Messaged,
     /// Into a media buffer. Index: the socket.
     Packet,
     /// Into a signalling buffer. Index: the socket.
-    Message,
+    Signal,
     /// Index: the socket.
     Accept,
     /// Generation: the length; index: the socket it left by. Completes only if it failed.
@@ -25,11 +30,13 @@ pub(super) enum Kind {
     Write,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
     Kind::Ignored,
     Kind::Wake,
-    Kind::Packet,
     Kind::Message,
+    Kind::Messaged,
+    Kind::Packet,
+    Kind::Signal,
     Kind::Accept,
     Kind::Forward,
     Kind::Send,
