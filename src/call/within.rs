@@ -4,6 +4,7 @@
 
 use super::call::{Call, EXCHANGES_MAX, Exchange, Phase, Purpose};
 use super::core::Core;
+use super::directory::Peer;
 use super::{answer, compose, failure, teardown};
 use crate::base::Side;
 use crate::observe::EndCause;
@@ -69,8 +70,13 @@ fn on_session_change(call: &mut Call, core: &mut Core, side: Side, server: Serve
     if !request.body().is_empty() && compose::session_body(request).is_none() {
         return refuse(call, core, side, server, request, 415, &[(HeaderName::Accept, b"application/sdp")]);
     }
+    let from = core.layer.server_flow(server);
     if let Some(leg) = call.leg_mut(side) {
         leg.dialog.target_refresh(request);
+        // RFC 3665 §3.7: a phone that has moved is reached where it now speaks from.
+        if let (Peer::Account(_), Some(flow)) = (leg.peer, from) {
+            leg.flow = flow;
+        }
     }
     let plain_update = request.method() == Method::Update && request.body().is_empty();
     carry(call, core, side, server, request, if plain_update { Purpose::Relay } else { Purpose::Reinvite });
