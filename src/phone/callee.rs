@@ -2,7 +2,9 @@
 
 use super::call::State;
 use super::dialog::Dialog;
+use super::digest::Challenge;
 use super::event::{Cause, Event, Then};
+use super::text::Text;
 use super::{Phone, Task};
 use crate::base::{Instant, Slot};
 
@@ -12,6 +14,9 @@ const TRYING: u16 = 100;
 impl Phone {
     pub(super) fn on_invite(&mut self, now: Instant, id: u64) {
         let Some(request) = self.served.get(&id).map(|served| served.request.clone()) else { return };
+        if !self.may_call(now, id, &request) {
+            return;
+        }
         let tag = self.served_tag(id);
         let dialog = Dialog::of_callee(&request, &tag);
         let Some(slot) = self.open_call(now, dialog, tag, false) else {
@@ -43,6 +48,23 @@ impl Phone {
         if answering.then != Then::Wait {
             self.plan(now + answering.after, Task::Answer(slot));
         }
+    }
+
+    /// RFC 3261 §22.3: as a carrier's edge does it.
+    fn may_call(&mut self, now: Instant, id: u64, request: &Text) -> bool {
+        let Some(login) = &self.options.challenge else { return true };
+        let challenge = Challenge {
+            realm: self.options.domain.clone(),
+            nonce: self.instance.clone(),
+            qop: true,
+            ..Challenge::default()
+        };
+        let shown = request.get("Proxy-Authorization");
+        let known = shown.is_some_and(|credentials| challenge.is_answered(login, "INVITE", credentials));
+        if !known {
+            self.respond(now, id, 407, &[("Proxy-Authenticate", &challenge.value())], Vec::new());
+        }
+        known
     }
 
     pub(super) fn on_answer_due(&mut self, now: Instant, slot: Slot) {

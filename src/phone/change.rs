@@ -9,6 +9,7 @@ use super::{Phone, Task};
 use crate::base::time::Duration;
 use crate::base::{Instant, Slot};
 use bytes::Bytes;
+use std::net::IpAddr;
 
 impl Phone {
     /// Puts the peer on hold, or (with `SendRecv`) takes it back.
@@ -16,6 +17,16 @@ impl Phone {
         let Some(call) = self.calls.get_mut(slot).filter(|call| call.state == State::Established) else { return };
         call.change = Some(direction);
         self.on_retry_due(now, slot);
+    }
+
+    /// The phone has another address from now on: each call's peer is told where it is now heard (RFC 3665 §3.7).
+    pub fn move_to(&mut self, now: Instant, address: IpAddr) {
+        self.options.local.set_ip(address);
+        self.options.media_address = address;
+        for slot in self.lines() {
+            let wish = self.calls.get(slot).map_or(Direction::SendRecv, |call| call.wish);
+            self.change(now, slot, wish);
+        }
     }
 
     pub(super) fn on_retry_due(&mut self, now: Instant, slot: Slot) {

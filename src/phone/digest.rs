@@ -71,6 +71,27 @@ impl Challenge {
         (!challenge.nonce.is_empty()).then_some(challenge)
     }
 
+    /// What a challenger writes.
+    #[must_use]
+    pub fn value(&self) -> String {
+        format!("Digest realm=\"{}\", nonce=\"{}\", algorithm=MD5, qop=\"auth\"", self.realm, self.nonce)
+    }
+
+    /// True for credentials that answer this challenge for that login.
+    #[must_use]
+    pub fn is_answered(&self, login: &Login, method: &str, credentials: &str) -> bool {
+        let part = |name: &str| {
+            let (_, rest) = credentials.split_once(' ')?;
+            let mut parts = split_outside_quotes(rest, b',').filter_map(|part| part.split_once('='));
+            parts.find(|(own, _)| own.trim() == name).map(|(_, value)| value.trim().trim_matches('"'))
+        };
+        let count = part("nc").and_then(|count| u32::from_str_radix(count, 16).ok());
+        let (Some(uri), Some(count), Some(cnonce)) = (part("uri"), count, part("cnonce")) else { return false };
+        let expected = self.answer(login, method, uri, count, cnonce);
+        part("response").is_some_and(|response| expected.contains(&format!("response=\"{response}\"")))
+            && part("username") == Some(login.username.as_str())
+    }
+
     /// The credentials for one request.
     #[must_use]
     pub fn answer(&self, login: &Login, method: &str, uri: &str, count: u32, cnonce: &str) -> String {
@@ -130,6 +151,7 @@ mod tests {
             let answer = challenge.answer(&login, "GET", "/dir/index.html", 1, cnonce);
             assert!(answer.contains(&format!("response=\"{expected}\"")), "{answer}");
             assert!(answer.contains("opaque=\"FQhe\"") && answer.contains("nc=00000001"));
+            assert!(challenge.is_answered(&login, "GET", &answer) && !challenge.is_answered(&login, "PUT", &answer));
         }
     }
 

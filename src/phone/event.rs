@@ -58,6 +58,8 @@ pub struct Options {
     pub register_retry: Duration,
     /// What it does with incoming calls.
     pub answering: Answering,
+    /// Callers must show this login, as a carrier demands it (407); none: anybody may call.
+    pub challenge: Option<Login>,
 }
 
 impl Options {
@@ -80,6 +82,7 @@ impl Options {
             expires: 3600,
             register_retry: Duration::from_secs(5),
             answering: Answering::default(),
+            challenge: None,
         }
     }
 }

@@ -330,6 +330,7 @@ fn phrase(status: u16) -> &'static str {
         200 => "OK",
         302 => "Moved Temporarily",
         404 => "Not Found",
+        407 => "Proxy Authentication Required",
         405 => "Method Not Allowed",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
