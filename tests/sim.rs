@@ -10,10 +10,16 @@ mod appliance;
 mod balance;
 #[path = "sim/calls.rs"]
 mod calls;
+#[path = "sim/flows.rs"]
+mod flows;
 #[path = "sim/network.rs"]
 mod network;
+#[path = "sim/pattern.rs"]
+mod pattern;
 #[path = "sim/pipe.rs"]
 mod pipe;
+#[path = "sim/script.rs"]
+mod script;
 #[path = "sim/station.rs"]
 mod station;
 #[path = "sim/town.rs"]
@@ -28,6 +34,11 @@ use std::process::ExitCode;
 /// Lives that `cargo test` lives.
 const SEEDS: u64 = 30;
 
+/// Seeds of each flow where datagrams get lost.
+const FLOW_SEEDS: u64 = 10;
+/// Lost, in parts of a thousand.
+const LOSS: u64 = 50;
+
 /// What the command line says.
 struct Wanted {
     calls: bool,
@@ -36,6 +47,7 @@ struct Wanted {
     first_seed: u64,
     verbose: bool,
     hashes: bool,
+    names: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +65,11 @@ fn main() -> ExitCode {
         passed += good;
         failed += bad;
     }
+    if wanted.flows {
+        let (good, bad) = play_flows(&wanted);
+        passed += good;
+        failed += bad;
+    }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s\n",
@@ -62,7 +79,15 @@ fn main() -> ExitCode {
 }
 
 fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut wanted = Wanted { calls: false, flows: false, seeds: SEEDS, first_seed: 1, verbose: false, hashes: false };
+    let mut wanted = Wanted {
+        calls: false,
+        flows: false,
+        seeds: SEEDS,
+        first_seed: 1,
+        verbose: false,
+        hashes: false,
+        names: Vec::new(),
+    };
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -78,6 +103,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--hashes" => wanted.hashes = true,
             // What cargo and test runners add.
             "--quiet" | "-q" | "--nocapture" | "--show-output" | "--include-ignored" => {}
+            name if wanted.flows && !name.starts_with('-') => wanted.names.push(name.to_owned()),
             other => return Err(format!("unknown argument {other:?}")),
         }
     }
@@ -114,5 +140,38 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
         "calls: {} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left",
         wanted.seeds
     );
+    (passed, failed)
+}
+
+/// Each flow once over a good network, then where 5 % of all datagrams get lost, with several seeds.
+fn play_flows(wanted: &Wanted) -> (u64, u64) {
+    let (mut passed, mut failed) = (0, 0);
+    let mut tell = |name: &str, result: Result<(), String>| match result {
+        Ok(()) => {
+            passed += 1;
+            println!("test flow {name} ... ok");
+        }
+        Err(why) => {
+            failed += 1;
+            println!("test flow {name} ... FAILED\n{why}");
+        }
+    };
+    tell("patterns", pattern::self_test());
+    let files = flows::files().unwrap_or_else(|why| {
+        tell("files", Err(why));
+        Vec::new()
+    });
+    for (name, text) in files {
+        if !wanted.names.is_empty() && !wanted.names.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let play = |seed: u64, loss: u64| {
+            let played = std::panic::catch_unwind(|| flows::play(&text, seed, loss, wanted.verbose));
+            played.unwrap_or_else(|_| Err("it panicked".to_owned())).map_err(|why| format!("seed {seed}: {why}"))
+        };
+        tell(&name, play(wanted.first_seed, 0));
+        let lossy = (0..FLOW_SEEDS.min(wanted.seeds)).try_for_each(|seed| play(wanted.first_seed + seed, LOSS));
+        tell(&format!("{name}, 5 % lost"), lossy);
+    }
     (passed, failed)
 }

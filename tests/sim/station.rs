@@ -47,7 +47,7 @@ impl Station {
     }
 
     pub fn ip(&self) -> IpAddr {
-        self.options.local.ip()
+        self.phone.options().local.ip()
     }
 
     /// When it wants to act.

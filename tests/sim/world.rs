@@ -25,7 +25,6 @@ enum Happening {
 }
 
 /// A SIP message as a station saw it.
-#[allow(dead_code)]
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub at: Instant,
@@ -82,6 +81,18 @@ impl World {
         let random = self.random.fork();
         self.stations.push(Station::new(name, options, random));
         index
+    }
+
+    /// Gives a phone another address in the middle of things; it says so in a re-INVITE (RFC 3665 §3.7).
+    pub fn move_station(&mut self, index: usize) {
+        let old = self.stations[index].ip();
+        let IpAddr::V4(ip) = old else { return };
+        let [a, b, c, d] = ip.octets();
+        let ip = IpAddr::from([a, b, c + 1, d]);
+        self.places.remove(&old);
+        self.places.insert(ip, index);
+        let now = self.now;
+        self.stations[index].phone.move_to(now, ip);
     }
 
     /// Switches a phone off and on; its connections break.
