@@ -41,7 +41,8 @@ pub struct RelayConfig {
     pub streams_max: usize,
     /// No packet from either side for so long in a call that is up and not held: [`Silent`](super::MediaEvent::Silent).
     pub silent_timeout: Duration,
-    /// One side sends for so long while the other should and does not.
+    /// One side sends while the other should and does not: told within so long, that is after nine tenths of it, so
+    /// that neither the timer's lateness nor the last packet's makes it longer.
     pub one_way_after: Duration,
     /// How long a released pair of ports rests.
     pub port_rest: Duration,
@@ -59,8 +60,7 @@ impl RelayConfig {
             socket_base: 0,
             streams_max: 10_000,
             silent_timeout: Duration::from_secs(60),
-            // "Within 2 s", which leaves the timer's own lateness.
-            one_way_after: Duration::from_millis(1800),
+            one_way_after: Duration::from_secs(2),
             port_rest: Duration::from_secs(1),
         };
         config.set_address(address.into());
@@ -79,6 +79,10 @@ impl RelayConfig {
     #[must_use]
     pub fn socket_count(&self) -> u32 {
         2 * self.port_range()
+    }
+
+    pub(super) fn one_way_patience(&self) -> Duration {
+        self.one_way_after / 10 * 9
     }
 
     pub(super) fn port_range(&self) -> u32 {

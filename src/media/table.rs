@@ -91,7 +91,7 @@ impl Relay {
         for side in Side::BOTH {
             self.occupy(slot, side, &stream.halves[side.index()]);
         }
-        let timer = self.timers.schedule(now + self.config.one_way_after, slot).ok();
+        let timer = self.timers.schedule(now + self.config.one_way_patience(), slot).ok();
         let inserted = self.streams.insert(Tenant { stream, timer });
         debug_assert_eq!(inserted.ok(), Some(slot));
         Ok(StreamSlot(slot))
@@ -240,7 +240,7 @@ impl Relay {
 
     /// Looks at the streams whose time has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let patience = Patience { silent: self.config.silent_timeout, one_way: self.config.one_way_after };
+        let patience = Patience { silent: self.config.silent_timeout, one_way: self.config.one_way_patience() };
         while let Some(slot) = self.timers.pop_expired(now) {
             let Some(tenant) = self.streams.get_mut(slot) else { continue };
             let next = tenant.stream.handle_timeout(now, patience, &mut self.events);
