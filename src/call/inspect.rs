@@ -26,6 +26,12 @@ pub struct Audit {
 }
 
 impl Engine {
+    /// No call is left, and every BYE and every other request within a dialog has been answered.
+    #[must_use]
+    pub fn owes_nothing(&self) -> bool {
+        self.calls.iter().all(|(_, call)| call.phase == Phase::Ending && call.exchanges.is_empty())
+    }
+
     /// What must balance.
     #[must_use]
     pub fn audit(&self) -> Audit {

@@ -111,8 +111,10 @@ pub enum Answer {
 pub struct ShardInfo {
     /// Its number.
     pub shard: u8,
-    /// Calls being set up, up or ending.
+    /// Calls being set up or up.
     pub calls: usize,
+    /// Calls that are over, kept for what may still come late (RFC 3261 §17).
+    pub ending: usize,
     /// Client and server transactions.
     pub transactions: usize,
     /// Registered contacts.

@@ -318,7 +318,8 @@ impl Shard {
                 let audit = self.engine.audit();
                 Answer::Shard(ShardInfo {
                     shard: self.id.0,
-                    calls: audit.calls,
+                    calls: audit.calls_live,
+                    ending: audit.calls - audit.calls_live,
                     transactions: audit.transactions,
                     contacts: audit.contacts,
                     connections: self.streams.len(),
@@ -343,7 +344,7 @@ impl Shard {
                 self.stream_gone(stream);
             }
         }
-        if self.stopping.is_some_and(|until| now >= until || self.engine.audit().calls == 0) {
+        if self.stopping.is_some_and(|until| now >= until || self.engine.owes_nothing()) {
             self.stopping = None;
             self.outputs.push_back(Output::Stopped);
         }
