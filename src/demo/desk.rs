@@ -6,6 +6,7 @@ use crate::phone::{Event, Options, Output, Phone, StreamInput};
 use std::collections::{HashMap, VecDeque};
 use std::io::Result;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Socket keys per phone: signalling, listener, then media ports.
 const KEYS_PER_PHONE: u32 = 1 << 16;
@@ -36,6 +37,7 @@ impl Clock {
 /// Phones that share a thread and a driver.
 pub struct Desk {
     driver: Box<dyn Driver>,
+    late_max: Duration,
     room: Room,
 }
 
@@ -67,7 +69,7 @@ impl Desk {
             refused: 0,
             half_closed: Vec::new(),
         };
-        Self { driver, room }
+        Self { driver, late_max: Duration::ZERO, room }
     }
 
     /// Puts a phone on the desk. Port 0 in `options.local` becomes a free one.
@@ -98,6 +100,12 @@ impl Desk {
         self.room.clock.now()
     }
 
+    /// How late the phones were at worst with what they had to do: large where the machine has too much to do.
+    #[must_use]
+    pub fn late_max(&self) -> Duration {
+        self.late_max
+    }
+
     /// The next thing a person would notice, and at which phone.
     pub fn poll_event(&mut self) -> Option<(usize, Event)> {
         self.room.events.pop_front()
@@ -117,6 +125,8 @@ impl Desk {
     pub fn step(&mut self, until: Instant) -> Result<()> {
         let now = self.room.clock.now();
         for phone in &mut self.room.phones {
+            let due = phone.next_deadline().unwrap_or(now);
+            self.late_max = self.late_max.max(now.since(due));
             phone.handle_timeout(now);
         }
         self.drain()?;
@@ -154,7 +164,8 @@ impl Desk {
                 let name = StreamKey(self.room.named);
                 self.room.streams.insert(name, (index, stream));
                 self.room.names.insert((index, stream), name);
-                return self.driver.connect(name, to, None);
+                // From the phone's own address: otherwise it would look as if it stood behind NAT.
+                return self.driver.connect(name, to, Some(options.local.ip()));
             }
             Output::CloseStream(stream) => {
                 if let Some(name) = self.room.names.remove(&(index, stream)) {

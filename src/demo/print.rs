@@ -5,6 +5,9 @@ use super::talk::{Outcome, Progress};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+/// Phones this late measure themselves, not the appliance.
+const TOO_LATE: Duration = Duration::from_millis(100);
+
 /// One line on standard error, written over where that is a terminal.
 pub fn progress(options: &Options, progress: &Progress) {
     let mut out = std::io::stderr().lock();
@@ -49,6 +52,13 @@ pub fn report(options: &Options, outcome: &Outcome) {
         outcome.retransmissions,
     );
     let _ = out.write_all(text.as_bytes());
+    if outcome.late_max >= TOO_LATE {
+        let late = outcome.late_max.as_millis();
+        let _ = writeln!(
+            out,
+            "this machine   the phones themselves were up to {late} ms late: fewer calls would tell more"
+        );
+    }
     for failure in &outcome.failures {
         let _ = writeln!(out, "failure        {failure}");
     }
@@ -78,6 +88,7 @@ pub fn json(options: &Options, outcome: &Outcome) {
         "latency_p50_us": micros(latency.value_at_quantile(0.5)),
         "latency_p99_us": micros(latency.value_at_quantile(0.99)),
         "latency_p999_us": micros(latency.value_at_quantile(0.999)),
+        "phones_late_max_ms": millis(u64::try_from(outcome.late_max.as_micros()).unwrap_or(u64::MAX)),
         "latency_max_us": micros(latency.max()),
         "failures": outcome.failures,
     });

@@ -55,6 +55,8 @@ pub struct Outcome {
     pub packets_duplicated: u64,
     /// SIP messages the phones had to send again.
     pub retransmissions: u64,
+    /// How late the phones were at worst with a packet or message of their own.
+    pub late_max: Duration,
     /// INVITE to 200, microseconds.
     pub setup: Histogram<u64>,
     /// RTP, from when it was due to be sent to its arrival, nanoseconds.
@@ -258,6 +260,7 @@ impl<'a> Talk<'a> {
             packets_corrupt: sum(|report| report.corrupt),
             packets_duplicated: sum(|report| report.duplicated),
             retransmissions: (0..2).map(|phone| self.desk.phone(phone).counters().retransmitted).sum(),
+            late_max: self.desk.late_max(),
             failures: self.failures,
             setup: self.setup,
             latency,
