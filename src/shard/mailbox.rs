@@ -1,12 +1,13 @@
 //! What shards and the control plane say to each other. Every queue that carries these is bounded.
 
-use crate::base::{Flow, ShardId, Slot, Transmit};
+use crate::base::{Flow, ShardId, Slot, SocketKey, Transmit};
 use crate::call::Directory;
 use crate::call::registrar::Binding;
 pub use crate::call::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::observe::CallId;
 use bytes::Bytes;
 use crossbeam::channel::Sender;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One letter.
@@ -21,6 +22,13 @@ pub enum Mail {
     },
     /// To be sent by a connection of yours.
     Transmit(Transmit),
+    /// A datagram did not arrive. With one port for all shards the kernel reports it to any of them.
+    Unreachable {
+        /// By which socket it was sent.
+        socket: SocketKey,
+        /// Where it should have gone.
+        to: SocketAddr,
+    },
     /// Which contacts does this account have? Answer with [`Mail::Contacts`].
     Locate {
         /// The account's name.

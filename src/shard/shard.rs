@@ -131,9 +131,13 @@ pub struct Shard {
     random: Random,
     draining: bool,
     stopping: Option<Instant>,
+    unreachable_until: Instant,
+    unreachable_told: u16,
 }
 
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// ICMP errors told to the other shards in a second.
+const UNREACHABLE_TOLD_MAX: u16 = 1000;
 /// How long a stopping shard waits for the answers to its BYEs.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -156,6 +160,8 @@ impl Shard {
             path: options.path,
             draining: false,
             stopping: None,
+            unreachable_until: now,
+            unreachable_told: 0,
             engine: Engine::new(options.engine, random.fork(), now),
             random,
         }
@@ -186,14 +192,33 @@ impl Shard {
             Input::StreamData { stream, bytes } => self.handle_stream_data(stream, bytes),
             Input::StreamClosed { stream } => self.stream_gone(stream),
             Input::SendFailed { socket, to } if socket < self.media_base => {
-                let flow = Flow { transport: Transport::Udp, shard: self.id, socket, stream: None, remote: to };
-                self.engine.handle_flow_failure(now, &flow);
+                self.unreachable(socket, to);
+                self.tell_unreachable(socket, to);
             }
             Input::SendFailed { .. } => {}
             Input::SocketFailed { socket } => self.engine.handle_socket_failure(socket),
             Input::Mail(mail) => self.handle_mail(mail),
         }
         None
+    }
+
+    fn unreachable(&mut self, socket: SocketKey, to: SocketAddr) {
+        let flow = Flow { transport: Transport::Udp, shard: self.id, socket, stream: None, remote: to };
+        self.engine.handle_flow_failure(self.now, &flow);
+    }
+
+    /// The datagram may have been another shard's. Beyond the bound its transaction's own timer has to notice.
+    fn tell_unreachable(&mut self, socket: SocketKey, to: SocketAddr) {
+        if self.now >= self.unreachable_until {
+            (self.unreachable_until, self.unreachable_told) = (self.now + Duration::from_secs(1), 0);
+        }
+        if self.unreachable_told >= UNREACHABLE_TOLD_MAX {
+            return;
+        }
+        self.unreachable_told += 1;
+        for other in (0..self.steering.shards()).map(ShardId).filter(|other| *other != self.id) {
+            self.outputs.push_back(Output::Mail { to: other, mail: Mail::Unreachable { socket, to } });
+        }
     }
 
     fn handle_packet(&mut self, socket: SocketKey, from: SocketAddr, packet: &mut [u8]) -> Option<Forward> {
@@ -278,6 +303,7 @@ impl Shard {
                 }
             }
             Mail::Transmit(transmit) => self.transmit(transmit.flow, transmit.bytes),
+            Mail::Unreachable { socket, to } => self.unreachable(socket, to),
             Mail::Locate { account, asker, call } => {
                 let contacts = self.engine.locate(self.now, &account, CONTACTS_MAX);
                 self.outputs.push_back(Output::Mail { to: asker, mail: Mail::Contacts { call, contacts } });

@@ -172,6 +172,8 @@ BUSY = Callee("busy.uas.xml")
 UNAVAILABLE = Callee("unavailable.uas.xml")
 # A trunk that has failed is asked first again with the next call.
 AGAIN = {"retry_after": "0s"}
+# Nothing may take as long as a trunk's timeout of 4 s.
+AT_ONCE = ("-recv_timeout", "3500")
 
 TRUNK_CASES = (
     Case("basic", "uac", (Callee("uas"),), "200 calls/s between SIPp's own halves, the port tells the trunks apart",
@@ -196,9 +198,9 @@ TRUNK_CASES = (
     Case("failover-503", "call.uac.xml", (Callee("unavailable.uas.xml", trunk=AGAIN), answering()),
          "503, then the next trunk", straight=False),
     Case("failover-down", "call.uac.xml", (Callee("", calls="absent", trunk=AGAIN), answering()),
-         "nobody there, then the next trunk", straight=False),
+         "nobody there, which the ICMP error says at once", straight=False, args=AT_ONCE),
     Case("failover-tcp", "call.uac.xml", (Callee("", calls="absent", tcp=True, trunk=AGAIN), answering(tcp=True)),
-         "no TCP connection, then the next trunk", straight=False),
+         "no TCP connection, which is known at once", straight=False, args=AT_ONCE),
     Case("redirect", "call.uac.xml", (Callee("redirect.uas.xml", args=("-key", "moved", "{second}", "-key", "other", "{other}")),
                                          answering(country="2")), "302 is followed", straight=False),
     Case("challenge", "call.uac.xml",
