@@ -4,7 +4,8 @@
 //! The parser's own verdicts are in `rfc4475.rs`; here stands what an element answers that is registrar, B2BUA and user
 //! agent server at once, from a source that is a trunk.
 
-use sipx_testkit::rfc4475;
+mod torture;
+
 use std::sync::Arc;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, SocketKey};
@@ -13,6 +14,7 @@ use strowger::config;
 use strowger::observe::{Counters, MediaPath};
 use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
 use strowger::sip::wire::{Framing, Index, parse};
+use torture::rfc4475;
 
 const CONFIG: &str = r#"
 [sip]
