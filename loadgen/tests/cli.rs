@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 /// Nothing here may take longer; a hang is what these tests are about.
 const LONGEST: Duration = Duration::from_secs(40);
 
@@ -110,11 +112,59 @@ fn the_json_says_what_the_text_says() {
         &[],
     );
     let json = &ran.said[ran.said.find('{').unwrap()..=ran.said.rfind('}').unwrap()];
-    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let json: Value = serde_json::from_str(json).unwrap();
     assert_eq!((&json["schema"], &json["exit_code"]), (&"strowger-loadgen/1".into(), &0.into()));
     assert_eq!((&json["counters"]["calls_completed"], &json["latency_ms"]["srd"]["count"]), (&10.into(), &10.into()));
     assert_eq!((&json["asserts"][0]["holds"], &json["settings"]["rate"]), (&true.into(), &50.0.into()));
     assert!(json["machine"]["getppid_ns"].as_f64().unwrap() > 0.0);
+    let schema = include_str!("../../docs/loadgen.schema.json");
+    assert_eq!(violations(&serde_json::from_str(schema).unwrap(), &json, "$"), Vec::<String>::new());
+    let mut broken = json.clone();
+    broken["machine"]["colour"] = "red".into();
+    broken["elapsed_s"] = "long".into();
+    assert_eq!(violations(&serde_json::from_str(schema).unwrap(), &broken, "$").len(), 2);
+}
+
+/// The part of JSON Schema that our schema uses.
+fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let is = |name: &str| match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        _ => value.is_null(),
+    };
+    let types: Vec<&str> = match &schema["type"] {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    if !types.is_empty() && !types.iter().any(|name| is(name)) {
+        out.push(format!("{at}: {value} is not {types:?}"));
+    }
+    let allowed = schema["enum"].as_array().is_none_or(|values| values.contains(value));
+    if !allowed || schema.get("const").is_some_and(|only| only != value) {
+        out.push(format!("{at}: {value} is not allowed"));
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        out.extend(violations(&schema["items"], item, &format!("{at}[{index}]")));
+    }
+    let Some(object) = value.as_object() else { return out };
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !object.contains_key(name) {
+            out.push(format!("{at}: no {name}"));
+        }
+    }
+    for (name, inner) in object {
+        match schema["properties"].get(name).or(schema.get("additionalProperties")) {
+            Some(Value::Bool(false)) => out.push(format!("{at}: {name} is not in the schema")),
+            Some(schema) => out.extend(violations(schema, inner, &format!("{at}.{name}"))),
+            None => {}
+        }
+    }
+    out
 }
 
 #[test]

@@ -1,54 +1,28 @@
-//! The calling side: INVITE at its scheduled time, ACK, hold, BYE. RFC 3261 §13.2, §15, §17.1, §22.
-//!
-//! ```text
-//!            INVITE            1xx                2xx: ACK          hold over: BYE
-//!  schedule ───────▶ Calling ───────▶ Proceeding ────────▶ Up ─────────────────────▶ Ending ──200──▶ done
-//!                       │ 3xx–6xx: ACK, again with credentials or failed  │ BYE from the peer: 200 ──▶ done
-//!                       └────────── too long: CANCEL ──▶ Cancelling       └ no BYE: ours, failed
-//! ```
-//! Answers to INVITE that come when their call is gone are still acknowledged, from what stands in the answer itself.
+//! One call of the calling side: the machine drawn in the parent, one method per event.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use strowger::base::id::{TOKEN_LEN, Token};
 use strowger::base::time::Duration;
-use strowger::base::{Instant, ShardId, Slab, Slot, TimerKey};
+use strowger::base::{Instant, Slot, TimerKey};
 
-use super::digest::{Asked, Challenge};
-use super::message::{self, Answer, Owner, Remote, answer, branch, contact, write};
-use super::retransmit::{Due, Kind};
-use super::scan::{self, Fields};
-use super::schedule::Schedule;
-use super::stats::record;
-use super::template::Values;
-use super::{Context, Path, Pending, Role, Timer, sdp};
+use super::super::digest::{Asked, Challenge};
+use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact, write};
+use super::super::retransmit::{Due, Kind};
+use super::super::scan::{self, Fields};
+use super::super::stats::record;
+use super::super::template::Values;
+use super::super::{Context, Path, Pending, Role, Timer, pattern, sdp};
+use super::{Line, acknowledge};
 
 /// How long the calling side waits for a BYE that the answering side owes.
 const HANGUP_GRACE: Duration = Duration::from_secs(33);
 /// Challenges answered for one request: the first, and one that says stale.
 const CHALLENGES_MAX: u8 = 2;
 
-/// Local ends of the calling side: what stands in Via and Contact, and the path to the target.
-#[derive(Clone, Copy, Debug)]
-pub struct Line {
-    /// Our address.
-    pub local: SocketAddr,
-    /// To the target.
-    pub path: Path,
-}
-
-impl Line {
-    fn is_on(&self, path: Path) -> bool {
-        match (self.path, path) {
-            (Path::Datagram(own, _), Path::Datagram(other, _)) => own == other,
-            (own, other) => own == other,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Calling,
     Proceeding,
     Cancelling,
@@ -56,38 +30,29 @@ enum State {
     Ending,
 }
 
-struct Call {
-    state: State,
-    user: u64,
-    scheduled: Instant,
-    line: Line,
-    token: Token,
-    cseq: u32,
-    serial: u32,
-    invite_serial: u32,
-    challenges: u8,
-    rang: Option<Instant>,
-    bye_due: Instant,
-    to: Vec<u8>,
-    remote: Remote,
-    pending: Option<Pending>,
-    hold: Option<TimerKey>,
-    media: Option<(Slot, SocketAddr)>,
-    failed: bool,
+/// One call of the calling side.
+pub(super) struct Call {
+    pub(super) state: State,
+    pub(super) user: u64,
+    pub(super) scheduled: Instant,
+    pub(super) line: Line,
+    pub(super) token: Token,
+    pub(super) cseq: u32,
+    pub(super) serial: u32,
+    pub(super) invite_serial: u32,
+    pub(super) challenges: u8,
+    pub(super) rang: Option<Instant>,
+    pub(super) bye_due: Instant,
+    pub(super) to: Vec<u8>,
+    pub(super) remote: Remote,
+    pub(super) pending: Option<Pending>,
+    pub(super) hold: Option<TimerKey>,
+    pub(super) media: Option<(Slot, SocketAddr)>,
+    pub(super) failed: bool,
 }
 
-/// The calling side of one core.
-pub struct Uac {
-    /// When calls are due.
-    pub schedule: Schedule,
-    calls: Slab<Call>,
-    lines: Vec<Line>,
-    shard: ShardId,
-    draining: bool,
-}
-
-/// Why a call failed, as a counter's name and a sentence.
-enum Failure {
+/// Why a call failed.
+pub(super) enum Failure {
     Refused,
     TimedOut,
     Unanswered,
@@ -96,196 +61,40 @@ enum Failure {
     Transport,
 }
 
-impl Uac {
-    /// With at most `bound` calls up.
-    pub fn new(shard: ShardId, schedule: Schedule, lines: Vec<Line>, bound: usize) -> Self {
-        Self { schedule, calls: Slab::new(bound), lines, shard, draining: false }
-    }
+/// Set when the call is over.
+pub(super) type Over = Option<Result<(), Failure>>;
 
-    /// Calls in progress.
-    pub fn len(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// Begins every call that is due.
-    pub fn handle_schedule(&mut self, cx: &mut Context<'_>) {
-        while let Some((number, scheduled)) = self.schedule.take(cx.now) {
-            record(&mut cx.stats.latencies.late_start, cx.now.since(scheduled));
-            if !self.begin(cx, number, scheduled) {
-                cx.stats.counters.calls_skipped += 1;
-            }
-        }
-    }
-
-    fn begin(&mut self, cx: &mut Context<'_>, number: u64, scheduled: Instant) -> bool {
-        let Some(slot) = self.calls.next_slot() else { return false };
-        let media = if cx.plan.rtp { cx.media.open(Role::Uac, cx.random) } else { None };
-        let Some(&line) = self.lines.get(number as usize % self.lines.len().max(1)) else { return false };
-        if cx.plan.rtp && media.is_none() {
-            return false;
-        }
-        let user = number % cx.plan.users;
-        let mut call = Call {
+impl Call {
+    pub(super) fn new(
+        cx: &Context<'_>,
+        token: Token,
+        line: Line,
+        user: u64,
+        scheduled: Instant,
+        media: Option<(Slot, SocketAddr)>,
+    ) -> Self {
+        let callee = callee(cx, user);
+        Self {
             state: State::Calling,
             user,
             scheduled,
             line,
-            token: Token { shard: self.shard, slot, salt: cx.random.next_u32() },
+            token,
             cseq: 0,
             serial: 0,
             invite_serial: 0,
             challenges: 0,
             rang: None,
             bye_due: Instant::MAX,
-            to: format!("<{}>", callee(cx, user)).into_bytes(),
-            remote: Remote { target: callee(cx, user).into_bytes(), ..Remote::default() },
+            to: format!("<{callee}>").into_bytes(),
+            remote: Remote { target: callee.into_bytes(), ..Remote::default() },
             pending: None,
             hold: None,
             media,
             failed: false,
-        };
-        cx.stats.counters.calls_attempted += 1;
-        call.invite(cx, &[]);
-        self.calls.insert(call).is_ok()
-    }
-
-    /// An answer whose top branch is ours.
-    pub fn handle_response(
-        &mut self,
-        cx: &mut Context<'_>,
-        token: Token,
-        serial: u32,
-        fields: &Fields<'_>,
-        path: Path,
-    ) {
-        let status = fields.status();
-        let is_invite = fields.cseq_method == b"INVITE";
-        let Some(call) = self.calls.get_mut(token.slot).filter(|call| call.token == token) else {
-            if is_invite && status >= 200 {
-                let line = self.lines.iter().find(|line| line.is_on(path)).or(self.lines.first());
-                acknowledge(cx, fields, token, serial, line);
-            } else {
-                cx.stats.counters.strays += 1;
-            }
-            return;
-        };
-        let over = if is_invite && serial == call.invite_serial {
-            call.on_invite_answer(cx, fields)
-        } else {
-            call.on_other_answer(cx, serial, fields)
-        };
-        if let Some(result) = over {
-            self.finish(cx, token.slot, result);
         }
     }
 
-    /// A request on a dialog of ours.
-    pub fn handle_request(&mut self, cx: &mut Context<'_>, method: &[u8], fields: &Fields<'_>, path: Path) {
-        let token = Token::decode(fields.call_id);
-        let call = token.and_then(|token| self.calls.get_mut(token.slot).filter(|call| call.token == token));
-        let (Some(call), Some(token)) = (call, token) else {
-            // RFC 3261 §15.1.2 asks for 481; but the BYE of a call just ended may be here again, its 200 lost.
-            if method == b"BYE" && token.is_some() {
-                cx.stats.counters.received_again += 1;
-                cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
-                return;
-            }
-            return message::answer_stranger(cx, method, fields, path);
-        };
-        match method {
-            b"BYE" => {
-                cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
-                let early = call.state == State::Up && cx.plan.hangup == Role::Uac;
-                self.finish(cx, token.slot, if early { Err(Failure::Hangup) } else { Ok(()) });
-            }
-            b"INVITE" => {
-                let bytes = call.answer_reoffer(cx, fields, path);
-                cx.send(path, bytes);
-            }
-            b"ACK" => {}
-            _ => message::answer_stranger(cx, method, fields, path),
-        }
-    }
-
-    /// A timer of the calling side fired.
-    pub fn handle_timer(&mut self, cx: &mut Context<'_>, timer: Timer) {
-        match timer {
-            Timer::UacHold(slot) => {
-                if let Some(call) = self.calls.get_mut(slot).filter(|call| call.state == State::Up) {
-                    call.failed = cx.plan.hangup == Role::Uas && !self.draining;
-                    call.bye(cx);
-                }
-            }
-            Timer::UacPending(slot) => {
-                let result = self.calls.get_mut(slot).and_then(|call| call.on_pending_timer(cx, slot));
-                if let Some(result) = result {
-                    self.finish(cx, slot, result);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The connection under a path is up, or is another one now.
-    pub fn set_line(&mut self, index: usize, line: Line) {
-        if let Some(place) = self.lines.get_mut(index) {
-            *place = line;
-        }
-    }
-
-    /// The path of some calls is gone.
-    pub fn handle_path_lost(&mut self, cx: &mut Context<'_>, path: Path) {
-        let lost: Vec<Slot> =
-            self.calls.iter().filter(|(_, call)| call.line.path == path).map(|(slot, _)| slot).collect();
-        for slot in lost {
-            self.finish(cx, slot, Err(Failure::Transport));
-        }
-    }
-
-    /// No more calls; those that are up hang up now.
-    pub fn drain(&mut self, cx: &mut Context<'_>) {
-        self.schedule.stop();
-        self.draining = true;
-        let slots: Vec<Slot> = self.calls.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            match self.calls.get_mut(slot) {
-                Some(call) if call.state == State::Up => call.bye(cx),
-                Some(call) if call.state == State::Proceeding => call.cancel(cx, slot),
-                _ => {}
-            }
-        }
-    }
-
-    fn finish(&mut self, cx: &mut Context<'_>, slot: Slot, result: Result<(), Failure>) {
-        let Some(mut call) = self.calls.remove(slot) else { return };
-        if let Some(pending) = &mut call.pending {
-            cx.cancel(&mut pending.timer);
-        }
-        cx.cancel(&mut call.hold);
-        if let Some((media, _)) = call.media {
-            cx.media.close(cx.now, media, cx.stats);
-        }
-        let result = if call.failed { result.and(Err(Failure::Hangup)) } else { result };
-        let counters = &mut cx.stats.counters;
-        let Err(failure) = result else {
-            counters.calls_completed += 1;
-            return;
-        };
-        counters.calls_failed += 1;
-        *match failure {
-            Failure::Refused => &mut counters.calls_refused,
-            Failure::TimedOut => &mut counters.calls_timed_out,
-            Failure::Unanswered => &mut counters.calls_unanswered,
-            Failure::Unauthorized => &mut counters.calls_unauthorized,
-            Failure::Hangup => &mut counters.calls_hangup_failed,
-            Failure::Transport => &mut counters.calls_transport_failed,
-        } += 1;
-    }
-}
-
-type Over = Option<Result<(), Failure>>;
-
-impl Call {
     fn slot_timer(&self) -> Timer {
         Timer::UacPending(self.token.slot)
     }
@@ -341,7 +150,7 @@ impl Call {
         }
     }
 
-    fn invite(&mut self, cx: &mut Context<'_>, lines: &[u8]) {
+    pub(super) fn invite(&mut self, cx: &mut Context<'_>, lines: &[u8]) {
         let mut body = Vec::with_capacity(192);
         sdp::write(&mut body, self.token.salt, self.media_address());
         self.request(cx, "INVITE", lines, &body, Kind::Invite);
@@ -359,7 +168,7 @@ impl Call {
         cx.send(path, bytes);
     }
 
-    fn bye(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn bye(&mut self, cx: &mut Context<'_>) {
         cx.cancel(&mut self.hold);
         self.state = State::Ending;
         self.bye_due = self.bye_due.min(cx.now);
@@ -367,14 +176,14 @@ impl Call {
         self.request(cx, "BYE", &[], &[], Kind::Request);
     }
 
-    fn cancel(&mut self, cx: &mut Context<'_>, slot: Slot) {
+    pub(super) fn cancel(&mut self, cx: &mut Context<'_>, slot: Slot) {
         self.state = State::Cancelling;
         let (bytes, serial) = self.write(cx, "CANCEL", &[], &[]);
         self.drop_pending(cx);
         self.pending = Some(Pending::start(cx, self.line.path, bytes, serial, Kind::Request, Timer::UacPending(slot)));
     }
 
-    fn on_invite_answer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) -> Over {
+    pub(super) fn on_invite_answer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) -> Over {
         let status = fields.status();
         match (self.state, status) {
             (State::Calling | State::Proceeding, 100..=199) => {
@@ -465,14 +274,14 @@ impl Call {
         if self.challenges > CHALLENGES_MAX || (self.challenges > 1 && !challenge.stale) {
             return None;
         }
-        let cnonce = super::pattern::word(cx.random);
+        let cnonce = pattern::word(cx.random);
         let asked = Asked { method: method.as_bytes(), uri: &self.remote.target, cnonce: &cnonce };
         let mut line = Vec::with_capacity(320);
         challenge.answer(&secret, asked, &mut line);
         Some(line)
     }
 
-    fn on_other_answer(&mut self, cx: &mut Context<'_>, serial: u32, fields: &Fields<'_>) -> Over {
+    pub(super) fn on_other_answer(&mut self, cx: &mut Context<'_>, serial: u32, fields: &Fields<'_>) -> Over {
         let status = fields.status();
         let pending = self.pending.as_mut().filter(|pending| pending.serial == serial && status >= 200)?;
         if self.state == State::Cancelling {
@@ -501,7 +310,7 @@ impl Call {
         }
     }
 
-    fn on_pending_timer(&mut self, cx: &mut Context<'_>, slot: Slot) -> Over {
+    pub(super) fn on_pending_timer(&mut self, cx: &mut Context<'_>, slot: Slot) -> Over {
         let path = self.remote.path(self.line.path);
         let due = self.pending.as_mut()?.on_timer(cx, path, Timer::UacPending(slot));
         match (due, self.state) {
@@ -531,7 +340,7 @@ impl Call {
     }
 
     /// A re-INVITE from the peer: the same description again, RTP follows its new address (RFC 3264 §8).
-    fn answer_reoffer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path) -> Bytes {
+    pub(super) fn answer_reoffer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path) -> Bytes {
         if let (Some((media, _)), Some(to)) = (self.media, sdp::remote(fields.body)) {
             cx.media.start(cx.now, media, to, None);
         }
@@ -551,28 +360,4 @@ fn count_refusal(cx: &mut Context<'_>, fields: &Fields<'_>) {
     if let scan::Start::Response { status, reason } = fields.start {
         cx.stats.refused(status, reason);
     }
-}
-
-/// Acknowledges a final answer to INVITE from what it says itself: a refusal within the transaction
-/// (RFC 3261 §17.1.1.3), a 2xx end to end (§13.2.2.4).
-fn acknowledge(cx: &mut Context<'_>, fields: &Fields<'_>, token: Token, serial: u32, line: Option<&Line>) {
-    let success = fields.status() < 300;
-    let otherwise = scan::uri(fields.to);
-    let remote = if success { Remote::learn(fields, true, otherwise) } else { Remote::default() };
-    let Some(line) = line else { return };
-    let own = if success { branch(token, Owner::Uac, u32::MAX) } else { branch(token, Owner::Uac, serial) };
-    let sent_by = line.local.to_string();
-    let values = Values {
-        uri: if success { &remote.target } else { otherwise },
-        sent_by: sent_by.as_bytes(),
-        branch: &own,
-        from: fields.from,
-        to: fields.to,
-        call_id: fields.call_id,
-        cseq: fields.cseq,
-        lines: &remote.routes,
-        ..Values::default()
-    };
-    let bytes = write(&cx.templates.ack, &values);
-    cx.send(remote.path(line.path), bytes);
 }
