@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,9 +118,9 @@ pub struct Common {
     /// How many users {} runs through
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub users: u64,
-    /// Our address [default: the one the kernel takes to reach the target]
-    #[arg(long, value_name = "IP")]
-    pub bind: Option<IpAddr>,
+    /// Our address [default: the one the kernel takes to reach the target], and the first port we call from over UDP
+    #[arg(long, value_name = "IP[:PORT]", value_parser = units::address)]
+    pub bind: Option<SocketAddr>,
     /// Ports (UDP) or connections (TCP) to the target, per thread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub sources: u16,

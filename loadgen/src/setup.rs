@@ -1,6 +1,6 @@
 //! From the command line to threads ready to run: the plan, its ports and sockets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,18 +62,19 @@ pub struct Setup {
 struct Place {
     host: String,
     target: SocketAddr,
-    local: IpAddr,
+    local: SocketAddr,
 }
 
 fn place(common: &cli::Common, otherwise: Option<SocketAddr>) -> Result<Place, Trouble> {
     let Some(target) = &common.target else {
         let local = otherwise.ok_or_else(|| Trouble::usage("--target HOST:PORT is missing: the server under test"))?;
-        return Ok(Place { host: local.ip().to_string(), target: local, local: common.bind.unwrap_or(local.ip()) });
+        let own = common.bind.unwrap_or(SocketAddr::new(local.ip(), 0));
+        return Ok(Place { host: local.ip().to_string(), target: local, local: own });
     };
-    let (host, target) = preflight::resolve(target, common.bind)?;
+    let (host, target) = preflight::resolve(target, common.bind.map(|bind| bind.ip()))?;
     let local = match common.bind {
         Some(bind) => bind,
-        None => preflight::local_address(target)?,
+        None => SocketAddr::new(preflight::local_address(target)?, 0),
     };
     Ok(Place { host, target, local })
 }
@@ -225,7 +226,7 @@ fn open(
         Job::Calls { uac, uas } => (uac, uas),
         Job::Register => (true, false),
     };
-    let mut uas = answers.then(|| uas_listen.unwrap_or(SocketAddr::new(place.local, 0)));
+    let mut uas = answers.then(|| uas_listen.unwrap_or(SocketAddr::new(place.local.ip(), 0)));
     let threads = usize::from(common.threads);
     let pins = preflight::pins(common.pin.as_deref(), threads)?;
     let rtp_per_core = if plan.rtp { [if uac { plan.concurrent } else { 0 }, plan.concurrent_uas] } else { [0, 0] };
@@ -240,14 +241,14 @@ fn open(
     let mut opened = Vec::with_capacity(threads);
     for core in 0..common.threads {
         let mut sockets = Sockets::new(&choice, sources + 2 + rtp_per_core.iter().sum::<usize>())?;
-        let uac = sockets.uac(&plan, place.local, sources)?;
+        let uac = sockets.uac(&plan, place.local, usize::from(core) * sources, sources)?;
         let uas_opened = match uas {
             Some(bind) => Some(sockets.uas(&plan, bind, threads > 1)?),
             None => None,
         };
         uas = uas_opened.map(|(_, local)| local);
         let media_base = sockets.count();
-        let ips = [place.local, uas.map_or(place.local, |uas| uas.ip())];
+        let ips = [place.local.ip(), uas.map_or(place.local.ip(), |uas| uas.ip())];
         let media_ports = sockets.media(&mut ports, ips, rtp_per_core)?;
         let (sockets, driver) = (sockets.count() as usize, sockets.driver);
         let (cores, random) = (common.threads, random()?);
@@ -255,7 +256,7 @@ fn open(
             Options { plan: plan.clone(), core, cores, uac, uas: uas_opened, media_base, media_ports, random };
         opened.push(Core { driver, sockets, station: Station::new(now(), options) });
     }
-    let (backend, local) = (choice.name(), SocketAddr::new(place.local, 0));
+    let (backend, local) = (choice.name(), place.local);
     Ok(Setup { plan, cores: opened, pins, backend, local, uas, timeout: None, concurrent, notes })
 }
 

@@ -42,16 +42,30 @@ impl Sockets {
         self.driver.open_udp(key, &options).map(|local| (key, local))
     }
 
-    /// The calling side's UDP sockets; over TCP, a place for each connection.
-    pub fn uac(&mut self, plan: &Plan, local: IpAddr, sources: usize) -> Result<Vec<(SocketKey, SocketAddr)>, Trouble> {
-        let bind = SocketAddr::new(local, 0);
+    /// The calling side's UDP sockets, from the port of `local` on if it has one, `before` of them opened elsewhere; over
+    /// TCP, a place for each connection.
+    pub fn uac(
+        &mut self,
+        plan: &Plan,
+        local: SocketAddr,
+        before: usize,
+        sources: usize,
+    ) -> Result<Vec<(SocketKey, SocketAddr)>, Trouble> {
         let wrong = |error| Trouble::usage(format!("--bind {local}: {error}"));
-        (0..sources)
-            .map(|_| match plan.transport {
-                Transport::Udp => self.signalling(bind, false).map_err(wrong),
-                _ => Ok((self.key(), bind)),
-            })
-            .collect()
+        let mut out = Vec::with_capacity(sources);
+        for source in before..before + sources {
+            out.push(match (plan.transport, local.port()) {
+                (Transport::Udp, 0) => self.signalling(local, false).map_err(wrong)?,
+                (Transport::Udp, first) => {
+                    let port = u16::try_from(usize::from(first) + source);
+                    let port =
+                        port.map_err(|_| Trouble::usage(format!("--bind {local}: {sources} ports do not fit")))?;
+                    self.signalling(SocketAddr::new(local.ip(), port), false).map_err(wrong)?
+                }
+                _ => (self.key(), SocketAddr::new(local.ip(), 0)),
+            });
+        }
+        Ok(out)
     }
 
     /// The answering side's socket or listener.

@@ -1,5 +1,6 @@
 //! Numbers as people write them: durations and percentages carry their unit, a bare number for one is an error.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// `30s`, `500ms`, `20us`, `2m`, `1h`.
@@ -47,6 +48,14 @@ pub fn ports(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
+/// `192.0.2.1`, `192.0.2.1:5060`, `::1`, `[::1]:5060`; port 0 where there is none.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
+    alone
+        .or_else(|_| text.parse())
+        .map_err(|_| format!("'{text}' is not an address: write 192.0.2.1 or 192.0.2.1:5060"))
+}
+
 /// The number in front and what follows it.
 pub fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
@@ -78,6 +87,8 @@ mod tests {
         assert_eq!((percent("0.1%"), rate("2.5/s")), (Ok(0.1), Ok(2.5)));
         assert!(percent("1").is_err() && percent("101%").is_err() && rate("0").is_err() && rate("-1").is_err());
         assert_eq!(ports("2-65535"), Ok((2, 65535)));
+        assert_eq!(address("::1").map(|address| address.to_string()), Ok("[::1]:0".into()));
+        assert!(address("[::1]:5060").is_ok() && address("localhost").is_err());
         assert!(ports("9-2").is_err() && ports("1").is_err() && ports("1-70000").is_err());
         assert_eq!((human(999.0), human(1.5e6), human(2e9)), ("999ns".into(), "1.50ms".into(), "2.00s".into()));
     }
