@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::index::Span;
+use super::lanes::{Classify as _, Lanes};
 use super::params::{Params, read_param, unquote};
-use super::scan::{octet, skip_quoted, skip_space, trim};
-use super::uri::{Uri, UriParts};
+use super::scan::{Text, trim};
+use super::uri::{Uri, scheme};
 
 /// Offsets into the text an address stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,6 @@ pub(super) struct AddressParts {
     pub raw: Span,
     display: Span,
     uri: Span,
-    uri_parts: UriParts,
     params: Span,
     tag: Span,
 }
@@ -21,77 +21,78 @@ pub(super) struct AddressParts {
 impl AddressParts {
     pub const NONE: Self = {
         let none = Span { start: 0, end: 0 };
-        Self { raw: none, display: none, uri: none, uri_parts: UriParts::NONE, params: none, tag: none }
+        Self { raw: none, display: none, uri: none, params: none, tag: none }
     };
 
-    /// Reads the address that starts at `at`; it ends at the end of `bytes` or at the comma whose position is returned.
-    pub fn scan(bytes: &[u8], at: usize) -> Option<(Self, usize)> {
-        let start = skip_space(bytes, at);
-        let (display, uri, at) = match octet(bytes, start) {
-            b'"' => {
-                let end = skip_quoted(bytes, start)?;
-                let open = skip_space(bytes, end);
-                if octet(bytes, open) != b'<' {
-                    return None;
-                }
-                let (uri, at) = bracketed(bytes, open)?;
-                (Span::new(start, end), uri, at)
+    /// Reads the address that starts at `at`; it ends at the end of `text` or at the comma whose position is returned. Of the
+    /// URI only the shape is checked: a scheme, no blanks, no brackets.
+    #[inline(always)]
+    pub fn scan(text: Text<'_>, at: usize) -> Option<(Self, usize)> {
+        let start = text.skip_space(at);
+        let mut open = start;
+        let mut display = Span::default();
+        if text.octet(start) == b'"' {
+            let end = text.skip_quoted(start)?;
+            display = Span::new(start, end);
+            open = text.skip_space(end);
+            if text.octet(open) != b'<' {
+                return None;
             }
-            _ => unquoted(bytes, start)?,
-        };
-        let uri_parts = UriParts::scan(uri.of(bytes))?;
-        let params = skip_space(bytes, at);
-        let mut parts = Self { display, uri, uri_parts, ..Self::NONE };
-        let end = parts.scan_params(bytes, params)?;
+        } else if text.octet(start) != b'<' {
+            open = text.find(start, Lanes::breaks);
+            let words = Span::new(start, start + trim(text.bytes().get(start..open)?).len());
+            if text.octet(open) != b'<' {
+                return Self::bare(text, words, open);
+            }
+            display = words;
+        }
+        let close = text.find(open + 1, Lanes::brackets);
+        if text.octet(close) != b'>' {
+            return None;
+        }
+        let uri = Span::new(open + 1, close);
+        scheme(Text::upto(text.buffer(), close), open + 1)?;
+        let mut parts = Self { display, uri, ..Self::NONE };
+        let end = parts.scan_params(text, text.skip_space(close + 1))?;
         parts.raw = Span::new(start, end);
         Some((parts, end))
     }
 
-    fn scan_params(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
+    /// A URI without brackets, whose parameters are then the header's (RFC 3261 §20); a `?` in it is refused (RFC 4475
+    /// §3.1.2.13).
+    fn bare(text: Text<'_>, uri: Span, end: usize) -> Option<(Self, usize)> {
+        let raw = Text::upto(text.buffer(), usize::from(uri.end));
+        let start = usize::from(uri.start);
+        scheme(raw, start)?;
+        if raw.find(start, |lanes| lanes.brackets() | lanes.equal(b'?')) != raw.end() {
+            return None;
+        }
+        let mut parts = Self { uri, display: Span::new(start, start), ..Self::NONE };
+        let end = parts.scan_params(text, end)?;
+        parts.raw = Span::new(start, end);
+        Some((parts, end))
+    }
+
+    #[inline(always)]
+    fn scan_params(&mut self, text: Text<'_>, start: usize) -> Option<usize> {
         let mut at = start;
-        while octet(bytes, at) == b';' {
-            let param = read_param(bytes, at)?;
-            if bytes.get(param.name.0..param.name.1)?.eq_ignore_ascii_case(b"tag") {
-                let tag = Span::new(param.value.0, param.value.1);
-                if !self.tag.is_empty() || tag.is_empty() {
+        while text.octet(at) == b';' {
+            let param = read_param(text, at)?;
+            if param.is(b"tag") {
+                if !self.tag.is_empty() || param.value.is_empty() {
                     return None;
                 }
-                self.tag = tag;
+                self.tag = param.value;
             }
             at = param.next;
         }
         self.params = Span::new(start, at);
-        matches!(bytes.get(at), None | Some(b',')).then_some(at)
+        (at == text.end() || text.octet(at) == b',').then_some(at)
     }
 
     pub const fn has_tag(&self) -> bool {
         !self.tag.is_empty()
     }
-}
-
-/// The URI between the brackets that open at `open`, and the position behind them.
-fn bracketed(bytes: &[u8], open: usize) -> Option<(Span, usize)> {
-    let close = open + memchr::memchr(b'>', bytes.get(open..)?)?;
-    Some((Span::new(open + 1, close), close + 1))
-}
-
-/// A display name without quotes before brackets, or a URI without brackets, whose parameters are then the header's
-/// (RFC 3261 §20). Display names may hold more than tokens, but neither quotes nor separators; a `?` in a URI without
-/// brackets is refused (RFC 4475 §3.1.2.13).
-fn unquoted(bytes: &[u8], start: usize) -> Option<(Span, Span, usize)> {
-    let rest = bytes.get(start..)?;
-    let stop =
-        start + rest.iter().position(|octet| matches!(octet, b'<' | b';' | b',' | b'"' | b'>')).unwrap_or(rest.len());
-    let text = trim(bytes.get(start..stop)?);
-    let before = Span::new(start, start + text.len());
-    if octet(bytes, stop) == b'<' {
-        let (uri, at) = bracketed(bytes, stop)?;
-        return Some((before, uri, at));
-    }
-    if memchr::memchr(b'?', text).is_some() {
-        return None;
-    }
-    Some((Span::new(start, start), before, stop))
 }
 
 /// An address: display name, URI, header parameters.
@@ -108,7 +109,14 @@ impl<'a> NameAddr<'a> {
         if text.len() > super::MESSAGE_BYTES_MAX {
             return None;
         }
-        let (parts, end) = AddressParts::scan(text, 0)?;
+        let (parts, end) = AddressParts::scan(Text::new(text), 0)?;
+        Uri::parse(parts.uri.of(text))?;
+        (end == text.len()).then_some(Self { bytes: text, parts })
+    }
+
+    /// As [`Self::parse`], with the URI checked as in a message: a scheme, no blanks.
+    pub(super) fn of_shape(text: &'a [u8]) -> Option<Self> {
+        let (parts, end) = AddressParts::scan(Text::new(text), 0)?;
         (end == text.len()).then_some(Self { bytes: text, parts })
     }
 
@@ -134,10 +142,10 @@ impl<'a> NameAddr<'a> {
         unquote(self.display())
     }
 
-    /// The URI.
+    /// The URI. In a message that was read, only its shape was checked: where a SIP host cannot be read, it is empty.
     #[must_use]
     pub fn uri(&self) -> Uri<'a> {
-        Uri::from_parts(self.uri_raw(), self.parts.uri_parts)
+        Uri::of_shape(self.uri_raw())
     }
 
     /// The URI's octets, without brackets.

@@ -15,9 +15,10 @@ pub(super) struct Span {
 
 impl Span {
     /// Callers stay below the bound on a message; what would not fit becomes empty rather than wrong.
+    #[inline(always)]
     pub fn new(start: usize, end: usize) -> Self {
         match (u16::try_from(start), u16::try_from(end)) {
-            (Ok(start), Ok(end)) if start <= end => Self { start, end },
+            (Ok(start), Ok(end)) => Self { start, end },
             _ => Self::default(),
         }
     }
@@ -52,7 +53,7 @@ impl Line {
 
 /// Marks a name that no line has.
 pub(super) const ABSENT: u8 = u8::MAX;
-const _: () = assert!(HEADERS_MAX < ABSENT as usize);
+const _: () = assert!(HEADERS_MAX < ABSENT as usize && KNOWN < 128);
 
 /// What the pass over the message learnt besides its lines.
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +75,26 @@ pub(super) struct Facts {
     pub via: ViaParts,
     pub from: AddressParts,
     pub to: AddressParts,
-    /// First line of each known name.
-    pub first: [u8; KNOWN],
+    pub contact: AddressParts,
+    pub route: AddressParts,
+    /// First line of each name; of `Other` it is noted and not used.
+    pub first: [u8; KNOWN + 1],
+    /// Bits of the names that have more than one line.
+    pub repeated: u128,
 }
 
 impl Facts {
+    /// Forgets the last message: what decides how errors are answered, and what need not be in every message.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.is_request = false;
+        self.method = Method::Other;
+        self.status = 0;
+        self.max_forwards = None;
+        self.first = [ABSENT; KNOWN + 1];
+        self.repeated = 0;
+    }
+
     pub const EMPTY: Self = Self {
         is_request: false,
         method: Method::Other,
@@ -94,7 +110,10 @@ impl Facts {
         via: ViaParts::NONE,
         from: AddressParts::NONE,
         to: AddressParts::NONE,
-        first: [ABSENT; KNOWN],
+        contact: AddressParts::NONE,
+        route: AddressParts::NONE,
+        first: [ABSENT; KNOWN + 1],
+        repeated: 0,
     };
 }
 

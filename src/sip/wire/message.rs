@@ -183,7 +183,7 @@ impl<'a> Message<'a> {
     /// The first contact.
     #[must_use]
     pub fn contact(&self) -> Option<NameAddr<'a>> {
-        self.first_address(HeaderName::Contact)
+        self.first_address(self.facts.contact)
     }
 
     /// True for `Contact: *` (RFC 3261 §10.2.2).
@@ -207,13 +207,11 @@ impl<'a> Message<'a> {
     /// The first value of Route.
     #[must_use]
     pub fn route(&self) -> Option<NameAddr<'a>> {
-        self.first_address(HeaderName::Route)
+        self.first_address(self.facts.route)
     }
 
-    fn first_address(&self, name: HeaderName) -> Option<NameAddr<'a>> {
-        let value = self.lines_from_first(name).first()?.value;
-        let (parts, _) = AddressParts::scan(self.bytes.get(..usize::from(value.end))?, usize::from(value.start))?;
-        Some(NameAddr::from_parts(self.bytes, parts))
+    fn first_address(&self, parts: AddressParts) -> Option<NameAddr<'a>> {
+        (!parts.raw.is_empty()).then(|| NameAddr::from_parts(self.bytes, parts))
     }
 
     /// The Expires header in seconds, saturating; `None` if it is not there or cannot be read.
@@ -278,6 +276,6 @@ impl<'a> Iterator for Contacts<'a> {
     type Item = NameAddr<'a>;
 
     fn next(&mut self) -> Option<NameAddr<'a>> {
-        self.values.by_ref().find_map(NameAddr::parse)
+        self.values.by_ref().find_map(NameAddr::of_shape)
     }
 }

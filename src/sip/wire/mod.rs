@@ -8,6 +8,7 @@ mod build;
 mod error;
 mod frame;
 mod index;
+mod lanes;
 mod message;
 mod method;
 mod name;

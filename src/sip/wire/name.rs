@@ -116,21 +116,20 @@ names! {
 /// Count of names known, `Other` not counted.
 pub(super) const KNOWN: usize = HeaderName::Other as usize;
 
-/// Longest known name, rounded up to whole words.
-const WORDS: usize = 3;
+const LONGEST: usize = 24;
 const SLOTS: usize = 256;
-const CASE: u64 = 0x2020_2020_2020_2020;
+const CASE: u128 = u128::from_le_bytes([0x20; 16]);
 
-/// Lower-case words of each name, zero-padded.
-const TEXT: [[u64; WORDS]; KNOWN] = {
-    let mut text = [[0; WORDS]; KNOWN];
+/// The first sixteen octets of each name in lower case, zero-padded.
+const TEXT: [u128; KNOWN] = {
+    let mut text = [0; KNOWN];
     let mut name = 0;
     while name < KNOWN {
         let bytes = HeaderName::ALL[name].as_str().as_bytes();
-        assert!(bytes.len() > 1 && bytes.len() <= WORDS * 8);
+        assert!(bytes.len() > 1 && bytes.len() <= LONGEST);
         let mut at = 0;
-        while at < bytes.len() {
-            text[name][at / 8] |= ((bytes[at] | 0x20) as u64) << (at % 8 * 8);
+        while at < bytes.len() && at < 16 {
+            text[name] |= ((bytes[at] | 0x20) as u128) << (at * 8);
             at += 1;
         }
         name += 1;
@@ -138,8 +137,19 @@ const TEXT: [[u64; WORDS]; KNOWN] = {
     text
 };
 
-const fn slot(first: u64, len: usize) -> usize {
-    (first ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(56) as usize
+/// The first octets of a window, by their count.
+const FIRST: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut count = 1;
+    while count < 17 {
+        masks[count] = u128::MAX >> (128 - 8 * count);
+        count += 1;
+    }
+    masks
+};
+
+const fn slot(text: u128, len: usize) -> usize {
+    ((text as u64) ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(56) as usize
 }
 
 /// Open addressing with linear probing; `Other` marks an empty slot.
@@ -147,7 +157,7 @@ const TABLE: [HeaderName; SLOTS] = {
     let mut table = [HeaderName::Other; SLOTS];
     let mut name = 0;
     while name < KNOWN {
-        let mut at = slot(TEXT[name][0], HeaderName::ALL[name].as_str().len());
+        let mut at = slot(TEXT[name], HeaderName::ALL[name].as_str().len());
         while !matches!(table[at], HeaderName::Other) {
             at = (at + 1) % SLOTS;
         }
@@ -179,36 +189,36 @@ impl HeaderName {
     /// Finds a name in any case, compact or not.
     #[must_use]
     pub fn from_token(token: &[u8]) -> Self {
-        if let [letter] = token {
-            return if letter.is_ascii_alphabetic() { COMPACT[*letter as usize & 31] } else { Self::Other };
-        }
-        if token.len() > WORDS * 8 || token.is_empty() {
+        let mut octets = [0; 16];
+        let head = token.len().min(16);
+        octets[..head].copy_from_slice(&token[..head]);
+        if token.is_empty() || token.len() > LONGEST {
             return Self::Other;
         }
-        let words = words(token);
-        let mut at = slot(words[0], token.len());
+        let found = Self::from_window(u128::from_le_bytes(octets), token.len());
+        let exact = token.len() == 1 || token.eq_ignore_ascii_case(found.as_bytes());
+        if exact { found } else { Self::Other }
+    }
+
+    /// Finds the name of `len` octets, at least one, that starts the window. Setting the case bit turns CR into a hyphen: the
+    /// caller knows that there is none, or compares; so it does with what stands behind sixteen octets.
+    #[inline(always)]
+    pub(super) fn from_window(window: u128, len: usize) -> Self {
+        if len == 1 {
+            let letter = window as u8;
+            return if letter.is_ascii_alphabetic() { COMPACT[usize::from(letter & 31)] } else { Self::Other };
+        }
+        let text = (window | CASE) & FIRST[len.min(16)];
+        let mut at = slot(text, len);
         loop {
-            let candidate = TABLE[at];
-            let Some(text) = TEXT.get(candidate as usize) else { return Self::Other };
-            if *text == words && candidate.as_str().len() == token.len() {
-                // Setting the case bit turns CR into a hyphen and `@`-like octets into others; only letters may differ.
-                return if token.eq_ignore_ascii_case(candidate.as_bytes()) { candidate } else { Self::Other };
+            let candidate = TABLE[at % SLOTS];
+            // No octet of a name is NUL: equal texts of up to sixteen octets have equal lengths.
+            match TEXT.get(candidate as usize) {
+                Some(expected) if *expected != text => at += 1,
+                _ => return candidate,
             }
-            at = (at + 1) % SLOTS;
         }
     }
-}
-
-/// The token's octets in lower case, zero-padded.
-fn words(token: &[u8]) -> [u64; WORDS] {
-    let mut words = [0; WORDS];
-    for (word, chunk) in words.iter_mut().zip(token.chunks(8)) {
-        let mut octets = [0; 8];
-        octets[..chunk.len()].copy_from_slice(chunk);
-        let mask = u64::MAX >> (64 - chunk.len() * 8);
-        *word = (u64::from_le_bytes(octets) | CASE) & mask;
-    }
-    words
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::scan::{octet, skip_quoted, skip_space, skip_token, trim};
+use super::index::Span;
+use super::lanes::{Classify as _, Lanes};
+use super::scan::{Text, trim};
 
 /// Parameters of a header value or a URI, from the first semicolon on. Iterates over names and values; a quoted value keeps
 /// its quotes ([`unquote`] takes them off).
@@ -57,52 +59,49 @@ impl<'a> Iterator for Params<'a> {
 
 /// Where the parameter that starts `text` ends: at the next semicolon outside quotes.
 fn param_end(text: &[u8]) -> usize {
+    let text = Text::new(text);
     let mut at = 0;
-    while let Some(octet) = text.get(at) {
-        match octet {
-            b';' => return at,
-            b'"' => at = skip_quoted(text, at).unwrap_or(text.len()),
-            _ => at += 1,
+    loop {
+        at = text.find(at, |lanes| lanes.equal(b';') | lanes.equal(b'"'));
+        match text.octet(at) {
+            b'"' => at = text.skip_quoted(at).unwrap_or(text.end()),
+            _ => return at,
         }
     }
-    text.len()
 }
 
 /// One checked parameter of a header value: where its name and value stand, and where the next thing starts.
-pub(super) struct Param {
-    pub name: (usize, usize),
-    pub value: (usize, usize),
+pub(super) struct Param<'a> {
+    pub name: &'a [u8],
+    pub value: Span,
     /// Behind the blanks that follow: at a semicolon, a comma or the end.
     pub next: usize,
 }
 
-/// Reads the parameter behind the semicolon at `at`. `None` if it breaks RFC 3261 §25.1 `generic-param`, except that a
-/// value may be of any octets but separators, blanks and quotes, or be empty.
-pub(super) fn read_param(bytes: &[u8], at: usize) -> Option<Param> {
-    let start = skip_space(bytes, at + 1);
-    let end = skip_token(bytes, start);
-    if start == end {
-        return None;
+impl Param<'_> {
+    /// True if it has this name, which is given in lower case.
+    #[inline(always)]
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.name.len() == name.len() && self.name.eq_ignore_ascii_case(name)
     }
-    let mut next = skip_space(bytes, end);
-    let mut value = (end, end);
-    if octet(bytes, next) == b'=' {
-        let from = skip_space(bytes, next + 1);
-        let to = if octet(bytes, from) == b'"' { skip_quoted(bytes, from)? } else { value_end(bytes, from) };
-        value = (from, to);
-        next = skip_space(bytes, to);
-    }
-    matches!(bytes.get(next), None | Some(b';' | b',')).then_some(Param { name: (start, end), value, next })
 }
 
-fn value_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(octet) = bytes.get(at) {
-        if matches!(octet, b';' | b',' | b'"' | b'<' | b'>' | 0..=b' ' | 0x7f) {
-            break;
-        }
-        at += 1;
+/// Reads the parameter behind the semicolon at `at`. `None` if it breaks RFC 3261 §25.1 `generic-param`, except that name and
+/// value may be of any octets but separators and blanks, and the value may be empty.
+#[inline(always)]
+pub(super) fn read_param(text: Text<'_>, at: usize) -> Option<Param<'_>> {
+    let start = text.skip_space(at + 1);
+    let end = text.find(start, |lanes| lanes.separators() | lanes.equal(b'='));
+    let name = text.bytes().get(start..end).filter(|name| !name.is_empty())?;
+    let mut next = text.skip_space(end);
+    let mut value = Span::default();
+    if text.octet(next) == b'=' {
+        let from = text.skip_space(next + 1);
+        let to = if text.octet(from) == b'"' { text.skip_quoted(from)? } else { text.find(from, Lanes::separators) };
+        value = Span::new(from, to);
+        next = text.skip_space(to);
     }
-    at
+    (next == text.end() || matches!(text.octet(next), b';' | b',')).then_some(Param { name, value, next })
 }
 
 /// The text of a quoted string without quotes and backslashes; any other text as it is.

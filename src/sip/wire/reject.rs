@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::build::{push_line, push_stamped_via, push_status_line, push_text};
-use super::scan::{is_blank, octet, skip_token, trim};
+use super::scan::{Text, is_blank, octet, trim};
 use super::{HeaderName, NameAddr, ParseError, Via};
 
 /// Writes the reply `error` asks for. False, with nothing written, where none is to be sent: to responses, ACKs, keepalives,
@@ -35,7 +35,7 @@ fn try_write(
 ) -> Option<()> {
     let skip = bytes.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
     let bytes = &bytes[skip..];
-    let method = &bytes[..skip_token(bytes, 0)];
+    let method = &bytes[..Text::new(bytes).skip_token(0)];
     // RFC 3261 §17.1.1.3: nothing answers an ACK.
     if method.is_empty() || method == b"ACK" || octet(bytes, method.len()) != b' ' {
         return None;

@@ -243,14 +243,15 @@ impl<'a> Rewrite<'a> {
         let bytes = self.message.raw();
         let lines = self.message.lines();
         let line = &lines[at];
-        let edits = || self.edits.iter().filter(|edit| edit.key.matches(line, bytes));
+        let applies = |edit: &&Edit<'_>| edit.key.matches(line, bytes);
+        let edits = || self.edits.iter().filter(applies);
         let same = |other: &Line| match line.name {
             HeaderName::Other => Key::Named(line.raw_name(bytes)).matches(other, bytes),
             name => other.name == name,
         };
         let is_first = !lines[..at].iter().any(same);
         if is_first {
-            for edit in edits().filter(|edit| edit.place == Place::Before).collect::<Vec<_>>().into_iter().rev() {
+            for edit in self.edits.iter().rev().filter(applies).filter(|edit| edit.place == Place::Before) {
                 push_line(out, edit.key.text(), &edit.value);
             }
         }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::lanes::{Classify as _, Lanes};
 use super::params::Params;
-use super::scan::{decimal, octet};
+use super::scan::Text;
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,36 +52,32 @@ impl UriParts {
         headers: 0,
     };
 
-    /// `None` if `raw` has no scheme, a blank or a bracket in it, or, for SIP and SIPS, no readable host and port.
-    pub fn scan(raw: &[u8]) -> Option<Self> {
-        let length = u16::try_from(raw.len()).ok()?;
-        if raw.iter().any(|octet| FOREIGN[usize::from(*octet)]) {
+    /// What the scheme tells, for a URI that is checked and not looked into.
+    const fn opaque(scheme: Scheme, rest: usize, length: usize) -> Self {
+        let length = length as u16;
+        Self { scheme, rest: rest as u16, params: length, headers: length, ..Self::NONE }
+    }
+
+    /// The parts of the URI from `start` to the end of the text. `None` if it has no scheme, a blank or a bracket in it, or,
+    /// for SIP and SIPS, no readable host and port.
+    pub fn scan(text: Text<'_>, start: usize) -> Option<Self> {
+        if text.find(start, Lanes::brackets) != text.end() {
             return None;
         }
-        let colon = memchr::memchr(b':', raw)?;
-        let (scheme, after) = raw.split_at(colon);
-        let scheme = match scheme {
-            _ if scheme.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
-            _ if scheme.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
-            _ if scheme.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
-            [first, rest @ ..] if first.is_ascii_alphabetic() && rest.iter().all(|octet| is_scheme(*octet)) => {
-                Scheme::Other
-            }
-            _ => return None,
-        };
-        if after.len() < 2 {
+        let (scheme, rest) = scheme(text, start)?;
+        let length = text.end() - start;
+        if length > super::MESSAGE_BYTES_MAX {
             return None;
         }
-        let rest = u16::try_from(colon + 1).ok()?;
-        let mut parts = Self { scheme, rest, params: length, headers: length, ..Self::NONE };
+        let mut parts = Self::opaque(scheme, rest - start, length);
         match scheme {
-            Scheme::Sip | Scheme::Sips => parts.scan_sip(raw)?,
+            Scheme::Sip | Scheme::Sips => parts.scan_sip(text, start, rest)?,
             Scheme::Tel => {
-                let end = memchr::memchr(b';', raw).unwrap_or(raw.len());
-                if end == usize::from(rest) {
+                let end = text.find(rest, |lanes| lanes.equal(b';'));
+                if end == rest {
                     return None;
                 }
-                parts.params = u16::try_from(end).ok()?;
+                parts.params = (end - start) as u16;
                 parts.user_end = parts.params;
             }
             Scheme::Other => {}
@@ -93,78 +90,87 @@ impl UriParts {
         usize::from(self.headers) != length
     }
 
-    fn scan_sip(&mut self, raw: &[u8]) -> Option<()> {
-        let start = usize::from(self.rest);
-        let mut host = start;
+    #[inline(always)]
+    fn scan_sip(&mut self, text: Text<'_>, start: usize, rest: usize) -> Option<()> {
+        let mut host = rest;
         // No part but userinfo may have an `@`, while userinfo may have `;` and `?` (RFC 3261 §25.1, RFC 4475 §3.1.1.9).
-        if let Some(at) = memchr::memchr(b'@', raw) {
-            if at <= start {
+        let at = text.find(rest, |lanes| lanes.equal(b'@'));
+        if at < text.end() {
+            if at == rest {
                 return None;
             }
-            self.user_end = u16::try_from(at).ok()?;
-            if let Some(colon) = memchr::memchr(b':', &raw[start..at]) {
-                self.password = u16::try_from(start + colon).ok()?;
+            self.user_end = (at - start) as u16;
+            let colon = text.find(rest, |lanes| lanes.equal(b':'));
+            if colon < at {
+                self.password = (colon - start) as u16;
             }
             host = at + 1;
         }
-        let host_end = host_end(raw, host)?;
-        self.host = u16::try_from(host).ok()?;
-        self.host_end = u16::try_from(host_end).ok()?;
+        let host_end = host_end(text, host)?;
+        self.host = (host - start) as u16;
+        self.host_end = (host_end - start) as u16;
         let mut at = host_end;
-        if octet(raw, at) == b':' {
-            let digits = at + 1;
-            at = digits + raw[digits..].iter().take_while(|octet| octet.is_ascii_digit()).count();
-            self.port = Some(u16::try_from(decimal(&raw[digits..at])?).ok()?);
+        if text.octet(at) == b':' {
+            let (port, end) = text.number(at + 1)?;
+            self.port = Some(u16::try_from(port).ok()?);
+            at = end;
         }
-        match raw.get(at) {
-            None => return Some(()),
-            Some(b';' | b'?') => {}
-            Some(_) => return None,
+        if at == text.end() {
+            return Some(());
         }
-        self.params = u16::try_from(at).ok()?;
-        if let Some(question) = memchr::memchr(b'?', &raw[at..]) {
-            self.headers = u16::try_from(at + question).ok()?;
+        if !matches!(text.octet(at), b';' | b'?') {
+            return None;
         }
+        self.params = (at - start) as u16;
+        self.headers = (text.find(at, |lanes| lanes.equal(b'?')) - start) as u16;
         Some(())
     }
 }
 
-/// Where the host that starts at `at` ends; `None` if there is none.
-pub(super) fn host_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let host = bytes.get(at..)?;
-    let length = if let [b'[', rest @ ..] = host {
-        let close = memchr::memchr(b']', rest)?;
-        let valid =
-            close > 1 && rest[..close].iter().all(|octet| matches!(octet, b':' | b'.') || octet.is_ascii_hexdigit());
-        if !valid {
-            return None;
-        }
-        close + 2
-    } else {
-        host.iter().take_while(|octet| is_host(**octet)).count()
-    };
-    (length > 0).then_some(at + length)
+/// The scheme of the URI at `start`, and the position behind its colon, where something must follow.
+#[inline(always)]
+pub(super) fn scheme(text: Text<'_>, start: usize) -> Option<(Scheme, usize)> {
+    if text.has(start, b"sip:") && start + 4 < text.end() {
+        return Some((Scheme::Sip, start + 4));
+    }
+    other_scheme(text, start)
 }
 
-/// `_` is not in RFC 3261's hostname but in many names that resolve.
-const fn is_host(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')
+fn other_scheme(text: Text<'_>, start: usize) -> Option<(Scheme, usize)> {
+    let colon = text.find(start, |lanes| lanes.equal(b':'));
+    let name = text.bytes().get(start..colon)?;
+    if colon + 1 >= text.end() {
+        return None;
+    }
+    let scheme = match name {
+        _ if name.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
+        _ if name.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
+        _ if name.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
+        [first, rest @ ..] if first.is_ascii_alphabetic() && rest.iter().all(|octet| is_scheme(*octet)) => {
+            Scheme::Other
+        }
+        _ => return None,
+    };
+    Some((scheme, colon + 1))
+}
+
+/// Where the host that starts at `at` ends; `None` if there is none. `_` is not in RFC 3261's hostname but in many names that
+/// resolve.
+#[inline(always)]
+pub(super) fn host_end(text: Text<'_>, at: usize) -> Option<usize> {
+    if text.octet(at) == b'[' {
+        let close = text.find(at, |lanes| lanes.equal(b']'));
+        let inner = text.bytes().get(at + 1..close)?;
+        let valid = inner.iter().all(|octet| matches!(octet, b':' | b'.') || octet.is_ascii_hexdigit());
+        return (close < text.end() && !inner.is_empty() && valid).then_some(close + 1);
+    }
+    let end = text.find(at, Lanes::foreign_to_host);
+    (end > at).then_some(end)
 }
 
 const fn is_scheme(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'+')
 }
-
-/// Octets that stand in no URI: blanks, controls, quotes and brackets around it.
-const FOREIGN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        table[octet] = matches!(octet as u8, 0..=b' ' | 0x7f | b'<' | b'>' | b'"');
-        octet += 1;
-    }
-    table
-};
 
 /// A URI and where its parts stand.
 #[derive(Clone, Copy, Debug)]
@@ -178,11 +184,21 @@ impl<'a> Uri<'a> {
     /// no readable host and port.
     #[must_use]
     pub fn parse(raw: &'a [u8]) -> Option<Self> {
-        UriParts::scan(raw).map(|parts| Self { raw, parts })
+        UriParts::scan(Text::new(raw), 0).map(|parts| Self { raw, parts })
     }
 
     pub(super) const fn from_parts(raw: &'a [u8], parts: UriParts) -> Self {
         Self { raw, parts }
+    }
+
+    /// A URI whose shape was checked: one whose host cannot be read keeps its scheme and has an empty host.
+    pub(super) fn of_shape(raw: &'a [u8]) -> Self {
+        Self::parse(raw).unwrap_or_else(|| {
+            let parts = scheme(Text::new(raw), 0).map_or(UriParts::NONE, |(scheme, rest)| {
+                UriParts::opaque(scheme, rest, raw.len().min(super::MESSAGE_BYTES_MAX))
+            });
+            Self { raw, parts }
+        })
     }
 
     fn part(&self, start: u16, end: u16) -> &'a [u8] {

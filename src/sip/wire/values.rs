@@ -2,7 +2,8 @@
 
 use super::HeaderName;
 use super::index::Line;
-use super::scan::{skip_quoted, trim};
+use super::lanes::{Classify as _, Lanes};
+use super::scan::{Text, trim};
 
 /// Each value of one header, first line first; commas in quotes and in angle brackets do not separate. Empty ones are left
 /// out. Not for Date, Authorization and the like, whose commas mean something else.
@@ -46,23 +47,19 @@ impl<'a> Iterator for Values<'a> {
 }
 
 /// The position of the first comma outside quotes and brackets, else the length.
-pub(super) fn value_end(text: &[u8]) -> usize {
+pub(super) fn value_end(value: &[u8]) -> usize {
+    let text = Text::new(value);
     let mut at = 0;
-    let mut bracketed = false;
-    while let Some(octet) = text.get(at) {
-        match octet {
-            b',' if !bracketed => return at,
-            b'"' if !bracketed => {
-                at = skip_quoted(text, at).unwrap_or(text.len());
-                continue;
-            }
-            b'<' => bracketed = true,
-            b'>' => bracketed = false,
-            _ => {}
+    loop {
+        at = text.find(at, Lanes::breaks);
+        match text.octet(at) {
+            b'"' => at = text.skip_quoted(at).unwrap_or(text.end()),
+            b'<' => at = text.find(at, |lanes| lanes.equal(b'>')),
+            b',' => return at,
+            _ if at == text.end() => return at,
+            _ => at += 1,
         }
-        at += 1;
     }
-    text.len()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::index::Span;
 use super::params::{Params, read_param};
-use super::scan::{decimal, octet, skip_space, skip_token};
+use super::scan::{Text, decimal};
 use super::uri::{host_end, host_ip};
 use crate::base::Transport;
 
@@ -36,59 +36,67 @@ impl ViaParts {
         }
     };
 
-    /// Reads the value that starts at `at`; it ends at the end of `bytes` or at the comma whose position is returned.
-    pub fn scan(bytes: &[u8], at: usize) -> Option<(Self, usize)> {
-        let start = skip_space(bytes, at);
-        let name = skip_token(bytes, start);
-        let slash = skip_space(bytes, name);
-        let version = skip_space(bytes, slash + 1);
-        let version_end = skip_token(bytes, version);
-        let slash_two = skip_space(bytes, version_end);
-        let transport = skip_space(bytes, slash_two + 1);
-        let transport_end = skip_token(bytes, transport);
-        let host = skip_space(bytes, transport_end);
-        let named = bytes.get(start..name)?.eq_ignore_ascii_case(b"SIP") && bytes.get(version..version_end)? == b"2.0";
-        let slashed = octet(bytes, slash) == b'/' && octet(bytes, slash_two) == b'/';
-        if !named || !slashed || transport == transport_end || host == transport_end {
+    /// Reads the value that starts at `at`; it ends at the end of `text` or at the comma whose position is returned.
+    #[inline(always)]
+    pub fn scan(text: Text<'_>, at: usize) -> Option<(Self, usize)> {
+        let start = text.skip_space(at);
+        let transport =
+            if text.has(start, b"SIP/2.0/") { text.skip_space(start + 8) } else { spaced_protocol(text, start)? };
+        let transport_end = text.skip_token(transport);
+        let host = text.skip_space(transport_end);
+        if transport == transport_end || host == transport_end {
             return None;
         }
-        let host_end = host_end(bytes, host)?;
+        let host_end = host_end(text, host)?;
         let mut parts =
             Self { transport: Span::new(transport, transport_end), host: Span::new(host, host_end), ..Self::NONE };
-        let mut at = skip_space(bytes, host_end);
-        if octet(bytes, at) == b':' {
-            let digits = skip_space(bytes, at + 1);
-            let digits_end = digits + bytes.get(digits..)?.iter().take_while(|octet| octet.is_ascii_digit()).count();
-            parts.port = Some(u16::try_from(decimal(&bytes[digits..digits_end])?).ok()?);
-            at = skip_space(bytes, digits_end);
+        let mut at = text.skip_space(host_end);
+        if text.octet(at) == b':' {
+            let (port, end) = text.number(text.skip_space(at + 1))?;
+            parts.port = Some(u16::try_from(port).ok()?);
+            at = text.skip_space(end);
         }
-        let end = parts.scan_params(bytes, at)?;
+        let end = parts.scan_params(text, at)?;
         parts.raw = Span::new(start, end);
         Some((parts, end))
     }
 
-    fn scan_params(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
+    #[inline(always)]
+    fn scan_params(&mut self, text: Text<'_>, start: usize) -> Option<usize> {
         let mut at = start;
-        while octet(bytes, at) == b';' {
-            let param = read_param(bytes, at)?;
-            let name = bytes.get(param.name.0..param.name.1)?;
-            let value = Span::new(param.value.0, param.value.1);
-            if name.eq_ignore_ascii_case(b"branch") {
-                if !self.branch.is_empty() || value.is_empty() {
+        while text.octet(at) == b';' {
+            let param = read_param(text, at)?;
+            if param.is(b"branch") {
+                if !self.branch.is_empty() || param.value.is_empty() {
                     return None;
                 }
-                self.branch = value;
-            } else if name.eq_ignore_ascii_case(b"rport") {
+                self.branch = param.value;
+            } else if param.is(b"rport") {
                 // RFC 3581 §3: without a value in a request. A value that is no port is as good as none.
-                self.rport = Some(decimal(value.of(bytes)).and_then(|port| u16::try_from(port).ok()));
-            } else if name.eq_ignore_ascii_case(b"received") {
-                self.received = value;
+                let port = decimal(param.value.of(text.bytes()));
+                self.rport = Some(port.and_then(|port| u16::try_from(port).ok()));
+            } else if param.is(b"received") {
+                self.received = param.value;
             }
             at = param.next;
         }
         self.params = Span::new(start, at);
-        matches!(bytes.get(at), None | Some(b',')).then_some(at)
+        (at == text.end() || text.octet(at) == b',').then_some(at)
     }
+}
+
+/// `SIP / 2.0 /` in any case and with blanks and folds; the position of the transport behind it.
+#[cold]
+fn spaced_protocol(text: Text<'_>, start: usize) -> Option<usize> {
+    let name = text.skip_token(start);
+    let slash = text.skip_space(name);
+    let version = text.skip_space(slash + 1);
+    let version_end = text.skip_token(version);
+    let second = text.skip_space(version_end);
+    let named = text.bytes().get(start..name)?.eq_ignore_ascii_case(b"SIP");
+    let current = text.bytes().get(version..version_end)? == b"2.0";
+    let slashed = text.octet(slash) == b'/' && text.octet(second) == b'/';
+    (named && current && slashed).then(|| text.skip_space(second + 1))
 }
 
 /// One Via value: the protocol, who sent the message, and the parameters.
@@ -105,7 +113,7 @@ impl<'a> Via<'a> {
         if text.len() > super::MESSAGE_BYTES_MAX {
             return None;
         }
-        let (parts, end) = ViaParts::scan(text, 0)?;
+        let (parts, end) = ViaParts::scan(Text::new(text), 0)?;
         (end == text.len()).then_some(Self { bytes: text, parts })
     }
 
