@@ -184,6 +184,23 @@ impl Writer {
         format!("{name}{before}:{after}{value}{end}\r\n")
     }
 
+    /// Up to two addresses in brackets under a name, and their lines. A URI without brackets before a comma is one that several
+    /// parsers read differently.
+    fn addresses(&mut self, name: &str, compact: &str) -> (Vec<Address>, Vec<String>) {
+        let mut texts = Vec::new();
+        let mut addresses = Vec::new();
+        for _ in 0..self.seed.below(3) {
+            let (text, address) = self.address(None);
+            if text.contains('<') {
+                texts.push(text);
+                addresses.push(address);
+            }
+        }
+        let mut lines = Vec::new();
+        self.list(name, compact, &texts, &mut lines);
+        (addresses, lines)
+    }
+
     /// List values, on one line or on several.
     fn list(&mut self, name: &str, compact: &str, values: &[String], lines: &mut Vec<String>) {
         if self.free() && values.len() > 1 && self.seed.chance(2) {
@@ -209,7 +226,7 @@ pub fn generate(seed: u64, style: Style) -> Generated {
     let (vias, facts): (Vec<_>, Vec<_>) = (0..1 + writer.seed.below(3)).map(|_| writer.via()).unzip();
     message.vias = facts;
     writer.list("Via", "v", &vias, &mut lines);
-    groups.push(std::mem::take(&mut lines));
+    groups.push(lines);
 
     let from_tag = writer.token(6);
     let (text, address) = writer.address(Some(&from_tag));
@@ -230,22 +247,10 @@ pub fn generate(seed: u64, style: Style) -> Generated {
         message.max_forwards = Some(value);
         groups.push(vec![writer.line("Max-Forwards", "", &value.to_string())]);
     }
-    for (name, compact, into) in [("Contact", "m", &mut message.contacts), ("Route", "", &mut message.routes)] {
-        let (texts, addresses): (Vec<_>, Vec<_>) = (0..writer.seed.below(3))
-            .map(|_| {
-                loop {
-                    // A URI without brackets before a comma is one that several parsers read differently; see the list.
-                    let found = writer.address(None);
-                    if found.0.contains('<') {
-                        break found;
-                    }
-                }
-            })
-            .unzip();
-        *into = addresses;
-        writer.list(name, compact, &texts, &mut lines);
-        groups.push(std::mem::take(&mut lines));
-    }
+    (message.contacts, lines) = writer.addresses("Contact", "m");
+    groups.push(lines);
+    (message.routes, lines) = writer.addresses("Route", "");
+    groups.push(lines);
     for at in 0..writer.seed.below(4) {
         let name =
             writer.pick(&["X-Custom", "P-Extension"], &["x.odd~Name", "UnknownHeaderWithAVeryLongNameIndeedYes"]);
@@ -260,14 +265,7 @@ pub fn generate(seed: u64, style: Style) -> Generated {
     }
     groups.push(vec![writer.line("Content-Length", "l", &message.body.len().to_string())]);
 
-    let unknown = |group: &Vec<String>| group.first().is_some_and(|line| line.contains(['X', 'P', 'x', 'U']));
-    for at in (1..groups.len()).rev() {
-        let other = writer.seed.below(at + 1);
-        // Unknown headers keep their order, so that it can be asserted.
-        if !unknown(&groups[at]) && !unknown(&groups[other]) {
-            groups.swap(at, other);
-        }
-    }
+    shuffle(&mut writer.seed, &mut groups);
     message.uri = writer.uri();
     message.status = 100 + writer.seed.below(600) as u16;
     let first = match message.request {
@@ -281,4 +279,15 @@ pub fn generate(seed: u64, style: Style) -> Generated {
     message.bytes.extend_from_slice(b"\r\n");
     message.bytes.extend_from_slice(&message.body);
     message
+}
+
+/// Mixes the headers; unknown ones keep their order, so that it can be asserted.
+fn shuffle(seed: &mut Seeded, groups: &mut [Vec<String>]) {
+    let unknown = |group: &[String]| group.first().is_some_and(|line| line.starts_with(['X', 'P', 'x', 'U']));
+    for at in (1..groups.len()).rev() {
+        let other = seed.below(at + 1);
+        if !unknown(&groups[at]) && !unknown(&groups[other]) {
+            groups.swap(at, other);
+        }
+    }
 }
