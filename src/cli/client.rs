@@ -149,7 +149,8 @@ pub fn drain(target: &Target, wait: bool, stop: bool) -> Result<(), Fault> {
         let rows = answer["rows"].as_array().map_or(&[][..], Vec::as_slice);
         let calls: u64 = rows.iter().filter_map(|row| row["calls"].as_u64()).sum();
         if before != Some(calls) {
-            println!("draining: {calls} calls remain");
+            let remain = if calls == 1 { "call remains" } else { "calls remain" };
+            println!("draining: {calls} {remain}");
         }
         before = Some(calls);
         if !wait || calls == 0 && !stop {

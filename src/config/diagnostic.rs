@@ -41,16 +41,23 @@ impl Diagnostic {
     /// The finding with its line of the source and a caret. `source` is the text that was parsed.
     #[must_use]
     pub fn render(&self, source: &str, styled: bool) -> String {
-        let primary = AnnotationKind::Primary.span(clamp(source, &self.span)).label(self.label.as_str());
-        let mut snippet = Snippet::source(source).path(self.file.as_str()).annotation(primary);
-        if let Some((span, label)) = &self.related {
-            snippet = snippet.annotation(AnnotationKind::Context.span(clamp(source, span)).label(label.as_str()));
-        }
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Note => Level::NOTE,
         };
-        let mut group = level.primary_title(self.message.as_str()).element(snippet);
+        let snippet = |kind: AnnotationKind, span: &Range<usize>, label: &'_ str| {
+            let Window { text, line, span } = window(source, span);
+            let annotation = kind.span(span).label(label.to_owned());
+            Snippet::source(text).line_start(line).path(self.file.as_str()).annotation(annotation)
+        };
+        let mut group = level.primary_title(self.message.as_str()).element(snippet(
+            AnnotationKind::Primary,
+            &self.span,
+            &self.label,
+        ));
+        if let Some((span, label)) = &self.related {
+            group = group.element(snippet(AnnotationKind::Context, span, label));
+        }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -67,6 +74,27 @@ impl fmt::Display for Diagnostic {
         };
         write!(out, "{}:{}:{}: {level}: {}", self.file, self.line, self.column, self.message)
     }
+}
+
+/// The lines of a span: what is shown of a source, however long it is.
+struct Window<'s> {
+    text: &'s str,
+    /// Number of the first line.
+    line: usize,
+    /// Within `text`.
+    span: Range<usize>,
+}
+
+/// Most bytes shown before and after the beginning of a span: a file may be one line of a megabyte.
+const CONTEXT_BYTES_MAX: usize = 400;
+
+fn window<'s>(source: &'s str, span: &Range<usize>) -> Window<'s> {
+    let span = clamp(source, span);
+    let reach = clamp(source, &(span.start.saturating_sub(CONTEXT_BYTES_MAX)..span.start + CONTEXT_BYTES_MAX));
+    let start = source[reach.start..span.start].rfind('\n').map_or(reach.start, |newline| reach.start + newline + 1);
+    let end = source[span.start..reach.end].find('\n').map_or(reach.end, |newline| span.start + newline);
+    let shown = span.start - start..span.end.min(end).max(span.start) - start;
+    Window { text: &source[start..end], line: place(source, span.start).0, span: shown }
 }
 
 /// A span that lies in the source and on character boundaries, whatever made it.

@@ -52,16 +52,15 @@ impl<'s> Reader<'s> {
 
     /// Adds a finding; all of them, up to a bound.
     pub fn say(&mut self, severity: Severity, span: Range<usize>, message: String, label: String) -> Said<'_> {
+        let list = if severity == Severity::Error { &mut self.errors } else { &mut self.notes };
+        if list.len() >= FINDINGS_MAX {
+            self.uncounted += usize::from(severity == Severity::Error);
+            return Said(None);
+        }
         let (line, column) = place(self.source, span.start);
         let file = self.file.to_owned();
-        let finding = Diagnostic { severity, message, file, line, column, span, label, help: None, related: None };
-        let list = if severity == Severity::Error { &mut self.errors } else { &mut self.notes };
-        if list.len() < FINDINGS_MAX {
-            list.push(finding);
-            return Said(list.last_mut());
-        }
-        self.uncounted += usize::from(severity == Severity::Error);
-        Said(None)
+        list.push(Diagnostic { severity, message, file, line, column, span, label, help: None, related: None });
+        Said(list.last_mut())
     }
 
     pub fn error(&mut self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Said<'_> {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,8 +174,9 @@ impl Writer {
     }
 
     fn append(&mut self, day: &str, bytes: &[u8]) -> io::Result<()> {
-        if self.file.as_ref().is_none_or(|(open, ..)| open != day) {
-            let path = self.settings.dir.join(format!("{day}.ndjson"));
+        let path = file_of(&self.settings.dir, day);
+        if self.file.as_ref().is_none_or(|(open, file, _)| open != day || !is_at(file, &path)) {
+            std::fs::create_dir_all(&self.settings.dir)?;
             let (file, length) = open(&path)?;
             self.file = Some((day.to_owned(), file, length));
         }
@@ -190,6 +192,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// False once somebody has moved or removed the file: writing on would put records where nobody looks.
+fn is_at(file: &File, path: &Path) -> bool {
+    let here = file.metadata().map(|found| (found.dev(), found.ino()));
+    let there = std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((here, there), (Ok(here), Ok(there)) if here == there)
 }
 
 /// Opens for appending. A last line without its end is from a crash and was never reported as written: it is cut.
@@ -263,9 +272,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_moved_away_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path(), 100);
+        let path = today(&writer);
+        for round in 1..=3 {
+            writer.take(&record(round));
+            writer.write();
+            std::fs::rename(&path, dir.path().join(format!("{round}.old"))).unwrap();
+        }
+        for round in 1..=3 {
+            assert_eq!(lines(&dir.path().join(format!("{round}.old"))).len(), 1);
+        }
+    }
+
+    #[test]
     fn a_full_spool_counts_what_it_loses() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = writer(&dir.path().join("missing"), 2);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let mut writer = writer(&dir.path().join("file"), 2);
         (0..5).for_each(|index| writer.take(&record(index)));
         writer.write();
         assert_eq!((writer.spool.len(), writer.status.lost.load(Relaxed)), (2, 3));
