@@ -83,6 +83,15 @@ class Appliance:
                 out.extend(json.loads(line) for line in file if line.strip())
         return out
 
+    def records_of(self, key, value, count, seconds=5):
+        """The records whose `key` is `value`, once there are `count`."""
+
+        def found():
+            records = [record for record in self.records() if record.get(key) == value]
+            return records if len(records) >= count else None
+
+        return until(found, seconds, f"{count} call records with {key} {value}")
+
     def check_alive(self):
         """Fails when the process is gone or has panicked."""
         if not self.process.running():

@@ -181,6 +181,27 @@ def converse(one, other):
         raise Failure(f"{steps}: {failure}") from failure
 
 
+def check_records(pair, appliance):
+    """Four calls were made; the first had every digit, and nothing was lost or one-way."""
+    def written():
+        found = [record for record in appliance.records() if record["account"] in pair.users()]
+        return found if len(found) >= 4 else None
+
+    records = until(written, 5, "four call records")
+    results = sorted(record["result"] for record in records)
+    if results[:2] != ["answered", "answered"] or results[2:] not in (["busy", "cancelled"], ["cancelled", "rejected"]):
+        raise Failure(f"call records say {results}")
+    for record in records:
+        if record["result"] != "answered":
+            continue
+        media = [stream for side in ("caller", "callee") for stream in record[side]["media"]]
+        if record["one_way"] or any(stream["lost"] or stream["one_way"] or not stream["packets"] for stream in media):
+            raise Failure(f"a call record says {record}")
+    digits = {stream["dtmf_digits"] for side in ("caller", "callee") for stream in records[0][side]["media"]}
+    if digits != {3}:
+        raise Failure(f"call records count {digits} digits, three were pressed on each side")
+
+
 def run(pair, directory, appliance=None):
     """Runs one pair; raises `Failure` with the reason."""
     os.makedirs(directory)
@@ -195,6 +216,7 @@ def run(pair, directory, appliance=None):
         converse(*phones)
         if appliance:
             appliance.check_alive()
+            check_records(pair, appliance)
     finally:
         for phone in phones:
             phone.stop()

@@ -168,6 +168,13 @@ def media_went_through(case, appliance, before):
         raise Failure(f"{relayed:.0f} RTP packets relayed, {2 * played} expected")
 
 
+def one_way_is_said(case, appliance, _before):
+    """The callee never sends: the record names its leg."""
+    for record in appliance.records_of("trunk_in", f"{case.name}-in", case.calls):
+        if record["one_way"] != "callee":
+            raise Failure(f"the record says one_way {record['one_way']!r}")
+
+
 BUSY = Callee("busy.uas.xml")
 UNAVAILABLE = Callee("unavailable.uas.xml")
 # A trunk that has failed is asked first again with the next call.
@@ -180,6 +187,8 @@ TRUNK_CASES = (
          calls=3000, rate=200, same_address=True, seconds=45),
     Case("pcap", "uac_pcap", (Callee("uas", args=("-rtp_echo",)),), "audio and a DTMF digit of uac_pcap, echoed back",
          calls=5, rate=5, after=media_went_through),
+    Case("one-way", "uac_pcap", (Callee("uas"),), "a callee that never sends audio is named in the record",
+         calls=1, after=one_way_is_said),
     Case("call", "call.uac.xml", (answering(),), "an ordinary call"),
     Case("hangup", "hangup.uac.xml", (Callee("hangup.uas.xml"),), "the callee hangs up"),
     Case("hold", "hold.uac.xml", (Callee("hold.uas.xml"),), "re-INVITE, hold and resume, from both sides"),
