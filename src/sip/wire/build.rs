@@ -3,11 +3,13 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use super::lanes::{Classify as _, Lanes};
+use super::scan::Text;
 use super::{HeaderName, Message};
 
 /// Writes one message into a buffer, line by line; the caller keeps to an order that makes sense.
 ///
-/// Values are written as they are, but a CR or LF in them becomes a space: what a peer sent can fold a line, never start one.
+/// Values are written as they are, but folds and controls in them become spaces: what a peer sent can never start a line.
 #[must_use = "a message ends with `body` or `finish`"]
 pub struct Builder<'o> {
     out: &'o mut Vec<u8>,
@@ -109,7 +111,7 @@ impl<'o> Builder<'o> {
         let start = self.out.len();
         let _ = self.out.write_fmt(value);
         for octet in &mut self.out[start..] {
-            if matches!(octet, b'\r' | b'\n') {
+            if *octet < b' ' {
                 *octet = b' ';
             }
         }
@@ -152,16 +154,30 @@ pub(super) fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends `text` with each fold as one space, and any other CR or LF as a space too.
+/// Appends `text` with each fold as one space, and any other control but HTAB and quoted pairs as a space too: what the
+/// parser would refuse is not written.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
-        out.extend_from_slice(&rest[..at]);
-        out.push(b' ');
-        let skip = rest[at..].iter().take_while(|octet| super::scan::is_space(**octet)).count();
-        rest = &rest[at + skip..];
+    let whole = Text::new(text);
+    let mut from = 0;
+    let mut at = whole.find(0, Lanes::controls);
+    while let Some(octet) = text.get(at) {
+        let mut next = at + 1;
+        let kept = match octet {
+            b'\r' | b'\n' => {
+                next = whole.skip_space(at);
+                false
+            }
+            b'\t' => true,
+            _ => at > from && text[at - 1] == b'\\',
+        };
+        if !kept {
+            out.extend_from_slice(&text[from..at]);
+            out.push(b' ');
+            from = next;
+        }
+        at = whole.find(next, Lanes::controls);
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(&text[from..]);
 }
 
 /// A Via value with `received` and, where `rport` asks for it, the port. Old ones are replaced.

@@ -95,7 +95,7 @@ enum Start<'a> {
 
 /// Edits to a message, in the order they were asked for, and the writer that applies them.
 ///
-/// A CR or LF in a given value becomes a space. A message without Content-Length gets one.
+/// Folds and controls in a given value become spaces. A message without Content-Length gets one.
 #[derive(Debug)]
 pub struct Rewrite<'a> {
     message: Message<'a>,
