@@ -136,6 +136,10 @@ pub fn locate(call: &mut Call, core: &mut Core, account: u32) {
 /// The contacts came.
 pub fn on_contacts(call: &mut Call, core: &mut Core, contacts: Vec<Binding>) {
     let Some(account) = call.locating.take() else { return };
+    // Another branch may have been answered while the question was on its way.
+    if !matches!(call.phase, Phase::Locating | Phase::Ringing) {
+        return;
+    }
     let forking = core.directory.account(account).map_or(Forking::Parallel, |account| account.forking);
     if let Some(setup) = &mut call.setup {
         for group in routing::contact_groups(account, forking, contacts).into_iter().rev() {
