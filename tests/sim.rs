@@ -136,6 +136,13 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
             }
         }
     }
+    match [(); 2].map(|()| calls::live(wanted.first_seed, false).map(|outcome| outcome.hash)) {
+        [Ok(once), Ok(again)] if once != again => {
+            failed += 1;
+            println!("test the same seed, the same trace ... FAILED: {once:016x} and {again:016x}");
+        }
+        _ => passed += 1,
+    }
     println!(
         "calls: {} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left",
         wanted.seeds

@@ -58,6 +58,11 @@ impl Appliance {
         }
     }
 
+    /// Where SIP is heard.
+    pub fn sip_address(&self) -> SocketAddr {
+        self.listeners.first().map_or(SocketAddr::new(self.ip, 5060), |listener| listener.0)
+    }
+
     pub fn ip(&self) -> IpAddr {
         self.ip
     }

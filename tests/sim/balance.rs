@@ -3,6 +3,8 @@
 use crate::station::Station;
 use crate::world::World;
 use std::collections::BTreeMap;
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Slot};
 use strowger::call::Audit;
 use strowger::phone::{Event, Report};
 
@@ -78,6 +80,78 @@ fn media(world: &World) -> Result<(), String> {
             if let Some(stranger) = peer.heard.iter().find(strange).filter(|_| !excused) {
                 let who = reports.get(stranger).map_or("?", |(third, _)| third.name.as_str());
                 return Err(format!("{} hears {}, who hears {who}: {report:?} {peer:?}", station.name, other.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How far apart the two ends of a call may notice its end over a good network.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// Of the phones that a call rings at, one that answers silences the others. They are known by the tag of the caller,
+/// which is the call's own name and the number of the leg.
+fn others_are_silenced(world: &World) -> Result<(), String> {
+    let mut ringing: BTreeMap<&str, Vec<(Instant, Instant, bool, &Station)>> = BTreeMap::new();
+    for station in &world.stations {
+        for (began, event) in &station.events {
+            let Event::Incoming { call, from, .. } = event else { continue };
+            let at = |wanted: fn(&Event) -> Option<Slot>| {
+                station.events.iter().find(|(_, event)| wanted(event) == Some(*call)).map(|(at, _)| *at)
+            };
+            let answered = at(|event| if let Event::Established { call, .. } = event { Some(*call) } else { None });
+            let ended = at(|event| if let Event::Ended { call, .. } = event { Some(*call) } else { None });
+            let silent = answered.or(ended).unwrap_or(Instant::MAX);
+            let name = from.rsplit_once('-').map_or(from.as_str(), |(name, _)| name);
+            ringing.entry(name).or_default().push((*began, silent, answered.is_some(), station));
+        }
+    }
+    for legs in ringing.values() {
+        let Some(answered) = legs.iter().filter(|leg| leg.2).map(|leg| leg.1).min() else { continue };
+        if let Some(late) = legs.iter().find(|leg| leg.0 < answered && leg.1.since(answered) > PARTING) {
+            return Err(format!("{} rings on {:?} after another phone answered", late.3.name, late.1.since(answered)));
+        }
+    }
+    Ok(())
+}
+
+/// Over a good network without interference: nothing lost, nothing sent again, nobody talks into the void.
+pub fn after_good_times(world: &World) -> Result<(), String> {
+    let mut ends: BTreeMap<u32, (Instant, &Station, &Report)> = BTreeMap::new();
+    for station in &world.stations {
+        let again = station.phone.counters().retransmitted;
+        if again > 0 {
+            return Err(format!("{} had to send {again} messages again", station.name));
+        }
+        for (at, event) in &station.events {
+            match event {
+                Event::RegistrationFailed { status } => {
+                    return Err(format!("{} could not register: {status}", station.name));
+                }
+                Event::Ended { call, report, .. } => {
+                    let is_own = |event: &&(Instant, Event)| matches!(event.1, Event::Established { call: own, .. } if own == *call);
+                    let answered = station.events.iter().find(is_own).map(|(at, _)| *at);
+                    let held =
+                        |event: &(Instant, Event)| matches!(event.1, Event::Changed { call: own, .. } if own == *call);
+                    let talked = answered.map_or(Duration::ZERO, |answered| at.since(answered));
+                    if talked > PARTING && report.heard.is_empty() && !station.events.iter().any(held) {
+                        return Err(format!("{} heard nobody for {talked:?}: {report:?}", station.name));
+                    }
+                    // Of several phones with early media one is heard at a time.
+                    if report.lost + report.duplicated > 0 && report.heard.len() < 2 {
+                        return Err(format!("{} missed packets: {report:?}", station.name));
+                    }
+                    ends.insert(report.ssrc, (*at, station, report));
+                }
+                _ => {}
+            }
+        }
+    }
+    others_are_silenced(world)?;
+    for (at, station, report) in ends.values() {
+        for (other_at, other, peer) in report.heard.iter().filter_map(|ssrc| ends.get(ssrc)) {
+            if peer.heard.contains(&report.ssrc) && at.since(*other_at).max(other_at.since(*at)) > PARTING {
+                return Err(format!("{} and {} did not part together: {at:?} {other_at:?}", station.name, other.name));
             }
         }
     }

@@ -5,9 +5,15 @@ use crate::balance;
 use crate::network::Faults;
 use crate::town;
 use crate::world::World;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use strowger::base::time::Duration;
-use strowger::base::{Instant, Random, Transport};
+use strowger::base::{Instant, Random, ShardId, Transport};
+use strowger::call::Directory;
+use strowger::config::Config;
 use strowger::phone::{Answering, Direction, Event, Placing, Then};
+use strowger::shard::Mail;
 
 /// Longest that a town may need to come to rest after everybody has hung up: a ring timeout and two transactions.
 const REST: Duration = Duration::from_secs(300);
@@ -42,6 +48,7 @@ struct Life {
     random: Random,
     mood: Mood,
     accounts: Vec<String>,
+    config: Config,
     placed: usize,
     orphans: usize,
 }
@@ -51,7 +58,7 @@ pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
     let mut random = Random::from_u64(seed ^ 0x5357_4752);
     let mood = [Mood::Good, Mood::Mild, Mood::Mild, Mood::Rough][random.below(4) as usize];
     let world = World::new(seed, faults(mood, &mut random), verbose);
-    let mut life = Life { world, random, mood, accounts: Vec::new(), placed: 0, orphans: 0 };
+    let mut life = Life { world, random, mood, accounts: Vec::new(), config: Config::default(), placed: 0, orphans: 0 };
     let result = life.settle().and_then(|()| life.live()).and_then(|()| life.go_home());
     if let Err(why) = result {
         return Err(format!(
@@ -81,6 +88,7 @@ fn faults(mood: Mood, random: &mut Random) -> Faults {
             delay_min: millis(1),
             delay_max: millis(1 + random.below(50)),
             chop: true,
+            sockets: random.below(10),
         },
         Mood::Rough => Faults {
             loss: random.below(250),
@@ -89,6 +97,7 @@ fn faults(mood: Mood, random: &mut Random) -> Faults {
             delay_min: millis(1 + random.below(20)),
             delay_max: millis(30 + random.below(250)),
             chop: true,
+            sockets: random.below(50),
         },
     }
 }
@@ -127,7 +136,7 @@ impl Life {
         for index in 0..self.random.below(3) as usize {
             let prefix = ["+1", "+44", ""][self.random.below(3) as usize];
             let more = format!(
-                "prefixes = [\"{prefix}\"]\ntimeout = \"2s\"\nallow_from = [\"{}/32\"]\n",
+                "prefixes = [\"{prefix}\"]\nmax_calls = 3\ntimeout = \"2s\"\nallow_from = [\"{}/32\"]\n",
                 town::address(town::TRUNKS + index).ip()
             );
             town::trunk(&mut text, &format!("t{index}"), index, &more);
@@ -136,6 +145,7 @@ impl Life {
             self.world.add(&format!("t{index}"), options);
         }
         let config = town::config(&text)?;
+        self.config = config.clone();
         let shards = 1 + self.random.below(4) as usize;
         town::build(&mut self.world, &config, shards);
         Ok(())
@@ -185,7 +195,7 @@ impl Life {
 
     /// Somebody does something, or something breaks.
     fn act(&mut self) {
-        match self.random.below(20) {
+        match self.random.below(25) {
             0..=8 => self.place(),
             9..=13 => self.use_a_call(),
             14 | 15 => {
@@ -193,7 +203,14 @@ impl Life {
                 let index = self.somebody();
                 self.world.stations[index].phone.set_answering(answering);
             }
+            19 => self.operate(),
             _ if self.mood == Mood::Good => self.place(),
+            20 | 21 => self.intrude(),
+            22 => {
+                let (index, until) = (self.somebody(), self.world.now + self.seconds(0, 8));
+                self.world.stations[index].off_until = until;
+                self.world.trace.note(self.world.now, &format!("plug of {index}"), &[]);
+            }
             16 => self.cut(),
             17 => self.pause(),
             18 => {
@@ -251,6 +268,68 @@ impl Life {
         }
     }
 
+    /// An operator hangs up what there is in a shard, or publishes the same accounts with other limits.
+    fn operate(&mut self) {
+        let Some(appliance) = &mut self.world.appliance else { return };
+        let shards = appliance.shards.len();
+        if self.random.below(3) > 0 {
+            let mut config = self.config.clone();
+            for account in &mut config.accounts {
+                account.max_calls = 1 + self.random.below(4) as u32;
+            }
+            let directory = Arc::new(Directory::new(&config, Some(&appliance.directory)));
+            appliance.directory = Arc::clone(&directory);
+            for shard in 0..shards {
+                self.world.post(ShardId(shard as u8), Mail::Directory(Arc::clone(&directory)));
+            }
+        } else {
+            appliance.hang_up_all(self.world.now);
+        }
+    }
+
+    /// A stranger, or somebody in a phone's name, sends what nobody asked for.
+    fn intrude(&mut self) {
+        let stranger = SocketAddr::from(([10, 0, 3, self.random.below(5) as u8], 5060));
+        for _ in 0..1 + self.random.below(20) {
+            if self.chance(50) {
+                let bytes = self.garbled();
+                let index = self.somebody();
+                let from = if self.chance(50) { stranger } else { self.world.stations[index].phone.options().local };
+                self.world.intrude(from, town::server(), bytes);
+            } else {
+                let mut packet = [0; 172];
+                self.random.fill(&mut packet);
+                packet[0] = 0x80;
+                packet[1] &= 0x7f;
+                let port = 30_000 + self.random.below(64) as u16;
+                self.world.intrude(
+                    stranger,
+                    SocketAddr::new(town::server().ip(), port),
+                    Bytes::copy_from_slice(&packet),
+                );
+            }
+        }
+    }
+
+    /// The last message with a few octets changed, a line doubled, or its end cut off.
+    fn garbled(&mut self) -> Bytes {
+        let mut bytes = self.world.last_message.to_vec();
+        for _ in 0..1 + self.random.below(4) {
+            let at = self.random.below(bytes.len().max(1) as u64) as usize;
+            let Some(byte) = bytes.get_mut(at) else { continue };
+            match self.random.below(4) {
+                0 => *byte = self.random.next_u32() as u8,
+                1 => *byte = b"\r\n :;,<>\"@\0"[self.random.below(11) as usize],
+                2 => bytes.truncate(at),
+                _ => {
+                    let line = bytes[at..].split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default().to_vec();
+                    bytes.splice(at..at, line);
+                }
+            }
+        }
+        Bytes::from(bytes)
+    }
+
     fn cut(&mut self) {
         let index = self.somebody();
         let until = self.world.now + self.seconds(0, 20);
@@ -283,7 +362,7 @@ impl Life {
     /// The network heals, everybody hangs up; then nothing may be left.
     fn go_home(&mut self) -> Result<(), String> {
         self.world.network.heal();
-        let wait = self.world.stations.iter().map(|station| station.paused_until).max();
+        let wait = self.world.stations.iter().map(|station| station.paused_until.max(station.off_until)).max();
         let pauses = self.world.appliance.as_ref().and_then(|appliance| appliance.paused_until.iter().max().copied());
         let until = wait.max(pauses).unwrap_or_default();
         self.run(until.since(self.world.now) + Duration::from_secs(1))?;
@@ -302,12 +381,13 @@ impl Life {
         let now = self.world.now;
         for station in &mut self.world.stations {
             if station.phone.options().login.is_some() {
-                station.phone.unregister(now);
+                station.phone.unregister_all(now);
             }
         }
         self.world.drain();
         self.run(GOODBYE)?;
-        balance::at_the_end(&self.world)
+        balance::at_the_end(&self.world)?;
+        if self.mood == Mood::Good { balance::after_good_times(&self.world) } else { Ok(()) }
     }
 
     /// A call on hold whose two phones were both switched off and on is known to nobody but the appliance; silence

@@ -19,6 +19,8 @@ pub struct Faults {
     pub delay_max: Duration,
     /// Stream data arrives in pieces.
     pub chop: bool,
+    /// Sockets that cannot be opened.
+    pub sockets: u64,
 }
 
 impl Faults {
@@ -30,6 +32,7 @@ impl Faults {
         delay_min: Duration::from_millis(1),
         delay_max: Duration::from_millis(1),
         chop: false,
+        sockets: 0,
     };
 }
 
@@ -85,6 +88,11 @@ impl Network {
         }
         let again = self.happens(self.faults.duplication).then(|| now + self.delay() * 2);
         [Some(at), again]
+    }
+
+    /// True when the kernel refuses a socket.
+    pub fn refuses_socket(&mut self) -> bool {
+        self.happens(self.faults.sockets)
     }
 
     /// Cuts stream data into pieces.

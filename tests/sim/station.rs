@@ -16,6 +16,8 @@ pub struct Station {
     pub life: u32,
     /// It neither hears nor acts until then.
     pub paused_until: Instant,
+    /// Its plug is out until then: the kernel of its machine answers for it.
+    pub off_until: Instant,
     /// Open RTP ports.
     pub ports: BTreeSet<u16>,
     /// What it noticed, oldest first.
@@ -31,6 +33,7 @@ impl Station {
             phone: Phone::new(options.clone(), random.fork()),
             life: 0,
             paused_until: Instant::ZERO,
+            off_until: Instant::ZERO,
             ports: BTreeSet::new(),
             events: Vec::new(),
             options,
@@ -52,6 +55,6 @@ impl Station {
 
     /// When it wants to act.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.phone.next_deadline().map(|deadline| deadline.max(self.paused_until))
+        self.phone.next_deadline().map(|deadline| deadline.max(self.paused_until).max(self.off_until))
     }
 }

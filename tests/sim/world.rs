@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use strowger::base::time::Duration;
-use strowger::base::{Instant, Random, ShardId, StreamKey};
+use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey};
 use strowger::phone::{Options, Output, StreamInput};
 use strowger::shard::{self, Input, Mail};
 
@@ -19,9 +19,25 @@ const MAIL_DELAY_MAX_NS: u64 = 2_000_000;
 const STREAM_RETRY: Duration = Duration::from_millis(50);
 
 enum Happening {
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Bytes },
-    Pipe { pipe: usize, toward: usize },
-    Mail { to: ShardId, mail: Box<Mail> },
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    Pipe {
+        pipe: usize,
+        toward: usize,
+    },
+    Mail {
+        to: ShardId,
+        mail: Box<Mail>,
+    },
+    /// What the kernel says of a socket: it could not be opened, or nobody listens at the far end (ICMP).
+    Socket {
+        shard: usize,
+        socket: SocketKey,
+        to: Option<SocketAddr>,
+    },
 }
 
 /// A SIP message as a station saw it.
@@ -42,6 +58,8 @@ pub struct World {
     pub trace: Trace,
     /// What stations sent and received, where somebody wants to know.
     pub seen: Option<Vec<Seen>>,
+    /// The last SIP message that went by datagram, for those who would like to send something like it.
+    pub last_message: Bytes,
     places: BTreeMap<IpAddr, usize>,
     pipes: Vec<Pipe>,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -60,6 +78,7 @@ impl World {
             network: Network::new(faults, random.fork()),
             trace: Trace::new(verbose),
             seen: None,
+            last_message: Bytes::new(),
             places: BTreeMap::new(),
             pipes: Vec::new(),
             queue: BTreeMap::new(),
@@ -114,6 +133,16 @@ impl World {
         self.queue.insert((at, self.happenings), happening);
     }
 
+    /// Anybody sends anything.
+    pub fn intrude(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        self.send(from, to, bytes);
+    }
+
+    /// A letter from the control plane.
+    pub fn post(&mut self, to: ShardId, mail: Mail) {
+        self.push(self.now, Happening::Mail { to, mail: Box::new(mail) });
+    }
+
     fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         for at in self.network.arrivals(self.now, from.ip(), to.ip()).into_iter().flatten() {
             self.push(at, Happening::Datagram { from, to, bytes: bytes.clone() });
@@ -132,7 +161,7 @@ impl World {
         let holder = if let Some(index) = self.places.get(&to.ip()).copied() {
             let station = &self.stations[index];
             let options = station.phone.options();
-            let hears = options.local == to && options.transport.is_reliable();
+            let hears = station.off_until <= self.now && options.local == to && options.transport.is_reliable();
             let name = StreamKey(StreamKey::ACCEPTED | self.pipes.len() as u64);
             if hears { End::Station(index, station.life, name) } else { End::Nobody }
         } else if let Some((key, name)) = self.appliance.as_mut().and_then(|appliance| appliance.accept(to)) {
@@ -190,7 +219,8 @@ impl World {
             }
         } else {
             let now = self.now;
-            for station in self.stations.iter_mut().filter(|station| station.paused_until <= now) {
+            for station in self.stations.iter_mut().filter(|station| station.paused_until.max(station.off_until) <= now)
+            {
                 station.phone.handle_timeout(now);
             }
             if let Some(appliance) = &mut self.appliance {
@@ -216,6 +246,15 @@ impl World {
                     appliance.mail(self.now, to, *mail);
                 }
             }
+            Happening::Socket { shard, socket, to } => {
+                self.trace.note(self.now, &format!("kernel to shard {shard}: {socket:?} {to:?}"), &[]);
+                let Some(appliance) = &mut self.appliance else { return };
+                let input = match to {
+                    Some(to) => Input::SendFailed { socket, to },
+                    None => Input::SocketFailed { socket },
+                };
+                appliance.shards[shard].handle(self.now, input);
+            }
         }
     }
 
@@ -238,6 +277,9 @@ impl World {
         self.trace.note(now, &format!("datagram {from} -> {to}"), &bytes);
         if let Some(index) = station {
             let station = &mut self.stations[index];
+            if station.off_until > now {
+                return;
+            }
             if to.port() == station.phone.options().local.port() {
                 if !station.phone.options().transport.is_reliable() {
                     station.phone.handle_datagram(now, from, &bytes);
@@ -330,6 +372,7 @@ impl World {
         match output {
             Output::Datagram { to, bytes } => {
                 self.see(index, true, &bytes);
+                self.last_message = bytes.clone();
                 self.send(local, to, bytes);
             }
             Output::Media { port, to, bytes } => self.send(SocketAddr::new(local.ip(), port), to, bytes),
@@ -362,9 +405,15 @@ impl World {
         let held = |stream: StreamKey| move |end: End| end == End::Shard(shard, stream);
         match output {
             shard::Output::Send { socket, to, bytes } => {
-                if let Some(from) = appliance.address(shard, socket) {
-                    self.send(from, to, bytes);
+                let Some(from) = appliance.address(shard, socket) else { return };
+                let off = self.places.get(&to.ip()).is_some_and(|index| self.stations[*index].off_until > self.now);
+                if off && from == appliance.sip_address() {
+                    let at = self.now + self.network.delay();
+                    self.push(at, Happening::Socket { shard, socket, to: Some(to) });
+                    return;
                 }
+                self.last_message = bytes.clone();
+                self.send(from, to, bytes);
             }
             shard::Output::StreamSend { stream, bytes } => {
                 let pipe = self.pipe_of(held(stream));
@@ -378,7 +427,13 @@ impl World {
                 let pipe = self.pipe_of(held(stream));
                 self.close(pipe);
             }
-            shard::Output::OpenUdp { socket, bind, .. } => appliance.open(shard, socket, bind),
+            shard::Output::OpenUdp { socket, bind, .. } => {
+                if self.network.refuses_socket() {
+                    self.push(self.now, Happening::Socket { shard, socket, to: None });
+                } else {
+                    appliance.open(shard, socket, bind);
+                }
+            }
             shard::Output::Mail { to, mail } => {
                 let last = self.mail_last.get(&(shard, to)).copied().unwrap_or_default();
                 let delay = Duration::from_nanos(self.random.below(MAIL_DELAY_MAX_NS));
