@@ -4,15 +4,10 @@
 //! The parser's own verdicts are in `rfc4475.rs`; here stands what an element answers that is registrar, B2BUA and user
 //! agent server at once, from a source that is a trunk.
 
+mod desk;
 mod torture;
 
-use std::sync::Arc;
-use strowger::base::time::Duration;
-use strowger::base::{Instant, Random, SocketKey};
-use strowger::call::Directory;
-use strowger::config;
-use strowger::observe::{Counters, MediaPath};
-use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
+use desk::Desk;
 use strowger::sip::wire::{Framing, Index, parse};
 use torture::rfc4475;
 
@@ -35,26 +30,14 @@ address = "203.0.113.9:5060"
 prefixes = [""]
 "#;
 
-fn shard() -> Shard {
-    let outcome = config::read(CONFIG, "test.toml");
-    let config = outcome.config.unwrap_or_else(|| panic!("{:?}", outcome.errors));
-    let directory = Arc::new(Directory::new(&config, None));
-    let steering = Steering::new(1, [1, 2, 3, 4]);
-    let options = ShardOptions::new(&config, directory, Arc::new(Counters::new()), 0, steering, MediaPath::Epoll);
-    Shard::new(options, Random::from_u64(1), Instant::from_millis(1000))
-}
-
 /// The final status that is sent back, 0 for none; and how many requests went on to the other trunk.
 fn answers(bytes: &[u8]) -> (u16, usize) {
-    let mut shard = shard();
-    let now = Instant::from_millis(1000);
-    let mut bytes = bytes.to_vec();
-    let from = "198.51.100.5:5060".parse().expect("an address");
-    shard.handle(now, Input::Datagram { socket: SocketKey(0), from, bytes: &mut bytes });
+    let mut desk = Desk::new(CONFIG);
+    let from = "198.51.100.5:5060";
+    let (_, sent) = desk.datagram(0, from, bytes);
     let (mut status, mut onward) = (0, 0);
-    while let Some(output) = shard.poll_output() {
-        let Output::Send { to, bytes, .. } = output else { continue };
-        if to == from {
+    for (to, bytes) in sent {
+        if to == from.parse().expect("an address") {
             status = final_status(&bytes).max(status);
             continue;
         }
@@ -64,7 +47,7 @@ fn answers(bytes: &[u8]) -> (u16, usize) {
         assert!(message.is_ok_and(|message| message.is_request()), "{}", String::from_utf8_lossy(&bytes));
         onward += 1;
     }
-    settle(&mut shard, now);
+    desk.assert_empty_in_the_end();
     (status, onward)
 }
 
@@ -74,16 +57,6 @@ fn final_status(bytes: &[u8]) -> u16 {
     let status: u16 =
         text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok()).expect("a status line");
     if status < 200 { 0 } else { status }
-}
-
-fn settle(shard: &mut Shard, now: Instant) {
-    let end = now + Duration::from_secs(600);
-    while let Some(due) = shard.next_deadline().filter(|due| *due <= end) {
-        shard.handle_timeout(due);
-        while shard.poll_output().is_some() {}
-    }
-    let audit = shard.audit();
-    assert_eq!((audit.calls, audit.transactions, audit.timers, audit.ports), (0, 0, 0, 0), "{audit:?}");
 }
 
 /// Name, final answer (0: none), INVITEs sent on. Where the RFC leaves a choice, ours is the stricter one.

@@ -1,16 +1,12 @@
 //! One call between two trunks, message by message, through a shard without any network: what each side is shown, and that
 //! nothing of the other side is in it (topology hiding), and that nothing is left when it is over.
 
-use bytes::Bytes;
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod desk;
+
+use desk::{Desk, request, response};
 use strowger::base::time::Duration;
-use strowger::base::{Instant, Random, SocketKey};
-use strowger::call::Directory;
-use strowger::config;
-use strowger::observe::{CallRecord, Counters, Gauge, MediaPath};
-use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
-use strowger::sip::wire::{Framing, HeaderName, Method, OwnedMessage};
+use strowger::observe::Gauge;
+use strowger::sip::wire::{HeaderName, Method, OwnedMessage};
 
 const CONFIG: &str = r#"
 [sip]
@@ -31,67 +27,6 @@ name = "right"
 address = "203.0.113.9:5060"
 prefixes = ["+1"]
 "#;
-
-struct Bench {
-    shard: Shard,
-    now: Instant,
-    records: Vec<CallRecord>,
-    counters: Arc<Counters>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let config = config::read(CONFIG, "test.toml").config.expect("the configuration is right");
-        let directory = Arc::new(Directory::new(&config, None));
-        let counters = Arc::new(Counters::new());
-        let options = ShardOptions::new(
-            &config,
-            directory,
-            Arc::clone(&counters),
-            0,
-            Steering::new(1, [1, 2, 3, 4]),
-            MediaPath::Epoll,
-        );
-        let now = Instant::from_millis(1000);
-        Self { shard: Shard::new(options, Random::from_u64(7), now), now, records: Vec::new(), counters }
-    }
-
-    fn receive(&mut self, from: &str, text: &str) -> Vec<(SocketAddr, OwnedMessage)> {
-        let mut bytes = text.replace('\n', "\r\n").into_bytes();
-        let from = from.parse().unwrap();
-        self.shard.handle(self.now, Input::Datagram { socket: SocketKey(0), from, bytes: &mut bytes });
-        self.drain()
-    }
-
-    fn drain(&mut self) -> Vec<(SocketAddr, OwnedMessage)> {
-        let mut sent = Vec::new();
-        while let Some(output) = self.shard.poll_output() {
-            match output {
-                Output::Send { to, bytes, .. } => sent.push((to, read(bytes))),
-                Output::Record(record) => self.records.push(*record),
-                _ => {}
-            }
-        }
-        sent
-    }
-
-    fn wait(&mut self, duration: Duration) -> Vec<(SocketAddr, OwnedMessage)> {
-        let until = self.now + duration;
-        let mut sent = Vec::new();
-        while let Some(deadline) = self.shard.next_deadline().filter(|deadline| *deadline <= until) {
-            self.now = deadline.max(self.now);
-            self.shard.handle_timeout(self.now);
-            sent.extend(self.drain());
-        }
-        self.now = until;
-        sent
-    }
-}
-
-fn read(bytes: Bytes) -> OwnedMessage {
-    OwnedMessage::parse(bytes.clone(), Framing::Datagram)
-        .unwrap_or_else(|error| panic!("{error}:\n{}", String::from_utf8_lossy(&bytes)))
-}
 
 const LEFT: &str = "198.51.100.5:5060";
 const RIGHT: &str = "203.0.113.9:5060";
@@ -145,20 +80,6 @@ fn assert_hides(message: &OwnedMessage, secrets: &[&str]) {
     }
 }
 
-fn request<'a>(sent: &'a [(SocketAddr, OwnedMessage)], to: &str, method: &str) -> &'a OwnedMessage {
-    let to: SocketAddr = to.parse().unwrap();
-    let found = sent.iter().find(|(at, message)| {
-        *at == to && message.view().is_request() && message.view().method_bytes() == method.as_bytes()
-    });
-    &found.unwrap_or_else(|| panic!("no {method} to {to} in {sent:#?}")).1
-}
-
-fn response<'a>(sent: &'a [(SocketAddr, OwnedMessage)], to: &str, status: u16) -> &'a OwnedMessage {
-    let to: SocketAddr = to.parse().unwrap();
-    let found = sent.iter().find(|(at, message)| *at == to && message.view().status() == status);
-    &found.unwrap_or_else(|| panic!("no {status} to {to} in {sent:#?}")).1
-}
-
 /// A request of the left side within its dialog.
 fn left_request(method: &str, cseq: u32, answer: &OwnedMessage) -> String {
     let to = String::from_utf8_lossy(answer.view().to().raw()).into_owned();
@@ -173,25 +94,25 @@ fn left_request(method: &str, cseq: u32, answer: &OwnedMessage) -> String {
 const LEFT_SECRETS: [&str; 5] = ["198.51.100", "left.example", "ltag", "left-call", "z9hG4bKleft"];
 const RIGHT_SECRETS: [&str; 3] = ["203.0.113", "rtag", "x-right-secret"];
 
-fn set_up(bench: &mut Bench) -> (OwnedMessage, OwnedMessage) {
-    let sent = bench.receive(LEFT, &invite());
+fn set_up(desk: &mut Desk) -> (OwnedMessage, OwnedMessage) {
+    let sent = desk.receive(LEFT, &invite());
     response(&sent, LEFT, 100);
     let out = request(&sent, RIGHT, "INVITE").clone();
     assert_hides(&out, &LEFT_SECRETS);
-    let sent = bench.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
+    let sent = desk.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
     assert_hides(response(&sent, LEFT, 180), &RIGHT_SECRETS);
-    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    let sent = desk.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
     request(&sent, RIGHT, "ACK");
     let answer = response(&sent, LEFT, 200).clone();
     assert_hides(&answer, &RIGHT_SECRETS);
-    bench.receive(LEFT, &left_request("ACK", 5, &answer));
+    desk.receive(LEFT, &left_request("ACK", 5, &answer));
     (out, answer)
 }
 
 #[test]
 fn a_call_shows_each_side_only_itself_and_us() {
-    let mut bench = Bench::new();
-    let (out, answer) = set_up(&mut bench);
+    let mut desk = Desk::new(CONFIG);
+    let (out, answer) = set_up(&mut desk);
     let (out, answer) = (out.view(), answer.view());
     assert_eq!(out.header_named(b"X-Odd"), Some(&b"kept  as is"[..]));
     assert_eq!(out.header_named(b"x-second"), Some(&b"2"[..]));
@@ -200,22 +121,22 @@ fn a_call_shows_each_side_only_itself_and_us() {
     assert_eq!(answer.header_named(b"X-Right"), Some(&b"yes"[..]));
     assert_eq!(answer.header(HeaderName::RecordRoute), Some(&b"<sip:198.51.100.5;lr>"[..]));
     assert_eq!(answer.via().rport(), Some(Some(5060)));
-    assert_eq!(bench.shard.audit().calls_live, 1);
+    assert_eq!(desk.shard.audit().calls_live, 1);
 
-    let sent = bench.receive(LEFT, &left_request("BYE", 6, &read_bytes(&answer)));
+    let sent = desk.receive(LEFT, &left_request("BYE", 6, &read_bytes(&answer)));
     response(&sent, LEFT, 200);
     let bye = request(&sent, RIGHT, "BYE").clone();
     assert_eq!(bye.view().uri().raw(), b"sip:r@203.0.113.9:5060");
-    bench.receive(RIGHT, &respond(&bye, "200 OK", "rtag", None));
-    bench.wait(Duration::from_secs(70));
-    let audit = bench.shard.audit();
+    desk.receive(RIGHT, &respond(&bye, "200 OK", "rtag", None));
+    desk.wait(Duration::from_secs(70));
+    let audit = desk.shard.audit();
     assert_eq!(
         (audit.calls, audit.transactions, audit.timers, audit.streams, audit.ports),
         (0, 0, 0, 0, 0),
         "{audit:?}"
     );
-    assert_eq!(bench.records.len(), 1);
-    let record = &bench.records[0];
+    assert_eq!(desk.records.len(), 1);
+    let record = &desk.records[0];
     assert_eq!((record.trunk_in.as_deref(), record.trunk_out.as_deref()), (Some("left"), Some("right")));
     assert!(record.answered.is_some());
 }
@@ -226,13 +147,13 @@ fn read_bytes(view: &strowger::sip::wire::Message<'_>) -> OwnedMessage {
 
 #[test]
 fn a_hang_up_says_to_the_other_side_what_it_was_given() {
-    let mut bench = Bench::new();
-    let (_, answer) = set_up(&mut bench);
-    assert_eq!(bench.counters.level(Gauge::CallsActive), 1);
+    let mut desk = Desk::new(CONFIG);
+    let (_, answer) = set_up(&mut desk);
+    assert_eq!(desk.counters.level(Gauge::CallsActive), 1);
     let why = "X-Why: tea, milk\nReason: Q.850;cause=16\nAuthorization: none of your business\nContent-Length: 0";
     let bye = left_request("BYE", 6, &answer).replace("Content-Length: 0", why);
-    let sent = bench.receive(LEFT, &bye);
-    assert_eq!(bench.counters.level(Gauge::CallsActive), 0, "a call that lingers for its transactions is over");
+    let sent = desk.receive(LEFT, &bye);
+    assert_eq!(desk.counters.level(Gauge::CallsActive), 0, "a call that lingers for its transactions is over");
     let carried = request(&sent, RIGHT, "BYE");
     assert_hides(carried, &LEFT_SECRETS);
     assert_eq!(carried.view().header(HeaderName::Reason), Some(&b"Q.850;cause=16"[..]));
@@ -242,50 +163,50 @@ fn a_hang_up_says_to_the_other_side_what_it_was_given() {
 
 #[test]
 fn a_second_answer_is_acknowledged_and_ended() {
-    let mut bench = Bench::new();
-    let (out, _) = set_up(&mut bench);
-    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "other-fork", Some(&sdp("203.0.113.10", 6000))));
+    let mut desk = Desk::new(CONFIG);
+    let (out, _) = set_up(&mut desk);
+    let sent = desk.receive(RIGHT, &respond(&out, "200 OK", "other-fork", Some(&sdp("203.0.113.10", 6000))));
     assert_eq!(request(&sent, RIGHT, "ACK").view().to().tag(), Some(&b"other-fork"[..]));
     assert_eq!(request(&sent, RIGHT, "BYE").view().to().tag(), Some(&b"other-fork"[..]));
     let methods: Vec<_> = sent.iter().map(|(_, message)| message.view().method()).collect();
     assert_eq!(methods, [Method::Ack, Method::Bye], "a BYE does not overtake its ACK");
-    assert_eq!(bench.shard.audit().calls_live, 1, "the call goes on");
+    assert_eq!(desk.shard.audit().calls_live, 1, "the call goes on");
 }
 
 #[test]
 fn a_repeated_answer_gets_the_same_acknowledgement() {
-    let mut bench = Bench::new();
-    let (out, _) = set_up(&mut bench);
-    let again = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    let mut desk = Desk::new(CONFIG);
+    let (out, _) = set_up(&mut desk);
+    let again = desk.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
     assert_eq!(again.len(), 1);
     request(&again, RIGHT, "ACK");
 }
 
 #[test]
 fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
-    let mut bench = Bench::new();
-    let sent = bench.receive(LEFT, &invite());
+    let mut desk = Desk::new(CONFIG);
+    let sent = desk.receive(LEFT, &invite());
     let out = request(&sent, RIGHT, "INVITE").clone();
-    bench.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
+    desk.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
     let cancel = invite().replace("INVITE sip:", "CANCEL sip:").replace("5 INVITE", "5 CANCEL");
-    let sent = bench.receive(LEFT, &cancel);
+    let sent = desk.receive(LEFT, &cancel);
     request(&sent, RIGHT, "CANCEL");
     response(&sent, LEFT, 487);
-    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    let sent = desk.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
     request(&sent, RIGHT, "ACK");
     let bye = request(&sent, RIGHT, "BYE").clone();
-    bench.receive(RIGHT, &respond(&bye, "200 OK", "rtag", None));
-    bench.wait(Duration::from_secs(70));
-    let audit = bench.shard.audit();
+    desk.receive(RIGHT, &respond(&bye, "200 OK", "rtag", None));
+    desk.wait(Duration::from_secs(70));
+    let audit = desk.shard.audit();
     assert_eq!((audit.calls, audit.transactions, audit.timers, audit.ports), (0, 0, 0, 0), "{audit:?}");
 }
 
 #[test]
 fn the_caller_is_not_hung_up_on_before_it_has_acknowledged() {
-    let mut bench = Bench::new();
-    let sent = bench.receive(LEFT, &invite());
+    let mut desk = Desk::new(CONFIG);
+    let sent = desk.receive(LEFT, &invite());
     let out = request(&sent, RIGHT, "INVITE").clone();
-    let sent = bench.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
+    let sent = desk.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
     let answer = response(&sent, LEFT, 200).clone();
     let view = out.view();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -297,12 +218,12 @@ fn the_caller_is_not_hung_up_on_before_it_has_acknowledged() {
         text(view.from().raw()),
         text(view.call_id())
     );
-    let sent = bench.receive(RIGHT, &bye);
+    let sent = desk.receive(RIGHT, &bye);
     response(&sent, RIGHT, 200);
     assert!(!sent.iter().any(|(to, _)| *to == LEFT.parse().unwrap()), "RFC 3261 §15: {sent:#?}");
-    let sent = bench.receive(LEFT, &left_request("ACK", 5, &answer));
+    let sent = desk.receive(LEFT, &left_request("ACK", 5, &answer));
     let bye = request(&sent, LEFT, "BYE").clone();
-    bench.receive(LEFT, &respond(&bye, "200 OK", "ltag", None));
-    bench.wait(Duration::from_secs(70));
-    assert_eq!(bench.shard.audit().calls, 0);
+    desk.receive(LEFT, &respond(&bye, "200 OK", "ltag", None));
+    desk.wait(Duration::from_secs(70));
+    assert_eq!(desk.shard.audit().calls, 0);
 }

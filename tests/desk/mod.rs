@@ -1,0 +1,124 @@
+//! A shard on a desk: no network, no threads, time by hand. What it is given and what it sends are whole messages.
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use strowger::base::time::Duration;
+use strowger::base::{Forward, Instant, Random, SocketKey, StreamKey};
+use strowger::call::Directory;
+use strowger::config;
+use strowger::observe::{CallRecord, Counters, MediaPath};
+use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
+use strowger::sip::wire::{Framing, OwnedMessage};
+
+/// One shard and its clock.
+pub struct Desk {
+    pub shard: Shard,
+    pub now: Instant,
+    pub counters: Arc<Counters>,
+    /// Finished calls.
+    pub records: Vec<CallRecord>,
+    /// Octets sent on connections.
+    pub streamed: Vec<(StreamKey, Bytes)>,
+}
+
+/// A message that was sent, and where to.
+pub type Sent = (SocketAddr, OwnedMessage);
+
+impl Desk {
+    /// A desk with this configuration.
+    pub fn new(text: &str) -> Self {
+        let outcome = config::read(text, "test.toml");
+        let config = outcome.config.unwrap_or_else(|| panic!("{:?}", outcome.errors));
+        let directory = Arc::new(Directory::new(&config, None));
+        let steering = Steering::new(1, [1, 2, 3, 4]);
+        let counters = Arc::new(Counters::new());
+        let options = ShardOptions::new(&config, directory, Arc::clone(&counters), 0, steering, MediaPath::Epoll);
+        let now = Instant::from_millis(1000);
+        let shard = Shard::new(options, Random::from_u64(7), now);
+        Self { shard, now, counters, records: Vec::new(), streamed: Vec::new() }
+    }
+
+    /// Octets as a datagram; what was sent, unread.
+    pub fn datagram(&mut self, socket: u32, from: &str, bytes: &[u8]) -> (Option<Forward>, Vec<(SocketAddr, Bytes)>) {
+        let from = from.parse().expect("an address");
+        let mut bytes = bytes.to_vec();
+        let forward =
+            self.shard.handle(self.now, Input::Datagram { socket: SocketKey(socket), from, bytes: &mut bytes });
+        (forward, self.drain())
+    }
+
+    /// Any other input; what was sent, unread.
+    pub fn input(&mut self, input: Input<'_>) -> Vec<(SocketAddr, Bytes)> {
+        self.shard.handle(self.now, input);
+        self.drain()
+    }
+
+    /// A message with `\n` for CRLF; what was sent, read.
+    pub fn receive(&mut self, from: &str, text: &str) -> Vec<Sent> {
+        let (_, sent) = self.datagram(0, from, text.replace('\n', "\r\n").as_bytes());
+        sent.into_iter().map(|(to, bytes)| (to, read(bytes))).collect()
+    }
+
+    /// Lets time pass; what was sent, read.
+    pub fn wait(&mut self, duration: Duration) -> Vec<Sent> {
+        let until = self.now + duration;
+        let mut sent = Vec::new();
+        while let Some(deadline) = self.shard.next_deadline().filter(|deadline| *deadline <= until) {
+            self.now = deadline.max(self.now);
+            self.shard.handle_timeout(self.now);
+            sent.extend(self.drain().into_iter().map(|(to, bytes)| (to, read(bytes))));
+        }
+        self.now = until;
+        sent
+    }
+
+    fn drain(&mut self) -> Vec<(SocketAddr, Bytes)> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.shard.poll_output() {
+            match output {
+                Output::Send { to, bytes, .. } => sent.push((to, bytes)),
+                Output::StreamSend { stream, bytes } => self.streamed.push((stream, bytes)),
+                Output::Record(record) => self.records.push(*record),
+                _ => {}
+            }
+        }
+        sent
+    }
+
+    /// Waits until every timer has fired, and asserts that nothing is held any more.
+    pub fn assert_empty_in_the_end(&mut self) {
+        self.wait(Duration::from_secs(600));
+        let audit = self.shard.audit();
+        assert_eq!(
+            (audit.calls, audit.transactions, audit.timers, audit.streams, audit.ports),
+            (0, 0, 0, 0, 0),
+            "{audit:?}"
+        );
+    }
+}
+
+/// Whatever we emit, we read.
+pub fn read(bytes: Bytes) -> OwnedMessage {
+    OwnedMessage::parse(bytes.clone(), Framing::Datagram)
+        .unwrap_or_else(|error| panic!("{error}:\n{}", String::from_utf8_lossy(&bytes)))
+}
+
+/// The request that was sent there.
+pub fn request<'a>(sent: &'a [Sent], to: &str, method: &str) -> &'a OwnedMessage {
+    let to: SocketAddr = to.parse().expect("an address");
+    let found = sent.iter().find(|(at, message)| {
+        *at == to && message.view().is_request() && message.view().method_bytes() == method.as_bytes()
+    });
+    &found.unwrap_or_else(|| panic!("no {method} to {to} in {sent:#?}")).1
+}
+
+/// The response that was sent there.
+pub fn response<'a>(sent: &'a [Sent], to: &str, status: u16) -> &'a OwnedMessage {
+    let to: SocketAddr = to.parse().expect("an address");
+    let found = sent
+        .iter()
+        .find(|(at, message)| *at == to && !message.view().is_request() && message.view().status() == status);
+    &found.unwrap_or_else(|| panic!("no {status} to {to} in {sent:#?}")).1
+}
