@@ -121,6 +121,9 @@ impl Core {
         while let Some(earlier) = self.layer.poll_transmit() {
             self.effects.push_back(Effect::Transmit(earlier));
         }
+        if bytes.starts_with(b"ACK ") {
+            self.counters.request(MethodLabel::Ack, flow.transport, Direction::Out);
+        }
         self.effects.push_back(Effect::Transmit(Transmit { flow, bytes }));
     }
 
