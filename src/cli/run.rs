@@ -21,8 +21,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub fn run(file: Option<&Path>) -> Result<(), Fault> {
     let config = load::config(file)?;
     let notify = Notify::from_environment();
-    let mut supervisor =
-        Supervisor { appliance: Appliance::start(config)?, notify, file, until: None, heard: Instant::now() };
+    let mut supervisor = Supervisor { appliance: Appliance::start(config)?, notify, file, until: None };
     let requests = supervisor.appliance.state().requests.clone();
     control::hear_signals(requests).map_err(|error| Fault::runtime(format!("signals cannot be heard: {error}")))?;
     if file.is_none() {
@@ -47,8 +46,6 @@ struct Supervisor<'f> {
     file: Option<&'f Path>,
     /// Told to end: then calls may go on until this.
     until: Option<Instant>,
-    /// When all shards last answered.
-    heard: Instant,
 }
 
 impl Supervisor<'_> {
@@ -83,7 +80,6 @@ impl Supervisor<'_> {
         let all = calls.missing == 0;
         let before = self.appliance.state().shards_answer.swap(all, Relaxed);
         if all {
-            self.heard = Instant::now();
             self.notify.watchdog(&self.status_of(calls.now));
         }
         if before && !all {

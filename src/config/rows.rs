@@ -70,7 +70,7 @@ pub static ROWS: &[Row] = &[
     Row::new("node.data_dir", Kind::Path, "\"./strowger-data\"", "Call records, admin token, Unix socket. Created if missing.")
         .example("\"/var/lib/strowger\""),
     Row::new("node.drain_timeout", seconds(0, DAY), "\"30s\"",
-        "After SIGTERM or `strowger drain --stop`, calls may go on for this long; then they are ended."),
+        "After SIGTERM or `strowger drain --stop`, calls may go on for this long; then they are ended.").reloads(),
     // shards
     Row::new("shards.count", Kind::AutoOr { min: 1, max: 64 }, "\"auto\"",
         "Threads that carry calls. \"auto\": one for each core this process may use."),
@@ -178,7 +178,7 @@ pub static ROWS: &[Row] = &[
     // control
     Row::new("control.listen", Kind::Socket, "\"127.0.0.1:8080\"", "HTTP: /metrics, /healthz, /readyz."),
     Row::new("control.admin_token_file", Kind::Path, "\"\"",
-        "Bearer token of the API; made at first start, mode 0600, if it is missing. Empty: `admin.token` in `data_dir`.")
+        "Bearer token of the API; made at first start, mode 0600, if it is missing; the API itself is not built yet. Empty: `admin.token` in `data_dir`.")
         .example("\"/etc/strowger/admin.token\""),
     Row::new("control.socket", Kind::Path, "\"\"", "Unix socket, mode 0600. Empty: `strowger.sock` in `data_dir`."),
     // log
