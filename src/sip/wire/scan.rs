@@ -164,6 +164,71 @@ impl<'a> Text<'a> {
     }
 }
 
+/// What divides a URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    At,
+    Colon,
+    Question,
+    ForeignToHost,
+    /// Blanks, quotes and angle brackets: what stands in no URI.
+    Foreign,
+}
+
+/// Answers where the next mark is.
+pub(super) trait Seek {
+    /// The first position from `at` on of that mark, else the end.
+    fn seek(&self, mark: Mark, at: usize) -> usize;
+}
+
+impl Seek for Text<'_> {
+    fn seek(&self, mark: Mark, at: usize) -> usize {
+        match mark {
+            Mark::At => self.find(at, |lanes| lanes.equal(b'@')),
+            Mark::Colon => self.find(at, |lanes| lanes.equal(b':')),
+            Mark::Question => self.find(at, |lanes| lanes.equal(b'?')),
+            Mark::ForeignToHost => self.find(at, Lanes::foreign_to_host),
+            Mark::Foreign => self.find(at, Lanes::brackets),
+        }
+    }
+}
+
+/// All marks of a text of at most sixty-four octets, found in one pass; a longer one is its own [`Seek`].
+pub(super) struct Marks {
+    start: usize,
+    end: usize,
+    bits: [u64; 5],
+}
+
+impl Marks {
+    /// The marks between `start` and the end of the text.
+    #[inline(always)]
+    pub fn new(text: Text<'_>, start: usize) -> Option<Self> {
+        let end = text.end();
+        let length = end.checked_sub(start).filter(|length| *length <= 64)?;
+        let mut bits = [0; 5];
+        let mut shift = 0;
+        while shift < length {
+            let lanes = Lanes::new(load(text.buffer, start + shift));
+            let found =
+                [lanes.equal(b'@'), lanes.equal(b':'), lanes.equal(b'?'), lanes.foreign_to_host(), lanes.brackets()];
+            for (bits, found) in bits.iter_mut().zip(found) {
+                *bits |= u64::from(found) << shift;
+            }
+            shift += 16;
+        }
+        Some(Self { start, end, bits })
+    }
+}
+
+impl Seek for Marks {
+    #[inline(always)]
+    fn seek(&self, mark: Mark, at: usize) -> usize {
+        let bits = self.bits[mark as usize].checked_shr((at - self.start) as u32).unwrap_or(0);
+        if bits == 0 { self.end } else { self.end.min(at + bits.trailing_zeros() as usize) }
+    }
+}
+
 /// What larger numbers are read as: beyond 32 bits, and ten times it does not overflow.
 pub(super) const NUMBER_MAX: u64 = 1 << 40;
 
@@ -309,6 +374,22 @@ mod tests {
                 }
             }
             prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn marks_are_where_they_are_sought(bytes in proptest::collection::vec(prop_oneof![Just(b'@'), Just(b':'), any::<u8>()], 0..90), start: usize, end: usize, at: usize) {
+            let end = end % (bytes.len() + 1);
+            let start = start % (end + 1);
+            let at = start + at % (end - start + 1);
+            let text = Text::upto(&bytes, end);
+            match Marks::new(text, start) {
+                None => prop_assert!(end - start > 64),
+                Some(marks) => {
+                    for mark in [Mark::At, Mark::Colon, Mark::Question, Mark::ForeignToHost, Mark::Foreign] {
+                        prop_assert_eq!(marks.seek(mark, at), text.seek(mark, at), "{:?}", mark);
+                    }
+                }
+            }
         }
 
         #[test]
