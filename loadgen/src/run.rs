@@ -12,7 +12,7 @@ use strowger::io::{Counters as DriverCounters, Waker};
 use crate::cli::Common;
 use crate::core::Job;
 use crate::core::station::Status;
-use crate::core::stats::Stats;
+use crate::core::stats::{Counters, Stats};
 use crate::machine::{cpu_seconds, now};
 use crate::preflight::Trouble;
 use crate::setup::Setup;
@@ -62,6 +62,8 @@ struct Handle {
     thread: JoinHandle<()>,
     status: Status,
     finished: bool,
+    events: Counters,
+    p99: u64,
     stats: Stats,
     driver: DriverCounters,
 }
@@ -104,8 +106,8 @@ pub fn run(common: &Common, setup: Setup) -> Result<Outcome, Trouble> {
         let waker = worker.driver.waker();
         let thread = std::thread::Builder::new().name(format!("load-{core}")).spawn(move || worker.run());
         let thread = thread.map_err(|error| Trouble::outside(format!("no thread can be started: {error}")))?;
-        let (status, stats, driver) = Default::default();
-        handles.push(Handle { commands, waker, thread, status, finished: false, stats, driver });
+        let (status, events, stats, driver) = Default::default();
+        handles.push(Handle { commands, waker, thread, status, finished: false, events, p99: 0, stats, driver });
     }
     let mut runner = Runner {
         common,
@@ -180,6 +182,9 @@ impl Runner<'_> {
                     let handle = &mut self.handles[report.core];
                     handle.status = report.status;
                     handle.finished |= report.finished;
+                    if let Some(news) = report.news {
+                        (handle.events, handle.p99) = (news.events, news.p99);
+                    }
                     if let Some(figures) = report.figures {
                         (handle.stats, handle.driver) = *figures;
                     }
@@ -253,7 +258,8 @@ impl Runner<'_> {
                 return End::Done;
             }
             if over && time.since(*over_since.get_or_insert(time)) >= UAS_GRACE {
-                sentences.push(format!("{up_uas} calls were still up on the answering side when all callers had gone"));
+                sentences
+                    .push(format!("{up_uas} calls were still up on the answering side {UAS_GRACE:?} after the end"));
                 return End::Done;
             }
         }
@@ -264,24 +270,24 @@ impl Runner<'_> {
         (sum(|status| status.calls_uac), sum(|status| status.calls_uas))
     }
 
-    fn total(&self, of: impl Fn(&Stats) -> u64) -> u64 {
-        self.handles.iter().map(|handle| of(&handle.stats)).sum()
+    fn events(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.handles.iter().for_each(|handle| sum.merge(&handle.events));
+        sum
     }
 
     fn answering_done(&self, elapsed: Duration) -> bool {
-        let counted = self.calls_max.is_some_and(|calls| {
-            self.total(|stats| stats.counters.uas_completed + stats.counters.uas_failed + stats.counters.uas_cancelled)
-                >= calls
-        });
+        let c = self.events();
+        let counted = self.calls_max.is_some_and(|calls| c.uas_completed + c.uas_failed + c.uas_cancelled >= calls);
         counted || self.duration.is_some_and(|duration| elapsed >= duration)
     }
 
     fn silence(&self, elapsed: Duration) -> Option<String> {
-        if elapsed < self.common.silence_max || self.total(|stats| stats.counters.messages_received) > 0 {
+        let c = self.events();
+        if elapsed < self.common.silence_max || c.messages_received > 0 {
             return None;
         }
-        let sent = self.total(|stats| stats.counters.messages_sent);
-        let errors = self.total(|stats| stats.counters.send_errors);
+        let (sent, errors) = (c.messages_sent, c.send_errors);
         (sent > 0).then(|| {
             let hint = if errors > 0 {
                 "the network says it cannot be reached; start the server, or check --target"
@@ -295,22 +301,14 @@ impl Runner<'_> {
 
     /// The line of this second; returns what the next one is counted from.
     fn say(&self, elapsed: Duration, before: &Line) -> Line {
-        let mut stats = Stats::default();
-        self.handles.iter().for_each(|handle| stats.merge(&handle.stats));
-        let c = &stats.counters;
+        let c = self.events();
         let (begun, done, failed, latency) = match self.setup_job {
-            Job::Register => (
-                c.registrations_attempted,
-                c.registrations_completed,
-                c.registrations_failed + c.registrations_skipped,
-                ("rrd", &stats.latencies.rrd),
-            ),
-            Job::Calls { uac: false, .. } => {
-                (c.uas_calls, c.uas_completed, c.uas_failed + c.uas_refused, ("sdd", &stats.latencies.sdd))
+            Job::Register => {
+                let failed = c.registrations_failed + c.registrations_skipped;
+                (c.registrations_attempted, c.registrations_completed, failed, "rrd")
             }
-            Job::Calls { .. } => {
-                (c.calls_attempted, c.calls_completed, c.calls_failed + c.calls_skipped, ("srd", &stats.latencies.srd))
-            }
+            Job::Calls { uac: false, .. } => (c.uas_calls, c.uas_completed, c.uas_failed + c.uas_refused, "sdd"),
+            Job::Calls { .. } => (c.calls_attempted, c.calls_completed, c.calls_failed + c.calls_skipped, "srd"),
         };
         let rtp = c.rtp_sent_uac + c.rtp_sent_uas;
         if !self.common.quiet {
@@ -322,9 +320,9 @@ impl Runner<'_> {
                 begun - before.begun,
                 up_uac.max(up_uas),
             );
-            let (name, histogram) = latency;
-            if !histogram.is_empty() {
-                line += &format!("  {name} p99 {}", human(histogram.value_at_quantile(0.99) as f64));
+            let p99 = self.handles.iter().map(|handle| handle.p99).max().unwrap_or(0);
+            if p99 > 0 {
+                line += &format!("  {latency} p99 {}", human(p99 as f64));
             }
             if rtp > 0 {
                 line += &format!("  rtp {}/s lost {}", rtp - before.rtp, c.rtp_lost);

@@ -12,16 +12,16 @@ use strowger::io::{Counters, Driver, Forward, Handler, StreamEvent};
 
 use crate::core::Output;
 use crate::core::station::{Station, Status};
-use crate::core::stats::Stats;
+use crate::core::stats::{Counters as Events, Stats};
 use crate::machine::now;
 
 /// How often the main thread hears of a core's status, and of its figures.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
-const STATUS_PER_STATS: u32 = 20;
+const STATUS_PER_NEWS: u32 = 20;
 /// Sends between two looks at what has arrived.
 const SENDS_PER_TURN: usize = 64;
-/// Sockets asked for kernel drops with each report of figures; the last report asks all.
-const DROPS_PER_STATS: usize = 64;
+/// Sockets asked for kernel drops with each piece of news; the figures at the end ask all.
+const DROPS_PER_NEWS: usize = 64;
 /// epoll sleeps in whole milliseconds; the rest is waited for busily.
 const EPOLL_STEP: Duration = Duration::from_millis(1);
 
@@ -36,6 +36,14 @@ pub enum Command {
     Finish,
 }
 
+/// What a core says of itself every second.
+pub struct News {
+    /// Event counts.
+    pub events: Events,
+    /// The latency of the progress line at its 99th percentile, in nanoseconds; 0 before the first.
+    pub p99: u64,
+}
+
 /// What a core says.
 pub struct Report {
     /// Which core.
@@ -44,7 +52,9 @@ pub struct Report {
     pub status: Status,
     /// [`Command::Finish`] is done.
     pub finished: bool,
-    /// Figures, from time to time and in the last report.
+    /// Every second.
+    pub news: Option<News>,
+    /// At the end: copying all histograms while packets wait would make them late.
     pub figures: Option<Box<(Stats, Counters)>>,
 }
 
@@ -121,6 +131,7 @@ impl Worker {
                     Command::Finish => {
                         finishing = true;
                         self.station.finish(now());
+                        self.report(false, None, true);
                     }
                 }
             }
@@ -131,7 +142,8 @@ impl Worker {
                 next_report = time + STATUS_EVERY;
                 reports += 1;
                 let finished = finishing && self.station.is_finished();
-                self.report(finished, reports.is_multiple_of(STATUS_PER_STATS));
+                let news = reports.is_multiple_of(STATUS_PER_NEWS).then(|| self.news());
+                self.report(finished, news, finished);
                 if finished {
                     return;
                 }
@@ -179,12 +191,20 @@ impl Worker {
         true
     }
 
-    fn report(&mut self, finished: bool, with_figures: bool) {
-        let figures = (finished || with_figures).then(|| {
-            self.driver.sample_drops(if finished { self.sockets } else { DROPS_PER_STATS });
+    fn news(&mut self) -> News {
+        self.driver.sample_drops(DROPS_PER_NEWS);
+        let stats = self.station.stats();
+        let latencies = [&stats.latencies.srd, &stats.latencies.rrd, &stats.latencies.sdd];
+        let shown = latencies.into_iter().find(|histogram| !histogram.is_empty());
+        News { events: stats.counters.clone(), p99: shown.map_or(0, |histogram| histogram.value_at_quantile(0.99)) }
+    }
+
+    fn report(&mut self, finished: bool, news: Option<News>, with_figures: bool) {
+        let figures = with_figures.then(|| {
+            self.driver.sample_drops(self.sockets);
             Box::new((self.station.stats().clone(), *self.driver.counters()))
         });
         // The main thread is gone only when the process ends.
-        let _ = self.reports.send(Report { core: self.core, status: self.station.status(), finished, figures });
+        let _ = self.reports.send(Report { core: self.core, status: self.station.status(), finished, news, figures });
     }
 }

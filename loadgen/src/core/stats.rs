@@ -27,7 +27,8 @@ macro_rules! counters {
                 vec![$(self.$name),*]
             }
 
-            fn merge(&mut self, other: &Self) {
+            /// Adds another core's.
+            pub fn merge(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }
         }

@@ -224,7 +224,7 @@ fn lost_and_doubled_signalling_is_repaired_by_the_timers() {
             10..15 => vec![Duration::from_millis(2), Duration::from_millis(9)],
             delay => vec![Duration::from_millis(delay / 4)],
         };
-        let net = Net::new(Plan { hangup, ..plan(100.0, 5) }, seed, fate).run();
+        let net = Net::new(Plan { hangup, rtp: false, ..plan(100.0, 5) }, seed, fate).run();
         assert_eq!(counts!(net, calls_attempted, calls_completed, calls_failed), (500, 500, 0), "{hangup:?}");
         assert_eq!(counts!(net, uas_completed, uas_failed, check_failed), (500, 0, 0));
         let (invites, requests, successes) =

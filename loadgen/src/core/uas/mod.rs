@@ -20,6 +20,7 @@ use self::call::{Call, State};
 use super::message::{self, Answer, Remote, answer, contact};
 use super::scan::{self, Fields};
 use super::stats::record;
+use super::template::Template;
 use super::{Context, Path, Role, Timer, sdp};
 
 /// A BYE may come again for so long (timer J).
@@ -130,15 +131,9 @@ impl Uas {
     fn begin(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, bytes: &[u8], key: u64) {
         let tag = super::pattern::word(cx.random);
         let remote_media = sdp::remote(fields.body);
-        let refuse = |cx: &mut Context<'_>, template| {
-            let reply = Answer { tag: &tag, ..Answer::default() };
-            let bytes = answer(template, fields, path, reply);
-            cx.stats.counters.uas_refused += 1;
-            cx.send(path, bytes);
-        };
         cx.stats.counters.uas_calls += 1;
         if cx.plan.rtp && !fields.body.is_empty() && remote_media.is_none() {
-            return refuse(cx, &cx.templates.not_acceptable);
+            return self.refuse(cx, &cx.templates.not_acceptable, fields, path, key);
         }
         let media = if cx.plan.rtp { cx.media.open(Role::Uas, cx.random) } else { None };
         let slot = self.calls.next_slot().filter(|_| media.is_some() || !cx.plan.rtp);
@@ -146,7 +141,7 @@ impl Uas {
             if let Some((media, _)) = media {
                 cx.media.close(cx.now, media, cx.stats);
             }
-            return refuse(cx, &cx.templates.unavailable);
+            return self.refuse(cx, &cx.templates.unavailable, fields, path, key);
         };
         let mut call = Call {
             state: State::Ringing,
@@ -177,6 +172,14 @@ impl Uas {
         if self.calls.insert(call).is_ok() {
             self.dialogs.insert(key, slot);
         }
+    }
+
+    fn refuse(&mut self, cx: &mut Context<'_>, template: &Template, fields: &Fields<'_>, path: Path, key: u64) {
+        let reply = Answer { tag: &super::pattern::word(cx.random), ..Answer::default() };
+        let bytes = answer(template, fields, path, reply);
+        cx.stats.counters.uas_refused += 1;
+        cx.send(path, bytes);
+        self.remember(cx.now, key);
     }
 
     /// An answer whose top branch is ours: to a BYE.
@@ -261,11 +264,16 @@ impl Uas {
             cx.media.close(cx.now, media, cx.stats);
         }
         self.dialogs.remove(&call.key);
-        while self.ended_order.front().is_some_and(|&(at, _)| at <= cx.now) || self.ended_order.len() >= LINGER_MAX {
+        self.remember(cx.now, call.key);
+    }
+
+    /// What still comes for this dialog is no stranger's.
+    fn remember(&mut self, now: Instant, key: u64) {
+        while self.ended_order.front().is_some_and(|&(at, _)| at <= now) || self.ended_order.len() >= LINGER_MAX {
             let Some((_, key)) = self.ended_order.pop_front() else { break };
             self.ended.remove(&key);
         }
-        self.ended.insert(call.key);
-        self.ended_order.push_back((cx.now + LINGER, call.key));
+        self.ended.insert(key);
+        self.ended_order.push_back((now + LINGER, key));
     }
 }
