@@ -78,7 +78,6 @@ const PATIENT: &str = "--late-max 30s -q";
 
 #[test]
 fn calls_to_ourselves_complete_on_every_path() {
-    let mut port = 15060;
     for (address, options) in [
         ("127.0.0.1", "--backend epoll --check"),
         ("127.0.0.1", "--backend auto --hangup uas"),
@@ -86,14 +85,9 @@ fn calls_to_ourselves_complete_on_every_path() {
         ("[::1]", "--backend auto --threads 2 --pin off"),
         ("127.0.0.1", "--backend auto --transport tcp --hangup uas --rtp off --ring 50ms"),
     ] {
-        port += 1;
-        let to = format!("{address}:{port}");
-        let low = 21_000 + (port - 15060) * 200;
+        let to = free(address);
         let ran = expect(
-            &format!(
-                "calls --target {to} --uas-listen {to} --rate 40 --calls 20 --hold 400ms --rtp-ports {low}-{} {PATIENT} {options}",
-                low + 199
-            ),
+            &format!("calls --target {to} --uas-listen {to} --rate 40 --calls 20 --hold 400ms {PATIENT} {options}"),
             0,
             &["20 begun, 20 established, 20 completed, 0 failed", "20 arrived, 20 established, 20 completed"],
         );
@@ -101,11 +95,22 @@ fn calls_to_ourselves_complete_on_every_path() {
     }
 }
 
+/// An address whose port nobody holds over UDP or TCP.
+fn free(address: &str) -> String {
+    let found = (0..100).find_map(|_| {
+        let datagrams = UdpSocket::bind(format!("{address}:0")).ok()?;
+        let local = datagrams.local_addr().ok()?;
+        std::net::TcpListener::bind(local).ok().map(|_| local.to_string())
+    });
+    found.expect("a free port")
+}
+
 #[test]
 fn the_json_says_what_the_text_says() {
+    let to = free("127.0.0.1");
     let ran = expect(
         &format!(
-            "calls --target 127.0.0.1:15080 --uas-listen 127.0.0.1:15080 --rate 50 --calls 10 --hold 200ms --rtp off {PATIENT} \
+            "calls --target {to} --uas-listen {to} --rate 50 --calls 10 --hold 200ms --rtp off {PATIENT} \
              --json - --assert calls_completed==10 --assert srd_max<30s"
         ),
         0,
@@ -189,9 +194,9 @@ fn usage_is_refused_before_anything_is_sent() {
 #[test]
 fn a_target_that_is_not_there_is_one_sentence() {
     let refused = ["nothing listens there", "start the server"];
-    expect("calls --uac --target 127.0.0.1:15092 --rtp off", 1, &refused);
-    expect("calls --uac --target [::1]:15092 --rtp off", 1, &refused);
-    expect("calls --uac --target 127.0.0.1:15092 --rtp off --transport tcp", 1, &refused);
+    expect(&format!("calls --uac --target {} --rtp off", free("127.0.0.1")), 1, &refused);
+    expect(&format!("calls --uac --target {} --rtp off", free("[::1]")), 1, &refused);
+    expect(&format!("calls --uac --target {} --rtp off --transport tcp", free("127.0.0.1")), 1, &refused);
 }
 
 #[test]
@@ -238,9 +243,10 @@ fn each_way_to_end_has_its_exit_code() {
         97,
         &["--timeout"],
     );
-    expect("calls --uas --uas-listen 127.0.0.1:15095 --duration 300ms -q", 99, &["not one call"]);
+    let to = free("127.0.0.1");
+    expect(&format!("calls --uas --uas-listen {to} --duration 300ms -q"), 99, &["not one call"]);
     let (accepting, _guard) = server(|request| answer(request, "200 OK"));
-    let common = format!("register --user bob --target 127.0.0.1:{accepting} --rate 100 --count 20 -q");
+    let common = format!("register --user u{{}} --users 20 --target 127.0.0.1:{accepting} --rate 100 -q");
     expect(&format!("{common} --late-max 30s --assert rrd_max<1ns"), 3, &["rrd_max<1ns: FAILED", "does not hold"]);
     expect(&format!("{common} --late-max 1ns"), 4, &["generator saturated", "lower the rate"]);
 }
