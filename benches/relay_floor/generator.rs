@@ -60,8 +60,9 @@ impl Generator {
         let gap = Duration::from_secs_f64(1.0 / (self.ends.len() * PACKETS_PER_SECOND) as f64);
         let (start, mut due) = (Instant::now(), Duration::ZERO);
         while due < duration {
-            while start.elapsed() < due {
-                std::hint::spin_loop();
+            // Sleeping leaves the core to others; it may oversleep by little, which the next packets make up for.
+            while let Some(early) = due.checked_sub(start.elapsed()).filter(|early| !early.is_zero()) {
+                std::thread::sleep(early);
             }
             self.step();
             due += gap;

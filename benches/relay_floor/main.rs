@@ -1,11 +1,13 @@
 //! `relay_vs_floor`: CPU time per relayed RTP packet of each driver with the whole relay behind it, against a bare
 //! `epoll_wait`, `recv`, `send` loop on as many connected sockets, which verifies, learns and counts nothing.
 //!
+//! With `--realtime` both sides go before all other processes of the machine.
+//!
 //! The generator paces calls of G.711 on one core, both ways, and checks every packet that comes back; the contestant
 //! runs on the other core at a fixed load below saturation. Rounds run A/B/C/C/B/A; the first is thrown away. A round
 //! in which a packet was lost, damaged or dropped by the kernel is void.
 //!
-//! `cargo bench --bench relay_floor -- [--calls 500] [--seconds 2] [--rounds 6] [--only floor|epoll|uring]`
+//! `cargo bench --bench relay_floor -- [--calls 500] [--seconds 2] [--rounds 6] [--only epoll|uring] [--gather-us 0] [--realtime]`
 
 mod contestants;
 mod generator;
@@ -29,11 +31,13 @@ struct Plan {
     rounds: usize,
     only: Option<String>,
     gather: Duration,
+    realtime: bool,
 }
 
 impl Plan {
     fn read() -> Self {
-        let mut plan = Self { calls: 500, seconds: 2.0, rounds: 6, only: None, gather: Duration::ZERO };
+        let mut plan =
+            Self { calls: 500, seconds: 2.0, rounds: 6, only: None, gather: Duration::ZERO, realtime: false };
         let (mut words, mut measured) = (std::env::args().skip(1), false);
         while let Some(word) = words.next() {
             let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
@@ -43,6 +47,7 @@ impl Plan {
                 "--rounds" => plan.rounds = value().parse().expect("a number"),
                 "--only" => plan.only = Some(value()),
                 "--gather-us" => plan.gather = Duration::from_micros(value().parse().expect("a number")),
+                "--realtime" => plan.realtime = true,
                 "--bench" => measured = true,
                 other => panic!("unknown option {other}"),
             }
@@ -85,9 +90,20 @@ fn pin(core: usize) {
     }
 }
 
+/// Goes before all ordinary processes, so that a busy machine does not bunch up packets. Needs privilege.
+fn hurry() {
+    let parameters = libc::sched_param { sched_priority: 10 };
+    // SAFETY: the pointer describes a live local; 0 means this thread.
+    let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    assert_eq!(set, 0, "--realtime needs CAP_SYS_NICE");
+}
+
 /// Runs the contestant until told to end; what it measured of itself.
-fn compete(mut contestant: Box<dyn Contestant>, phase: &AtomicU8, ready: &AtomicU64) -> Figure {
+fn compete(mut contestant: Box<dyn Contestant>, realtime: bool, phase: &AtomicU8, ready: &AtomicU64) -> Figure {
     pin(0);
+    if realtime {
+        hurry();
+    }
     ready.store(1, Ordering::Release);
     let (mut start, mut figure) = (None, Figure::default());
     loop {
@@ -113,12 +129,19 @@ fn run(name: &str, plan: &Plan) -> Figure {
         name => Box::new(Driven::new(name, &mut generator, plan.gather)),
     };
     let (phase, ready) = (Arc::new(AtomicU8::new(WARMING)), Arc::new(AtomicU64::new(0)));
+    let realtime = plan.realtime;
     let (shared, flag) = (Arc::clone(&phase), Arc::clone(&ready));
-    let thread = std::thread::spawn(move || compete(contestant, &shared, &flag));
+    let thread = std::thread::Builder::new().name(format!("relay-{name}"));
+    let thread = thread.spawn(move || compete(contestant, realtime, &shared, &flag)).expect("a thread");
     while ready.load(Ordering::Acquire) == 0 {
-        std::hint::spin_loop();
+        std::thread::yield_now();
     }
     pin(1);
+    // SAFETY: takes no pointers. Without it sleeps are rounded up by 50 microseconds.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    if realtime {
+        hurry();
+    }
     generator.run(Duration::from_millis(400));
     phase.store(MEASURED, Ordering::Relaxed);
     generator.run(Duration::from_secs_f64(plan.seconds));

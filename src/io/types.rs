@@ -18,8 +18,8 @@ pub struct Options {
     pub packet_buffers: u16,
     /// Buffers for signalling datagrams and stream data, [`MESSAGE_BYTES_MAX`] each; a power of two.
     pub message_buffers: u16,
-    /// How long a busy driver may gather more datagrams before it hands over the first ones. Zero hands over at once.
-    /// Only io_uring can gather; epoll ignores it.
+    /// How long a busy driver may gather datagrams before it hands over the first ones: later, and with less work for
+    /// each. Zero hands over at once. io_uring needs Linux 6.12 for it.
     pub gather: std::time::Duration,
 }
 

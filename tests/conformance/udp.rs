@@ -35,6 +35,7 @@ crate::on_every_driver!(
     dscp_marks_what_is_sent,
     many_sockets_at_once,
     interleaved_closing_under_traffic,
+    gathering_loses_nothing,
 );
 
 const A: SocketKey = SocketKey(0);
@@ -446,4 +447,21 @@ fn interleaved_closing_under_traffic(make: Make) {
         assert_eq!(receive(&phone).0, b"last");
     }
     assert!(before > 2000, "traffic flowed meanwhile: {before}");
+}
+
+fn gathering_loses_nothing(make: Make) {
+    let mut driver = make(Options { gather: Duration::from_millis(1), ..options() });
+    let local = open(&mut *driver, A, loopback());
+    let (phone, _) = phone(local);
+    let mut seen = Recorder::forwarding(|socket, to, bytes| Some(Forward { socket, to, len: bytes.len() }));
+    for round in 0..40usize {
+        for number in 0..100u8 {
+            phone.send_to(&[number], local).expect("send");
+        }
+        until(&mut *driver, &mut seen, |seen| seen.datagrams.len() == 100 * (round + 1));
+        driver.wait(Some(Duration::ZERO), &mut seen).expect("wait");
+        for number in 0..100u8 {
+            assert_eq!(receive(&phone).0, [number]);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! batch is looked at again in the next, before new edges.
 
 mod batch;
+mod gather;
 mod streams;
 
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::base::{SocketKey, StreamKey};
 use batch::{Batch, RUN, send_one, send_run};
+use gather::Gather;
 use streams::Streams;
 
 /// Edges taken from the kernel at once.
@@ -75,6 +77,7 @@ pub struct Epoll {
     queue: Vec<Queued>,
     reports: Vec<(SocketKey, SocketAddr, ErrorKind)>,
     sampled: usize,
+    gather: Gather,
     counters: Counters,
     options: Options,
 }
@@ -100,6 +103,7 @@ impl Epoll {
             queue: Vec::with_capacity(QUEUE),
             reports: Vec::with_capacity(REPORTS),
             sampled: 0,
+            gather: Gather::new(options.gather),
             counters: Counters::default(),
             options,
             poll,
@@ -393,6 +397,7 @@ impl Driver for Epoll {
         self.streams.flush(&self.poll);
         let work_left = !self.unfinished.is_empty() || !self.reports.is_empty() || self.streams.has_work();
         let timeout = if work_left { Some(Duration::ZERO) } else { timeout };
+        self.gather.wait(timeout, self.counters.received);
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
         let polled = self.poll.poll(&mut events, timeout);
         if let Err(error) = polled
