@@ -3,13 +3,14 @@
 //! Both sides do the same work in the same order: each step schedules one timer 32 s ahead and cancels one live timer,
 //! and a million steps take 32 s by the timers' clock, so that what was cancelled leaves the heap when its time comes.
 //! `BinaryHeap` cannot remove, so its user marks what is cancelled: in a slab with generations (the cheapest way there
-//! is), or in a hash set (the usual one).
+//! is), or in a hash set (the usual one). `cargo bench --bench wheel -- --ratio` runs both sides in turn.
 
 use ahash::AHashSet;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::time::Duration;
 use strowger::base::{Instant, Random, Slab, Slot, TimerKey, Wheel};
 
@@ -21,8 +22,19 @@ const RECENT: usize = 1_000;
 /// Steps per measured batch.
 const STEPS: usize = 1_000;
 
-/// What a timer of the transaction layer carries.
-type Value = [u32; 3];
+/// As large as what a timer of the transaction layer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Value(NonZeroU32, [u32; 2]);
+
+impl Value {
+    fn new(index: usize) -> Self {
+        Self(NonZeroU32::new(index as u32 + 1).expect("not zero"), [0; 2])
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 trait Timers {
     type Key: Copy;
@@ -122,7 +134,7 @@ impl<T: Timers> Load<T> {
             let nanos = load.random.below(SPAN.as_nanos() as u64);
             let at =
                 Instant::ZERO + Duration::from_nanos(nanos) + if matches!(pick, Pick::Recent) { FAR } else { SPAN };
-            let key = load.timers.schedule(at, [index as u32; 3]);
+            let key = load.timers.schedule(at, Value::new(index));
             if index >= LIVE - RECENT || matches!(pick, Pick::Random) {
                 load.keys.push(key);
             }
@@ -143,9 +155,9 @@ impl<T: Timers> Load<T> {
         self.at = index;
         self.timers.cancel(self.keys[index]);
         let at = self.now + SPAN;
-        self.keys[index] = self.timers.schedule(at, [index as u32; 3]);
+        self.keys[index] = self.timers.schedule(at, Value::new(index));
         while let Some(value) = self.timers.pop_expired(self.now) {
-            self.keys[black_box(value)[0] as usize] = self.timers.schedule(at, value);
+            self.keys[black_box(value).index()] = self.timers.schedule(at, value);
         }
     }
 }
@@ -171,5 +183,45 @@ fn timer_vs_heap(criterion: &mut Criterion) {
     }
 }
 
+/// The two sides in turn, so that a noisy machine is noisy for both: `ratio timer_vs_heap MEDIAN MIN MAX`, the wheel
+/// against the cheaper of the heaps.
+fn ratio() {
+    const ROUNDS: usize = 11;
+    for (name, pick) in [("recent", Pick::Recent), ("random", Pick::Random)] {
+        let mut wheel = Load::new(Wheel::new(Instant::ZERO, 2 * LIVE), pick);
+        let mut heap = Load::new(SlabHeap { heap: BinaryHeap::new(), values: Slab::new(2 * LIVE) }, pick);
+        let mut ratios: Vec<f64> = Vec::new();
+        for round in 0..ROUNDS {
+            let (mut one, mut two) = (Duration::ZERO, Duration::ZERO);
+            for side in [0, 1, 1, 0] {
+                let start = std::time::Instant::now();
+                match side {
+                    0 => (0..50 * STEPS).for_each(|_| wheel.step()),
+                    _ => (0..50 * STEPS).for_each(|_| heap.step()),
+                }
+                *(if side == 0 { &mut one } else { &mut two }) += start.elapsed();
+            }
+            if round > 0 {
+                ratios.push(one.as_secs_f64() / two.as_secs_f64());
+            }
+            println!("{name} round {round}: wheel {:?}, heap {:?} a step", one / 100_000, two / 100_000);
+        }
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "ratio timer_vs_heap_{name} {:.3} {:.3} {:.3}",
+            ratios[ratios.len() / 2],
+            ratios[0],
+            ratios[ratios.len() - 1]
+        );
+    }
+}
+
 criterion_group!(benches, timer_vs_heap);
-criterion_main!(benches);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--ratio") {
+        return ratio();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

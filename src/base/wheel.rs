@@ -1,8 +1,8 @@
 //! Timers of one shard: a hierarchical wheel, so that a million pending timers cost no more per operation than ten.
 //!
 //! Owned by each room that waits for something; the room asks [`Wheel::next_deadline`] and drains
-//! [`Wheel::pop_expired`]. After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987): eight levels of 64
-//! buckets hold every instant there is. A bucket is a doubly linked list through the arena, so that scheduling and
+//! [`Wheel::pop_expired`]. After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987): six levels of 256
+//! buckets hold every instant there is, and all timers of a transaction (up to 64*T1) stand in the lower two. A bucket is a doubly linked list through the arena, so that scheduling and
 //! cancelling touch a handful of words. The timers of the tick at hand stand in a small heap, which keeps firing exact
 //! to the nanosecond and in order although a tick is about a millisecond.
 
@@ -13,9 +13,10 @@ use std::num::NonZeroU32;
 
 /// A tick is `2^20` nanoseconds, 1.05 ms.
 const TICK_BITS: u32 = 20;
-const DIGIT_BITS: u32 = 6;
+const DIGIT_BITS: u32 = 8;
 const BUCKETS: usize = 1 << DIGIT_BITS;
-/// 64 bits of nanoseconds less the tick, in digits of six bits.
+const WORDS: usize = BUCKETS / 64;
+/// 64 bits of nanoseconds less the tick, in digits of eight bits.
 const LEVELS: usize = (64 - TICK_BITS).div_ceil(DIGIT_BITS) as usize;
 
 /// No node.
@@ -54,7 +55,7 @@ pub struct Wheel<T> {
     /// Every timer in a bucket is of a later tick; every timer of this tick or an earlier one is in `due`.
     elapsed: u64,
     /// One bit for each bucket that is not empty.
-    occupied: [u64; LEVELS],
+    occupied: [[u64; WORDS]; LEVELS],
     heads: Box<[u32]>,
     due: BinaryHeap<Reverse<(Instant, u32, NonZeroU32)>>,
     due_live: usize,
@@ -74,7 +75,7 @@ impl<T> Wheel<T> {
             len: 0,
             bound: bound.min(HEAD as usize),
             elapsed: tick(start),
-            occupied: [0; LEVELS],
+            occupied: [[0; WORDS]; LEVELS],
             heads: vec![NIL; LEVELS * BUCKETS].into_boxed_slice(),
             due: BinaryHeap::new(),
             due_live: 0,
@@ -184,7 +185,7 @@ impl<T> Wheel<T> {
         node.next = first;
         node.previous = HEAD | bucket as u32;
         if first == NIL {
-            self.occupied[level as usize] |= 1 << digit;
+            self.occupied[level as usize][digit / 64] |= 1 << (digit % 64);
         } else {
             self.nodes[first as usize].previous = index;
         }
@@ -201,8 +202,13 @@ impl<T> Wheel<T> {
         let bucket = (previous & !HEAD) as usize;
         self.heads[bucket] = next;
         if next == NIL {
-            self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
+            self.vacate(bucket);
         }
+    }
+
+    fn vacate(&mut self, bucket: usize) {
+        let digit = bucket % BUCKETS;
+        self.occupied[bucket / BUCKETS][digit / 64] &= !(1 << (digit % 64));
     }
 
     fn release(&mut self, index: u32) -> Option<T> {
@@ -224,8 +230,9 @@ impl<T> Wheel<T> {
 
     /// The earliest bucket that holds anything, and the tick it begins with.
     fn next_bucket(&self) -> Option<(usize, u64)> {
-        let level = self.occupied.iter().position(|&bits| bits != 0)?;
-        let digit = self.occupied[level].trailing_zeros() as usize;
+        let word = self.occupied.as_flattened().iter().position(|&bits| bits != 0)?;
+        let (level, bits) = (word / WORDS, self.occupied.as_flattened()[word]);
+        let digit = word % WORDS * 64 + bits.trailing_zeros() as usize;
         let shift = level as u32 * DIGIT_BITS;
         let above = (self.elapsed >> shift) & !(BUCKETS as u64 - 1);
         Some((level * BUCKETS + digit, (above | digit as u64) << shift))
@@ -238,7 +245,7 @@ impl<T> Wheel<T> {
             return false;
         };
         self.elapsed = start;
-        self.occupied[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
+        self.vacate(bucket);
         let mut index = std::mem::replace(&mut self.heads[bucket], NIL);
         while index != NIL {
             let next = self.nodes[index as usize].next;

@@ -88,6 +88,27 @@ pub fn answer(
 mod tests {
     use super::super::Credentials;
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_challenge_can_be_read_is_answered_readably(
+            values in prop::collection::vec("(\"[ -!#-\\[\\]-~]{0,9}(\\\\.)?\"|[!-~]{1,9})", 5),
+            username: Vec<u8>,
+        ) {
+            let names = ["realm", "nonce", "opaque", "stale", "domain"];
+            let fields: Vec<String> = names.iter().zip(&values).map(|(name, value)| format!("{name}={value}")).collect();
+            let text = format!("Digest {},qop=auth", fields.join(", "));
+            if let Ok(challenge) = Challenge::parse(text.as_bytes()) {
+                let login = Login::Password { username: &username, password: b"p" };
+                let mut out = Vec::new();
+                answer(&challenge, &login, b"REGISTER", b"sip:r", b"c", 1, &mut out);
+                let credentials = Credentials::parse(&out).unwrap();
+                prop_assert_eq!((credentials.realm, credentials.nonce), (challenge.realm, challenge.nonce));
+                prop_assert_eq!(&credentials.username_unescaped()[..], &username[..]);
+            }
+        }
+    }
 
     #[test]
     fn the_example_of_rfc_7616_is_answered() {

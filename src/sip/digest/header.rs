@@ -202,7 +202,7 @@ fn parameter(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     } else {
         let end = memchr::memchr(b',', text).unwrap_or(text.len());
         let value = text[..end].trim_ascii_end();
-        if value.is_empty() || value.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b'"') {
+        if value.is_empty() || value.iter().any(|byte| byte.is_ascii_whitespace() || b"\"\\".contains(byte)) {
             return None;
         }
         (value, &text[end..])
