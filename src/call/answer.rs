@@ -2,12 +2,12 @@
 //!
 //! RFC 3261 §13.2.2; the first 2xx wins, every later one is acknowledged and ended.
 
-use super::call::{Branch, BranchState, Call, Leg, Phase};
 use super::core::Core;
 use super::directory::Peer;
 use super::media::Origin;
 use super::retry::on_failure;
 use super::setup::{cancel_branches, local_tag, setup_invite};
+use super::state::{Branch, BranchState, Call, Leg, Phase};
 use super::{compose, teardown};
 use crate::observe::{EndCause, Event, Level};
 use crate::sip::dialog::Dialog;
@@ -87,14 +87,14 @@ fn on_success(call: &mut Call, core: &mut Core, at: usize, response: &Message<'_
     let dialog = Dialog::uac(&branch.request.view(), response);
     let (number, peer, flow) = (branch.number, branch.target.peer, branch.flow);
     let invite_cseq = branch.request.view().cseq().0;
-    if let Some(b) = call.b.as_mut().filter(|b| b.number == number) {
-        if b.dialog.remote_tag() == dialog.remote_tag() {
-            // RFC 3261 §13.2.2.4: every retransmitted 2xx is acknowledged with the same ACK.
-            if let Some((flow, ack)) = b.ack.clone() {
-                core.transmit(flow, ack);
-            }
-            return;
+    if let Some(b) = call.b.as_mut().filter(|b| b.number == number)
+        && b.dialog.remote_tag() == dialog.remote_tag()
+    {
+        // RFC 3261 §13.2.2.4: every retransmitted 2xx is acknowledged with the same ACK.
+        if let Some((flow, ack)) = b.ack.clone() {
+            core.transmit(flow, ack);
         }
+        return;
     }
     branch.state = BranchState::Answered;
     if call.b.is_some() || call.phase != Phase::Ringing {
@@ -106,10 +106,10 @@ fn on_success(call: &mut Call, core: &mut Core, at: usize, response: &Message<'_
         teardown::bye_stray(call, core, leg);
         return;
     }
-    if let Peer::Trunk(trunk) = peer {
-        if let Some(trunk) = core.directory.trunk(trunk) {
-            trunk.revive();
-        }
+    if let Peer::Trunk(trunk) = peer
+        && let Some(trunk) = core.directory.trunk(trunk)
+    {
+        trunk.revive();
     }
     call.permits.extend(branch.permit.take());
     let late_offer = setup.late_offer;

@@ -2,11 +2,11 @@
 //!
 //! The order is the promise: authentication, destination, rights, then memory; nothing is held before all have said yes.
 
-use super::call::{Call, Facts, Leg, Phase, Setup};
 use super::core::{Core, Owner, Timer};
 use super::directory::Peer;
 use super::engine::Engine;
 use super::routing::{self, Destination};
+use super::state::{Call, Facts, Leg, Phase, Setup};
 use super::{compose, gate, media, setup};
 use crate::base::Flow;
 use crate::base::id::Token;

@@ -46,7 +46,7 @@ pub enum Effect {
     /// A call ended.
     Record(Box<CallRecord>),
     /// For the log.
-    Event(Event),
+    Event(Box<Event>),
     /// Ask the owner of this account's contacts; [`Engine::contacts`](super::Engine::contacts) takes the answer.
     Locate {
         /// The account's name.
@@ -163,7 +163,7 @@ impl Core {
 
     /// Logs.
     pub fn event(&mut self, event: Event) {
-        self.effects.push_back(Effect::Event(event));
+        self.effects.push_back(Effect::Event(Box::new(event)));
     }
 
     /// The listener by which a flow leaves.

@@ -3,10 +3,10 @@
 //! Owned by the shard. The order of work is always the same: the transaction layer first, then the call, then what the
 //! layer has to say, until nothing is left to say.
 
-use super::call::Call;
 use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
 use super::directory::Directory;
 use super::registrar::{self, Binding, Store};
+use super::state::Call;
 use super::{answer, compose, gate, media, retry, setup, teardown, within};
 use crate::base::Side;
 use crate::base::time::Duration;

@@ -9,7 +9,7 @@ use crate::base::Flow;
 use crate::observe::{Counter, Event, Level};
 use crate::sip::digest::{Algorithm, Credentials, Verdict};
 use crate::sip::transaction::ServerKey;
-use crate::sip::wire::{HeaderName, Message, Method};
+use crate::sip::wire::{HeaderName, Message, Method, Scheme};
 use bytes::Bytes;
 
 /// Option tags that we can honour when a peer requires them: none, since what is required is required of us.
@@ -44,8 +44,8 @@ fn early_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
         _ => return Some((405, Some((HeaderName::Allow, ALLOW.to_vec())))),
     }
     // RFC 3261 §8.2.2.1.
-    if !request.uri().is_sip() && !(method == Method::Invite && request.uri().scheme() == crate::sip::wire::Scheme::Tel)
-    {
+    let callable = request.uri().is_sip() || (method == Method::Invite && request.uri().scheme() == Scheme::Tel);
+    if !callable {
         return Some((416, None));
     }
     // RFC 3261 §16.3 step 3: we stand where a proxy would.

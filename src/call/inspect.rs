@@ -1,8 +1,8 @@
 //! What an engine says of itself: for `show`, for metrics, and for the simulator, which checks that everything balances.
 
-use super::call::Phase;
 use super::engine::Engine;
 use super::registrar::Binding;
+use super::state::Phase;
 use super::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::base::Instant;
 

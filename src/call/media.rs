@@ -3,11 +3,11 @@
 //! Owned by the [`Call`]. What A offers to us we offer to B with our ports in it, and so back (RFC 3264). An offer that
 //! changes a session takes effect with its answer, so that a refused one changes nothing (RFC 3264 §8).
 
-use super::call::{Call, Phase};
 use super::compose;
 use super::core::Core;
 use super::directory::Peer;
 use super::routing::Target;
+use super::state::{Call, Phase};
 use super::teardown;
 use crate::base::{Side, Slot};
 use crate::media::{
@@ -171,10 +171,10 @@ impl MediaSession {
     pub fn answer(&mut self, core: &mut Core, from: Side, sdp: &[u8], codecs: &CodecFilter) -> Result<Vec<u8>, u16> {
         let session = Session::parse(sdp).map_err(|fault| fault.status())?;
         self.negotiation.body(from).map_err(|refusal| refusal.status())?;
-        if let Some((side, offer)) = self.pending.take() {
-            if let Ok(offer) = Session::parse(&offer) {
-                self.apply(core, side, &offer, true);
-            }
+        if let Some((side, offer)) = self.pending.take()
+            && let Ok(offer) = Session::parse(&offer)
+        {
+            self.apply(core, side, &offer, true);
         }
         self.apply(core, from, &session, false);
         let shown = self.write(core, from.other(), &session, codecs, false);
@@ -194,10 +194,10 @@ impl MediaSession {
             let Some(slot) = line.slot else { continue };
             if media.is_rejected() {
                 line.slot = None;
-                if let Some(report) = core.relay.close(core.now, slot) {
-                    if report.sides.iter().any(|side| side.packets > 0) {
-                        self.ended.push((report, line.kind, std::mem::take(&mut line.codec)));
-                    }
+                if let Some(report) = core.relay.close(core.now, slot)
+                    && report.sides.iter().any(|side| side.packets > 0)
+                {
+                    self.ended.push((report, line.kind, std::mem::take(&mut line.codec)));
                 }
                 continue;
             }

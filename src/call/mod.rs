@@ -5,7 +5,6 @@
 
 mod answer;
 mod begin;
-mod call;
 mod compose;
 mod core;
 mod directory;
@@ -20,6 +19,7 @@ pub mod registrar;
 mod retry;
 mod routing;
 mod setup;
+mod state;
 mod teardown;
 mod within;
 

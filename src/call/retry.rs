@@ -2,13 +2,13 @@
 //!
 //! RFC 3261 §8.1.3, §16.7, §18.1.1, §22.2.
 
-use super::call::{BranchState, Call, Failure, Phase};
 use super::compose;
 use super::core::{Core, Owner};
 use super::directory::Peer;
 use super::failure::{self, Verdict};
 use super::routing::{self, Destination};
 use super::setup::{BRANCHES_MAX, cancel_branches, fail, locate, progress};
+use super::state::{BranchState, Call, Failure, Phase};
 use crate::observe::Counter;
 use crate::sip::wire::{Framing, Message, Method, OwnedMessage, Uri};
 
@@ -20,12 +20,12 @@ pub fn on_failure(call: &mut Call, core: &mut Core, at: usize, status: u16, resp
     let setup = call.setup.as_mut().expect("a branch is part of a set-up");
     let branch = &mut setup.branches[at];
     core.cancel_timer(&mut branch.timer);
-    if matches!(status, 401 | 407) && branch.state.is_open() {
-        if let Some(response) = response {
-            if answer_challenge(call, core, at, response) {
-                return;
-            }
-        }
+    if matches!(status, 401 | 407)
+        && branch.state.is_open()
+        && let Some(response) = response
+        && answer_challenge(call, core, at, response)
+    {
+        return;
     }
     if status == 503 && response.is_none() && fall_back_to_udp(call, core, at) {
         return;
@@ -39,12 +39,11 @@ pub fn on_failure(call: &mut Call, core: &mut Core, at: usize, status: u16, resp
     if call.phase != Phase::Ringing || !was_open {
         return;
     }
-    if (300..400).contains(&status) {
-        if let Some(response) = response {
-            if redirect(call, core, response) {
-                return progress(call, core);
-            }
-        }
+    if (300..400).contains(&status)
+        && let Some(response) = response
+        && redirect(call, core, response)
+    {
+        return progress(call, core);
     }
     let verdict = failure::verdict(peer, status);
     if let (Peer::Trunk(trunk), Verdict::TryNext) = (peer, verdict) {

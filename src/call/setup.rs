@@ -3,13 +3,13 @@
 //! RFC 3261 §13 and §16.7 as a B2BUA reads them: towards the caller one dialog, whatever happens on the other side. What
 //! branches say is read in [`answer`](super::answer) and [`retry`](super::retry).
 
-use super::call::{Branch, BranchState, Call, Failure, Phase};
 use super::compose;
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
 use super::failure;
 use super::registrar::Binding;
 use super::routing::{self, Target};
+use super::state::{Branch, BranchState, Call, Failure, Phase};
 use super::teardown;
 use crate::base::Side;
 use crate::config::Forking;

@@ -2,9 +2,9 @@
 //!
 //! Whatever the cause, the way out is [`end`]; it does its work once.
 
-use super::call::{Call, Exchange, Leg, Phase, Purpose};
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
+use super::state::{Call, Exchange, Leg, Phase, Purpose};
 use super::{compose, failure, setup};
 use crate::base::time::Duration;
 use crate::base::{Flow, Side};

@@ -2,9 +2,9 @@
 //!
 //! RFC 3261 §12.2 and §14; RFC 3264 for whose offer is open; RFC 6337 §2.1 for what answers what.
 
-use super::call::{Call, EXCHANGES_MAX, Exchange, Phase, Purpose};
 use super::core::Core;
 use super::directory::Peer;
+use super::state::{Call, EXCHANGES_MAX, Exchange, Phase, Purpose};
 use super::{answer, compose, failure, teardown};
 use crate::base::Side;
 use crate::observe::EndCause;
@@ -136,10 +136,10 @@ pub fn on_response(call: &mut Call, core: &mut Core, client: ClientKey, response
     if call.exchanges[at].purpose == Purpose::Bye {
         return teardown::on_bye_done(call, core, client, response.ok());
     }
-    if let (401 | 407, Ok(response)) = (status, response) {
-        if retry_with_credentials(call, core, at, response) {
-            return;
-        }
+    if let (401 | 407, Ok(response)) = (status, response)
+        && retry_with_credentials(call, core, at, response)
+    {
+        return;
     }
     if call.exchanges[at].answered {
         return repeat_ack(call, core, response.ok());
@@ -191,10 +191,10 @@ fn on_success(call: &mut Call, core: &mut Core, at: usize, response: Result<&Mes
         let exchange = &call.exchanges[at];
         (exchange.to, exchange.purpose, exchange.has_offer, exchange.method)
     };
-    if purpose == Purpose::Reinvite {
-        if let Some(leg) = call.leg_mut(to) {
-            leg.dialog.target_refresh(response);
-        }
+    if purpose == Purpose::Reinvite
+        && let Some(leg) = call.leg_mut(to)
+    {
+        leg.dialog.target_refresh(response);
     }
     let body = match compose::session_body(response).filter(|_| purpose == Purpose::Reinvite) {
         None => Ok(None),

@@ -120,7 +120,7 @@ pub enum Output {
     /// A finished call.
     Record(Box<CallRecord>),
     /// For the log.
-    Event(Event),
+    Event(Box<Event>),
     /// Drained and told to stop: the worker ends.
     Stopped,
 }

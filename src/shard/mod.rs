@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 pub mod boundary;
+mod handle;
 pub mod mailbox;
-mod shard;
 mod steer;
 mod streams;
 
 pub use boundary::{Input, Output};
+pub use handle::{Shard, ShardOptions};
 pub use mailbox::{Answer, Mail, Query, ShardInfo};
-pub use shard::{Shard, ShardOptions};
 pub use steer::Steering;

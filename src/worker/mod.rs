@@ -262,7 +262,7 @@ impl<C: Core> Worker<C> {
                     self.options.counters.count_drop(DropReason::RecordsFull);
                 }
             }
-            Output::Event(event) => self.emit(event),
+            Output::Event(event) => self.emit(*event),
             Output::Stopped => self.stopped = true,
         }
     }

@@ -261,7 +261,7 @@ fn finished_call() -> CallRecord {
 #[test]
 fn full_outlets_keep_records_and_drop_events() {
     let record = || Output::Record(Box::new(finished_call()));
-    let event = || Output::Event(Event::new(Instant::ZERO, ShardId(0), Level::Info, "test"));
+    let event = || Output::Event(Box::new(Event::new(Instant::ZERO, ShardId(0), Level::Info, "test")));
     let outputs = [record(), event(), record(), event(), record(), event(), record()];
     let mut bench = bench(Backend::Auto, 0, &Post::new(1, 2), outputs);
     bench.worker.drain();

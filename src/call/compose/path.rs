@@ -1,9 +1,9 @@
 //! By which path a request leaves.
 
-use super::super::call::Leg;
 use super::super::core::Core;
 use super::super::directory::Peer;
 use super::super::routing::Target;
+use super::super::state::Leg;
 use crate::base::{Flow, Transport};
 use crate::sip::wire::Uri;
 use std::net::{IpAddr, SocketAddr};

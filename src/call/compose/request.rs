@@ -1,10 +1,10 @@
 //! Requests: the caller's INVITE as its targets see it, what is carried within a dialog, and our own ACK, BYE and CANCEL.
 
-use super::super::call::{Call, Leg};
 use super::super::core::Core;
 use super::super::directory::Peer;
 use super::super::gate::ALLOW;
 use super::super::routing::{self, Target};
+use super::super::state::{Call, Leg};
 use super::{SDP, contact, host_of, max_forwards, next_flow, session_body, via, written};
 use crate::base::Flow;
 use crate::base::id::Token;

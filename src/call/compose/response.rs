@@ -1,9 +1,9 @@
 //! Responses: our own, and those of one leg as the other sees them.
 
-use super::super::call::Call;
 use super::super::core::Core;
 use super::super::failure;
 use super::super::gate::ALLOW;
+use super::super::state::Call;
 use super::{SDP, contact, session_body};
 use crate::base::Flow;
 use crate::sip::wire::{Builder, HeaderName, Message, Method};

@@ -279,7 +279,7 @@ impl Shard {
                     self.counters.count_drop(DropReason::SipFraming);
                     let event = Event::new(self.now, self.id, Level::Info, "connection closed: not SIP");
                     let event = event.address("peer", flow.remote).text("fault", format!("{fault:?}"));
-                    self.outputs.push_back(Output::Event(event));
+                    self.outputs.push_back(Output::Event(Box::new(event)));
                     self.outputs.push_back(Output::CloseStream { stream });
                     return self.stream_gone(stream);
                 }

@@ -325,10 +325,10 @@ impl Call {
             setup.branches.iter_mut().for_each(|branch| moved(&mut branch.target.peer));
             setup.groups.iter_mut().flatten().for_each(|target| moved(&mut target.peer));
         }
-        if let Some(account) = self.locating {
-            if let Peer::Account(place) = new.same_peer(old, Peer::Account(account)) {
-                self.locating = Some(place);
-            }
+        if let Some(account) = self.locating
+            && let Peer::Account(place) = new.same_peer(old, Peer::Account(account))
+        {
+            self.locating = Some(place);
         }
     }
 
