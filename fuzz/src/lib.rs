@@ -7,11 +7,19 @@
 //! With cargo-fuzz: `cargo +nightly fuzz run message`. With the stable compiler: `fuzz/run message 60` (seconds).
 
 pub mod framing;
+pub mod media;
 pub mod message;
+pub mod sdp;
 pub mod uri;
 
 /// A target: its name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the name is that of the corpus folder and of the file in `fuzz_targets/`.
-pub const TARGETS: &[Target] = &[("framing", framing::run), ("message", message::run), ("uri", uri::run)];
+pub const TARGETS: &[Target] = &[
+    ("framing", framing::run),
+    ("media", media::run),
+    ("message", message::run),
+    ("sdp", sdp::run),
+    ("uri", uri::run),
+];

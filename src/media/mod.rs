@@ -6,6 +6,7 @@
 
 pub mod dtmf;
 pub mod g711;
+mod half;
 pub mod learning;
 pub mod options;
 pub mod ports;

@@ -1,10 +1,11 @@
 //! The relay of one shard: from a socket to its stream without a search, from a stream to its ports and timer.
 
+use super::half::Half;
 use super::options::{Refused, RelayConfig, RemoteOptions, SideOptions, StreamOptions};
 use super::ports::{PortCounts, PortPool};
 use super::relay::{DropReason, Verdict};
 use super::report::{MediaEvent, RelayCounts, SocketRequest, StreamReport, StreamSlot};
-use super::stream::{Component, Half, Patience, Stream};
+use super::stream::{Component, Patience, Stream};
 use crate::base::{Instant, Queue, Random, Side, Slab, Slot, SocketKey, TimerKey, Wheel};
 use std::net::SocketAddr;
 

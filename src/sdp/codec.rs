@@ -61,29 +61,41 @@ pub fn static_clock_rate(payload_type: u8) -> Option<u32> {
     STATIC.iter().find(|row| row.0 == payload_type).map(|row| row.2)
 }
 
-pub(super) fn find(section: &[u8], payload_type: u8) -> Option<Codec<'_>> {
-    if payload_type > 127 {
-        return None;
-    }
-    let mut codec = Codec { payload_type, name: b"", clock_rate: 0, channels: 1, fmtp: None };
-    for line in lines(section) {
-        if let Some(value) = value_for(line.named("rtpmap"), payload_type) {
-            (codec.name, codec.clock_rate, codec.channels) = rtpmap(value).unwrap_or((b"", 0, 1));
-        } else if let Some(value) = value_for(line.named("fmtp"), payload_type) {
-            codec.fmtp = Some(value);
-        }
-    }
-    if codec.name.is_empty()
-        && let Some((_, name, rate, channels)) = STATIC.iter().find(|row| row.0 == payload_type)
-    {
-        (codec.name, codec.clock_rate, codec.channels) = (name, *rate, *channels);
-    }
-    Some(codec)
+pub(super) type Table<'a> = ArrayVec<(&'a [u8], Codec<'a>), FORMATS_MAX>;
+
+/// The formats of a stream that are payload types, in order, each with what it stands for.
+pub(super) fn table<'a>(media: &Media<'a>) -> Table<'a> {
+    let formats = words(media.formats).filter_map(|format| Some((format, number(format)?)));
+    table_of(media.section, formats)
 }
 
-fn value_for(attribute: Option<&[u8]>, payload_type: u8) -> Option<&[u8]> {
-    let (format, value) = word(attribute?);
-    (number(format) == Some(payload_type)).then_some(value)
+pub(super) fn table_of<'a>(section: &'a [u8], formats: impl IntoIterator<Item = (&'a [u8], u8)>) -> Table<'a> {
+    let formats = formats.into_iter().filter(|(_, payload_type)| *payload_type < 128);
+    let mut table: Table<'a> =
+        formats.map(|(format, payload_type)| (format, of_type(payload_type))).take(FORMATS_MAX).collect();
+    for (name, value) in lines(section).filter_map(|line| line.attribute()) {
+        let is_map = name.eq_ignore_ascii_case(b"rtpmap");
+        if !is_map && !name.eq_ignore_ascii_case(b"fmtp") {
+            continue;
+        }
+        let (format, value) = word(value);
+        let Some(payload_type) = number::<u8>(format) else { continue };
+        for (_, codec) in table.iter_mut().filter(|(_, codec)| codec.payload_type == payload_type) {
+            if !is_map {
+                codec.fmtp = Some(value);
+            } else if let Some(map) = rtpmap(value) {
+                (codec.name, codec.clock_rate, codec.channels) = map;
+            }
+        }
+    }
+    table
+}
+
+/// What RFC 3551 says of a payload type.
+fn of_type(payload_type: u8) -> Codec<'static> {
+    let row = STATIC.iter().find(|row| row.0 == payload_type);
+    let (_, name, clock_rate, channels) = row.copied().unwrap_or((payload_type, b"", 0, 1));
+    Codec { payload_type, name, clock_rate, channels, fmtp: None }
 }
 
 fn rtpmap(value: &[u8]) -> Option<(&[u8], u32, u8)> {
@@ -122,15 +134,25 @@ fn is_one_of(name: &[u8], names: &[&str]) -> bool {
 struct Wanted {
     name: Box<[u8]>,
     clock_rate: Option<u32>,
+    is_video: bool,
 }
 
 impl Wanted {
-    fn matches(&self, codec: &Codec<'_>) -> bool {
-        codec.name.eq_ignore_ascii_case(&self.name) && self.clock_rate.is_none_or(|rate| rate == codec.clock_rate)
+    fn new(name: &[u8], clock_rate: Option<u32>) -> Self {
+        Self { name: name.into(), clock_rate, is_video: is_one_of(name, &VIDEO) }
     }
 
-    fn is_video(&self) -> bool {
-        is_one_of(&self.name, &VIDEO)
+    /// What both name; none where they differ in the name or in the clock that both say.
+    fn narrowed_to(&self, other: &Self) -> Option<Self> {
+        let same_rate = self.clock_rate.is_none() || other.clock_rate.is_none() || self.clock_rate == other.clock_rate;
+        (same_rate && self.name.eq_ignore_ascii_case(&other.name))
+            .then(|| Self { clock_rate: self.clock_rate.or(other.clock_rate), ..self.clone() })
+    }
+
+    fn matches(&self, codec: &Codec<'_>) -> bool {
+        !self.name.is_empty()
+            && codec.name.eq_ignore_ascii_case(&self.name)
+            && self.clock_rate.is_none_or(|rate| rate == codec.clock_rate)
     }
 }
 
@@ -150,32 +172,32 @@ impl CodecFilter {
             .iter()
             .map(|name| {
                 let (name, rate) = line::split_at(name.as_ref().trim().as_bytes(), b'/');
-                Wanted { name: name.into(), clock_rate: number(word_before_slash(rate)) }
+                Wanted::new(name, number(line::split_at(rate, b'/').0))
             })
             .filter(|wanted| !wanted.name.is_empty())
             .collect();
         Self { wanted, offered: None }
     }
 
-    /// What passes both: this one's order where it has one, without what the other does not want.
+    /// What passes both, audio and video apart: this one's order where it has one, without what the other does not want.
     #[must_use]
     pub fn also(&self, other: &Self) -> Self {
-        if self.wanted.is_empty() || other.wanted.is_empty() {
-            let wanted = if self.wanted.is_empty() { &other.wanted } else { &self.wanted };
-            return Self { wanted: wanted.clone(), offered: self.offered.clone() };
-        }
-        let agreed = |wanted: &&Wanted| {
-            other.wanted.iter().any(|theirs| {
-                theirs.name.eq_ignore_ascii_case(&wanted.name)
-                    && (theirs.clock_rate.is_none()
-                        || wanted.clock_rate.is_none()
-                        || theirs.clock_rate == wanted.clock_rate)
-            })
-        };
-        let mut wanted: Vec<Wanted> = self.wanted.iter().filter(agreed).cloned().collect();
-        if wanted.is_empty() {
-            // Nothing in common is not "as offered": a name that no codec has.
-            wanted.push(Wanted { name: Box::default(), clock_rate: None });
+        let mut wanted = Vec::new();
+        for is_video in [false, true] {
+            let of = |filter: &Self| -> Vec<Wanted> {
+                filter.wanted.iter().filter(|wanted| wanted.is_video == is_video).cloned().collect()
+            };
+            let (ours, theirs) = (of(self), of(other));
+            if ours.is_empty() || theirs.is_empty() {
+                wanted.extend(ours.into_iter().chain(theirs));
+                continue;
+            }
+            let agreed = wanted.len();
+            wanted.extend(ours.iter().filter_map(|ours| theirs.iter().find_map(|theirs| ours.narrowed_to(theirs))));
+            if wanted.len() == agreed {
+                // Nothing in common is not "as offered": a name that no codec has.
+                wanted.push(Wanted { name: Box::default(), clock_rate: None, is_video });
+            }
         }
         Self { wanted, offered: self.offered.clone() }
     }
@@ -183,10 +205,7 @@ impl CodecFilter {
     /// This filter for the answer to `offer`: what was not offered does not pass (RFC 3264 §6.1).
     #[must_use]
     pub fn restricted_to(&self, offer: &Media<'_>) -> Self {
-        let offered = offer
-            .codecs()
-            .map(|codec| Wanted { name: codec.name.into(), clock_rate: Some(codec.clock_rate) })
-            .collect();
+        let offered = offer.codecs().map(|codec| Wanted::new(codec.name, Some(codec.clock_rate))).collect();
         Self { wanted: self.wanted.clone(), offered: Some(offered) }
     }
 
@@ -199,51 +218,49 @@ impl CodecFilter {
     /// True where at least one real codec of the stream passes; a stream of which none does is to be rejected.
     #[must_use]
     pub fn accepts(&self, media: &Media<'_>) -> bool {
-        !self.select(media).is_empty()
+        if !media.is_rtp() || self.is_empty() {
+            return true;
+        }
+        !self.ordered(media.kind, &table(media)).is_empty()
     }
 
     /// The formats that pass, in order. Streams that are not RTP pass whole.
     pub(super) fn select<'a>(&self, media: &Media<'a>) -> ArrayVec<&'a [u8], FORMATS_MAX> {
-        let offered = words(media.formats).take(FORMATS_MAX);
         if !media.is_rtp() || self.is_empty() {
-            return offered.collect();
+            return words(media.formats).take(FORMATS_MAX).collect();
         }
-        let codecs: ArrayVec<(&[u8], Codec<'_>), FORMATS_MAX> =
-            offered.filter_map(|format| Some((format, media.codec(number(format)?)?))).collect();
-        let mut kept = ArrayVec::<(&[u8], Codec<'_>), FORMATS_MAX>::new();
-        for (format, codec) in self.ordered(media.kind, &codecs) {
-            if !kept.iter().any(|(_, have)| have.payload_type == codec.payload_type) {
-                kept.push((format, codec));
-            }
-        }
-        if kept.is_empty() {
+        let table = table(media);
+        let mut kept = self.ordered(media.kind, &table);
+        let real = kept.len();
+        if real == 0 {
             return ArrayVec::new();
         }
-        let first_companion = kept.len();
-        for (format, codec) in &codecs {
-            let known = kept.iter().any(|(_, have)| have.payload_type == codec.payload_type);
-            if codec.is_companion() && !known && self.was_offered(codec) && goes_with(codec, &kept[..first_companion]) {
-                kept.push((format, *codec));
+        for (at, (_, codec)) in table.iter().enumerate() {
+            let is_new = !is_among(codec, &kept, &table);
+            if codec.is_companion() && is_new && self.was_offered(codec) && goes_with(codec, &kept[..real], &table) {
+                kept.push(at);
             }
         }
-        kept.iter().map(|(format, _)| *format).collect()
+        kept.iter().map(|at| table[*at].0).collect()
     }
 
-    fn ordered<'a>(
-        &self,
-        kind: MediaKind,
-        codecs: &[(&'a [u8], Codec<'a>)],
-    ) -> ArrayVec<(&'a [u8], Codec<'a>), FORMATS_MAX> {
-        let mut real = codecs.iter().copied().filter(|(_, codec)| !codec.is_companion() && self.was_offered(codec));
-        let wanted = || self.wanted.iter().filter(|wanted| wanted.is_video() == (kind == MediaKind::Video));
-        if wanted().next().is_none() {
-            return real.by_ref().collect();
+    /// Where the real codecs stand that pass, in order.
+    fn ordered(&self, kind: MediaKind, table: &Table<'_>) -> Kept {
+        let mut kept = Kept::new();
+        let mut keep = |wanted: Option<&Wanted>| {
+            for (at, (_, codec)) in table.iter().enumerate() {
+                let is_wanted = wanted.is_none_or(|wanted| wanted.matches(codec));
+                if is_wanted && !codec.is_companion() && self.was_offered(codec) && !is_among(codec, &kept, table) {
+                    kept.push(at);
+                }
+            }
+        };
+        let mut wanted = self.wanted.iter().filter(|wanted| wanted.is_video == (kind == MediaKind::Video)).peekable();
+        if wanted.peek().is_none() {
+            keep(None);
         }
-        let real: ArrayVec<_, FORMATS_MAX> = real.collect();
-        wanted()
-            .flat_map(|wanted| real.iter().copied().filter(|(_, codec)| wanted.matches(codec)))
-            .take(FORMATS_MAX)
-            .collect()
+        wanted.for_each(|wanted| keep(Some(wanted)));
+        kept
     }
 
     fn was_offered(&self, codec: &Codec<'_>) -> bool {
@@ -251,17 +268,21 @@ impl CodecFilter {
     }
 }
 
-fn word_before_slash(text: &[u8]) -> &[u8] {
-    line::split_at(text, b'/').0
+/// Places in a table.
+type Kept = ArrayVec<usize, FORMATS_MAX>;
+
+fn is_among(codec: &Codec<'_>, kept: &[usize], table: &Table<'_>) -> bool {
+    kept.iter().any(|at| table[*at].1.payload_type == codec.payload_type)
 }
 
 /// A companion stays with the codecs it refers to, or with one of its own clock rate (RFC 4733 §2.1, RFC 3389 §4).
-fn goes_with(companion: &Codec<'_>, kept: &[(&[u8], Codec<'_>)]) -> bool {
+fn goes_with(companion: &Codec<'_>, kept: &[usize], table: &Table<'_>) -> bool {
+    let codecs = || kept.iter().map(|at| &table[*at].1);
     let refers_to = companion.refers_to();
     if !refers_to.is_empty() {
-        return refers_to.iter().all(|of| kept.iter().any(|(_, codec)| codec.payload_type == *of));
+        return refers_to.iter().all(|of| codecs().any(|codec| codec.payload_type == *of));
     }
-    let same_rate = kept.iter().any(|(_, codec)| codec.clock_rate == companion.clock_rate);
+    let same_rate = codecs().any(|codec| codec.clock_rate == companion.clock_rate);
     // An 8000 Hz telephone-event beside wideband codecs is common and works: the clock is the event's own.
     same_rate || (companion.name.eq_ignore_ascii_case(b"telephone-event") && companion.clock_rate == 8000)
 }

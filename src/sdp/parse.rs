@@ -316,13 +316,13 @@ impl<'a> Media<'a> {
 
     /// The codecs in the order offered; formats that are no payload types are passed over.
     pub fn codecs(&self) -> impl Iterator<Item = Codec<'a>> + '_ {
-        words(self.formats).filter_map(|format| self.codec(number(format)?))
+        codec::table(self).into_iter().map(|(_, codec)| codec)
     }
 
     /// What a payload type stands for here.
     #[must_use]
     pub fn codec(&self, payload_type: u8) -> Option<Codec<'a>> {
-        codec::find(self.section, payload_type)
+        codec::table_of(self.section, [(&b""[..], payload_type)]).pop().map(|(_, codec)| codec)
     }
 
     /// The payload type of `telephone-event` (RFC 4733), at 8000 Hz where there are several.
@@ -352,18 +352,22 @@ fn check_lines(text: &[u8]) -> Result<(), SdpError> {
     if text.len() > BYTES_MAX {
         return Err(SdpError::TooLong);
     }
-    for (index, text) in line::split(text).enumerate() {
-        let line = Line::parse(text).ok_or(SdpError::Line)?;
-        match index {
-            0 if (line.kind, line.value) != (b'v', b"0") => return Err(SdpError::Version),
-            LINES_MAX => return Err(SdpError::TooLong),
-            _ => {}
-        }
-        if memchr::memchr(b'\r', line.value).is_some() {
-            return Err(SdpError::Line);
-        }
+    // A CR ends a line only before LF, and NUL ends a text for some readers: neither may stand within a line.
+    let ends_line = |at: usize| text.get(at + 1).is_none_or(|next| *next == b'\n');
+    let is_split_two_ways = |at: usize| text[at] == 0 || !ends_line(at);
+    if memchr::memchr2_iter(b'\r', 0, text).any(is_split_two_ways) {
+        return Err(SdpError::Line);
     }
-    if text.is_empty() { Err(SdpError::Version) } else { Ok(()) }
+    let mut all = line::split(text);
+    if all.next() != Some(b"v=0") {
+        return Err(SdpError::Version);
+    }
+    let mut count = 1;
+    for text in all {
+        Line::parse(text).ok_or(SdpError::Line)?;
+        count += 1;
+    }
+    if count > LINES_MAX { Err(SdpError::TooLong) } else { Ok(()) }
 }
 
 /// The text up to the next `m=` line, and the rest. A section that begins with one keeps it.

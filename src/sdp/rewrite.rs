@@ -89,11 +89,10 @@ pub fn rewrite(session: &Session<'_>, plan: &[MediaPlan<'_>], origin: OwnOrigin,
     let rejected = MediaPlan::rejected();
     let plan_for = |index: usize| plan.get(index).unwrap_or(&rejected);
     let streams = || session.media.iter().enumerate().map(|(index, media)| (media, plan_for(index)));
-    let shared = session.connection.is_some().then(|| {
-        streams()
-            .find(|(media, plan)| live_formats(media, plan).is_some())
-            .map_or(origin.address, |(_, plan)| plan.address)
-    });
+    let shared = session
+        .connection
+        .is_some()
+        .then(|| streams().find(|(media, plan)| is_live(media, plan)).map_or(origin.address, |(_, plan)| plan.address));
     write_session(session, origin, shared, out);
     let mut rewritten = Rewritten::default();
     for (media, plan) in streams() {
@@ -111,6 +110,11 @@ fn live_formats<'a>(media: &Media<'a>, plan: &MediaPlan<'_>) -> Option<Formats<'
     }
     let formats = plan.codecs.map_or_else(|| all_formats(media), |filter| filter.select(media));
     (!formats.is_empty()).then_some(formats)
+}
+
+/// The same without making the list.
+fn is_live(media: &Media<'_>, plan: &MediaPlan<'_>) -> bool {
+    plan.port != 0 && !media.is_rejected() && plan.codecs.is_none_or(|filter| filter.accepts(media))
 }
 
 fn all_formats<'a>(media: &Media<'a>) -> Formats<'a> {
@@ -219,6 +223,9 @@ fn is_not_ours(line: Line<'_>) -> bool {
     ];
     const PATH: [&str; 5] = ["source-filter", "bundle-only", "rtcp-mux-only", "alt", "rtcp-mux"];
     let Some((name, value)) = line.attribute() else { return false };
+    if !matches!(name.first(), Some(b'a'..=b'c' | b'e' | b'g' | b'i' | b'r' | b's' | b'A'..=b'Z')) {
+        return false;
+    }
     let is = |have: &&str| name.eq_ignore_ascii_case(have.as_bytes());
     let bundle = is(&"group") && word(value).0.eq_ignore_ascii_case(b"BUNDLE");
     bundle || is(&"rtcp") || ICE.iter().chain(&PATH).any(is)
@@ -299,9 +306,9 @@ impl Author {
     }
 }
 
-/// FNV-1a: equality with the last text is all that is asked.
+/// Equality with the last text of the same author is all that is asked.
 fn fingerprint(text: &[u8]) -> u64 {
-    text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(text)
 }
 
 #[cfg(test)]

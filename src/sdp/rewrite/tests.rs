@@ -155,6 +155,28 @@ fn an_answer_cannot_name_what_was_not_offered() {
 }
 
 #[test]
+fn two_filters_agree_for_audio_and_video_apart() {
+    let video = "m=video 4002 RTP/AVP 98 99 100\r\na=rtpmap:98 VP8/90000\r\na=rtpmap:99 H264/90000\r\n";
+    let offered = offer(&format!("m=audio 4000 RTP/AVP 0 8 9 96\r\n{video}"));
+    let formats = |a: &[&str], b: &[&str]| {
+        let filter = CodecFilter::new(a).also(&CodecFilter::new(b));
+        let (text, _) = again(&offered, &[plan(30_000).with_codecs(&filter), plan(30_002).with_codecs(&filter)]);
+        let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("m=")).map(str::to_owned).collect();
+        lines.join(", ")
+    };
+    assert_eq!(formats(&["PCMU"], &["H264"]), "audio 30000 RTP/AVP 0, video 30002 RTP/AVP 99");
+    assert_eq!(
+        formats(&["G722", "PCMA/8000"], &["pcma", "PCMU"]),
+        "audio 30000 RTP/AVP 8, video 30002 RTP/AVP 98 99 100"
+    );
+    let none = formats(&["PCMU"], &["PCMA"]);
+    assert_eq!(
+        none, "audio 0 RTP/AVP 0 8 9 96, video 30002 RTP/AVP 98 99 100",
+        "what nothing explains is no agreement"
+    );
+}
+
+#[test]
 fn fax_has_no_codecs_to_filter() {
     let filter = CodecFilter::new(&["PCMU"]);
     let (text, _) =
