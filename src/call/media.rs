@@ -45,6 +45,8 @@ pub struct Origin {
 pub struct MediaSession {
     owner: Slot,
     lines: Vec<Line>,
+    /// While it rings at phones of both families: the streams towards the other one.
+    spare: Vec<Line>,
     v6: [bool; 2],
     negotiation: Negotiation,
     authors: [Option<Author>; 2],
@@ -60,6 +62,7 @@ impl MediaSession {
         Self {
             owner,
             lines: Vec::new(),
+            spare: Vec::new(),
             v6: [false; 2],
             negotiation: Negotiation::new(),
             authors: [None, None],
@@ -83,11 +86,8 @@ impl MediaSession {
     ) -> Result<Option<Vec<u8>>, u16> {
         self.origins[Side::A.index()] = Some(a);
         self.origins[Side::B.index()] = Some(Origin { remote: target.flow.remote, peer: target.peer });
-        let v6 = [is_v6(a.remote), is_v6(target.flow.remote)];
-        if v6 != self.v6 && !self.lines.is_empty() {
-            self.close_lines(core);
-        }
-        self.v6 = v6;
+        self.v6[Side::A.index()] = is_v6(a.remote);
+        self.towards(target.flow.remote);
         let Some(sdp) = compose::session_body(invite) else { return Ok(None) };
         let session = Session::parse(sdp).map_err(|fault| fault.status())?;
         if self.negotiation.open() != Some(Side::A) {
@@ -110,6 +110,7 @@ impl MediaSession {
         codecs: &CodecFilter,
     ) -> Result<Vec<u8>, u16> {
         self.origins[Side::B.index()] = Some(b);
+        self.towards(b.remote);
         let session = Session::parse(sdp).map_err(|fault| fault.status())?;
         self.apply(core, Side::B, &session, false);
         self.write(core, Side::A, &session, codecs, false)
@@ -127,7 +128,17 @@ impl MediaSession {
         codecs: &CodecFilter,
     ) -> Result<Vec<u8>, u16> {
         self.origins[Side::B.index()] = Some(b);
+        self.towards(b.remote);
+        self.close_spare(core);
         self.answer(core, Side::B, sdp, codecs)
+    }
+
+    /// Each family has sockets of its own: a call that rings at phones of both has streams for both until one answers.
+    fn towards(&mut self, callee: SocketAddr) {
+        if self.v6[Side::B.index()] != is_v6(callee) {
+            self.v6[Side::B.index()] = is_v6(callee);
+            std::mem::swap(&mut self.lines, &mut self.spare);
+        }
     }
 
     /// The offer in the 2xx of an INVITE that had none, as the caller is shown it.
@@ -299,9 +310,20 @@ impl MediaSession {
         }
     }
 
+    /// What was not chosen is told of only where something was heard.
+    fn close_spare(&mut self, core: &mut Core) {
+        for line in self.spare.drain(..) {
+            let Some(report) = line.slot.and_then(|slot| core.relay.close(core.now, slot)) else { continue };
+            if report.sides.iter().any(|side| side.packets > 0) {
+                self.ended.push((report, line.kind, line.codec));
+            }
+        }
+    }
+
     /// Ends all streams; what the record says of the caller's and of the called side's.
     pub fn close(&mut self, core: &mut Core) -> (Vec<MediaReport>, Vec<MediaReport>) {
         self.close_lines(core);
+        self.close_spare(core);
         let path = core.settings.path;
         let ended = std::mem::take(&mut self.ended);
         for (report, ..) in &ended {
