@@ -141,7 +141,7 @@ impl Phone {
             name: &options.name,
             id: call.session.0,
             version: call.session.1,
-            rtp: SocketAddr::new(options.media_address, call.audio.port),
+            rtp: SocketAddr::new(options.inside.unwrap_or(options.media_address), call.audio.port),
             direction,
         };
         offer::write(own, &options.formats, offer.as_ref())

@@ -79,7 +79,7 @@ impl Phone {
 
     fn via(&self, branch: &str) -> String {
         let token = self.options.transport.via_token();
-        format!("SIP/2.0/{token} {};rport;branch={branch}", self.options.local)
+        format!("SIP/2.0/{token} {};rport;branch={branch}", self.written())
     }
 
     /// The way to `to`: for TCP an open connection or a new one.

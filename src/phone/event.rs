@@ -36,6 +36,8 @@ pub struct Options {
     pub login: Option<Login>,
     /// Where it hears SIP: stands in Via and Contact.
     pub local: SocketAddr,
+    /// The address it believes to have and writes everywhere, behind a NAT that it knows nothing of.
+    pub inside: Option<IpAddr>,
     /// Where requests outside a dialog go.
     pub server: SocketAddr,
     /// UDP or TCP.
@@ -71,6 +73,7 @@ impl Options {
             domain: domain.to_owned(),
             login: None,
             local,
+            inside: None,
             server,
             transport: Transport::Udp,
             media_address: local.ip(),

@@ -313,10 +313,16 @@ impl Phone {
         format!("<sip:{}@{}>", self.options.name, self.options.domain)
     }
 
+    /// The address in Via and Contact.
+    fn written(&self) -> SocketAddr {
+        let local = self.options.local;
+        SocketAddr::new(self.options.inside.unwrap_or(local.ip()), local.port())
+    }
+
     fn contact(&self) -> String {
         let transport = self.options.transport;
         let suffix =
             if transport.is_reliable() { format!(";transport={}", transport.uri_token()) } else { String::new() };
-        format!("<sip:{}@{}{suffix}>", self.options.name, self.options.local)
+        format!("<sip:{}@{}{suffix}>", self.options.name, self.written())
     }
 }

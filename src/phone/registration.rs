@@ -103,7 +103,7 @@ impl Phone {
             let contacts = response.all("Contact").filter(|contact| !contact.is_empty()).count();
             let own = response
                 .all("Contact")
-                .find(|contact| address_of(uri_of(contact)) == Some(self.options.local))
+                .find(|contact| address_of(uri_of(contact)) == Some(self.written()))
                 .and_then(|contact| param(contact, "expires")?.parse::<u32>().ok());
             match own {
                 Some(expires) => {
