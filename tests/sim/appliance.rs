@@ -1,7 +1,7 @@
 //! The appliance without its threads: production shards, their sockets by name, and the rules of the kernel between
 //! them (which shard a datagram or connection lands at).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport};
@@ -17,10 +17,11 @@ pub struct Appliance {
     pub paused_until: Vec<Instant>,
     pub directory: Arc<Directory>,
     pub records: Vec<CallRecord>,
+    /// Shards that have said that they are done.
+    pub stopped: BTreeSet<usize>,
     sockets: BTreeMap<SocketAddr, (usize, SocketKey)>,
     addresses: BTreeMap<(usize, SocketKey), SocketAddr>,
     listeners: Vec<(SocketAddr, Transport, SocketKey)>,
-    ip: IpAddr,
     accepted: u64,
 }
 
@@ -50,21 +51,17 @@ impl Appliance {
             shards,
             directory,
             records: Vec::new(),
+            stopped: BTreeSet::new(),
             sockets: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            ip: listeners.first().map_or(config.media.address, |listener| listener.0.ip()),
             listeners,
             accepted: 0,
         }
     }
 
-    /// Where SIP is heard.
-    pub fn sip_address(&self) -> SocketAddr {
-        self.listeners.first().map_or(SocketAddr::new(self.ip, 5060), |listener| listener.0)
-    }
-
-    pub fn ip(&self) -> IpAddr {
-        self.ip
+    /// True for an address where SIP is heard.
+    pub fn hears_sip(&self, address: SocketAddr) -> bool {
+        self.listeners.iter().any(|listener| listener.0 == address)
     }
 
     /// The shard and socket that hear `to`; several shards share a SIP port, the kernel chooses by addresses.
@@ -74,8 +71,11 @@ impl Appliance {
         }
         let heard = |listener: &&(SocketAddr, Transport, SocketKey)| listener.0 == to && listener.1 == Transport::Udp;
         let (.., key) = self.listeners.iter().find(heard)?;
-        let IpAddr::V4(ip) = from.ip() else { return Some((0, *key)) };
-        let spread = u64::from(u32::from(ip)) << 16 | u64::from(from.port());
+        let ip = match from.ip() {
+            IpAddr::V4(ip) => u32::from(ip),
+            IpAddr::V6(ip) => ip.to_bits() as u32,
+        };
+        let spread = u64::from(ip) << 16 | u64::from(from.port());
         Some(((spread.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % self.shards.len(), *key))
     }
 

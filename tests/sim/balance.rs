@@ -73,8 +73,9 @@ fn media(world: &World) -> Result<(), String> {
         for (other, peer) in report.heard.iter().filter_map(|ssrc| reports.get(ssrc)) {
             // A caller may hear several callees before one answers; they have heard nobody but the caller.
             let strange = |heard: &&u32| {
+                let known = reports.get(heard).filter(|(third, _)| third.life == 0);
                 **heard != report.ssrc
-                    && reports.get(heard).is_some_and(|(_, third)| third.heard.iter().any(|other| *other != peer.ssrc))
+                    && known.is_some_and(|(_, third)| third.heard.iter().any(|other| *other != peer.ssrc))
             };
             let excused = station.life + other.life > 0;
             if let Some(stranger) = peer.heard.iter().find(strange).filter(|_| !excused) {

@@ -18,7 +18,9 @@ use strowger::shard::Mail;
 /// Longest that a town may need to come to rest after everybody has hung up: a ring timeout and two transactions.
 const REST: Duration = Duration::from_secs(300);
 /// Longest time for the last registrations to be taken back.
-const GOODBYE: Duration = Duration::from_secs(120);
+const GOODBYE: Duration = Duration::from_secs(300);
+/// A shard told to stop says goodbye to its calls and ends within this.
+const STOP: Duration = Duration::from_secs(5);
 
 /// How the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ struct Life {
     config: Config,
     placed: usize,
     orphans: usize,
+    /// Tables are so small that everything runs full.
+    small: bool,
 }
 
 /// Lives a seed.
@@ -58,8 +62,17 @@ pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
     let mut random = Random::from_u64(seed ^ 0x5357_4752);
     let mood = [Mood::Good, Mood::Mild, Mood::Mild, Mood::Rough][random.below(4) as usize];
     let world = World::new(seed, faults(mood, &mut random), verbose);
-    let mut life = Life { world, random, mood, accounts: Vec::new(), config: Config::default(), placed: 0, orphans: 0 };
-    let result = life.settle().and_then(|()| life.live()).and_then(|()| life.go_home());
+    let mut life = Life {
+        world,
+        random,
+        mood,
+        accounts: Vec::new(),
+        config: Config::default(),
+        placed: 0,
+        orphans: 0,
+        small: false,
+    };
+    let result = life.settle().and_then(|()| life.live()).and_then(|()| life.close());
     if let Err(why) = result {
         return Err(format!(
             "{why}\nmood {mood:?}, at {:.3} s, after:\n{}",
@@ -111,8 +124,25 @@ impl Life {
         Duration::from_millis(1000 * least + self.random.below(1000 * (most - least) + 1))
     }
 
+    /// Ordinary tables, or such small ones that everything runs full.
+    fn head(&mut self) -> String {
+        self.small = self.chance(20);
+        if !self.small {
+            return town::head("calls_max = 200\ntransactions_max = 2000", town::PORTS);
+        }
+        let mut below = |least: u64, most: u64| least + self.random.below(most - least + 1);
+        let tables = format!(
+            "calls_max = {}\ntransactions_max = {}\ncontacts_max = {}\nconnections_max = {}",
+            below(1, 4),
+            below(16, 100),
+            below(2, 10),
+            below(1, 6)
+        );
+        town::head(&tables, 2 * below(16, 40) as u16)
+    }
+
     fn settle(&mut self) -> Result<(), String> {
-        let mut text = town::head();
+        let mut text = self.head();
         let mut number = 0;
         for index in 0..2 + self.random.below(3) {
             let name = format!("a{index}");
@@ -128,6 +158,11 @@ impl Life {
                 let mut options = town::phone(&name, device, number, transport);
                 options.expires = 60 + self.random.below(120) as u32;
                 options.answering = self.answering();
+                match self.random.below(8) {
+                    0 => town::to_v6(&mut options),
+                    1 => town::behind_nat(&mut options),
+                    _ => {}
+                }
                 self.world.add(&format!("{name}/{device}"), options);
                 number += 1;
             }
@@ -295,7 +330,7 @@ impl Life {
                 let bytes = self.garbled();
                 let index = self.somebody();
                 let from = if self.chance(50) { stranger } else { self.world.stations[index].phone.options().local };
-                self.world.intrude(from, town::server(), bytes);
+                self.world.intrude(from, town::server_of(from.ip()), bytes);
             } else {
                 let mut packet = [0; 172];
                 self.random.fill(&mut packet);
@@ -333,7 +368,8 @@ impl Life {
     fn cut(&mut self) {
         let index = self.somebody();
         let until = self.world.now + self.seconds(0, 20);
-        let (here, there) = (self.world.stations[index].ip(), town::server().ip());
+        let here = self.world.stations[index].ip();
+        let there = town::server_of(here).ip();
         let ways = self.random.below(3);
         if ways != 1 {
             self.world.network.cut(here, there, until);
@@ -357,6 +393,24 @@ impl Life {
             }
             _ => self.world.stations[index].paused_until = until,
         }
+    }
+
+    /// Most lives end with everybody going home, some with the appliance being switched off in the middle of things.
+    fn close(&mut self) -> Result<(), String> {
+        if self.chance(80) {
+            self.go_home()?;
+        }
+        let Some(appliance) = &mut self.world.appliance else { return Ok(()) };
+        appliance.paused_until.fill(Instant::ZERO);
+        let shards = appliance.shards.len();
+        for shard in (0..shards).map(|shard| ShardId(shard as u8)) {
+            self.world.post(shard, Mail::Drain);
+            self.world.post(shard, Mail::Stop);
+        }
+        let end = self.world.now + STOP;
+        while self.world.step(end) {}
+        let stopped = self.world.appliance.as_ref().map_or(0, |appliance| appliance.stopped.len());
+        if stopped == shards { Ok(()) } else { Err(format!("{stopped} of {shards} shards stopped")) }
     }
 
     /// The network heals, everybody hangs up; then nothing may be left.
@@ -387,7 +441,7 @@ impl Life {
         self.world.drain();
         self.run(GOODBYE)?;
         balance::at_the_end(&self.world)?;
-        if self.mood == Mood::Good { balance::after_good_times(&self.world) } else { Ok(()) }
+        if self.mood == Mood::Good && !self.small { balance::after_good_times(&self.world) } else { Ok(()) }
     }
 
     /// A call on hold whose two phones were both switched off and on is known to nobody but the appliance; silence

@@ -64,21 +64,27 @@ struct Play {
 impl Play {
     fn new(script: &Script, mut world: World, lossy: bool) -> Result<Self, String> {
         world.seen = Some(Vec::new());
-        let mut text = town::head();
+        let mut text = town::head("", town::PORTS);
         let accounts: BTreeSet<&String> = script.cast.iter().filter_map(|member| member.account.as_ref()).collect();
         for setting in script.settings.iter().filter(|setting| setting.0.is_none()) {
             let _ = writeln!(text, "{}", setting.1);
         }
         for account in accounts {
+            let devices = script.cast.iter().filter(|member| member.account.as_ref() == Some(account)).count();
             let own = script.settings.iter().filter(|setting| setting.0.as_ref() == Some(account));
             let more = own.fold(String::new(), |more, setting| more + &setting.1 + "\n");
-            town::account(&mut text, account, 1, &more);
+            town::account(&mut text, account, devices, &more);
         }
         let (mut cast, mut names, mut trunks) = (BTreeMap::new(), Names::new(), 0);
+        let mut devices = BTreeMap::new();
         for member in &script.cast {
             let transport = if member.tcp { Transport::Tcp } else { Transport::Udp };
             let mut options = match &member.account {
-                Some(account) => town::phone(account, 0, cast.len(), transport),
+                Some(account) => {
+                    let device = devices.entry(account.as_str()).or_insert(0);
+                    *device += 1;
+                    town::phone(account, *device - 1, cast.len(), transport)
+                }
                 None => {
                     let more = format!("transport = \"{}\"\n{}", transport.uri_token(), member.more);
                     town::trunk(&mut text, &member.name, trunks, &more);
@@ -91,6 +97,12 @@ impl Play {
             }
             options.challenge = member.challenge.clone().map(|(username, password)| Login { username, password });
             options.answering = Answering { then: Then::Wait, ..Answering::default() };
+            if member.v6 {
+                town::to_v6(&mut options);
+            }
+            if member.nat {
+                town::behind_nat(&mut options);
+            }
             names.insert(member.name.clone(), options.local.to_string());
             cast.insert(member.name.clone(), world.add(&member.name, options));
         }
@@ -166,7 +178,9 @@ impl Play {
                 Some(found) => {
                     taken.insert(found);
                 }
-                None if one.may_be_lost && self.lossy => optional.push((one.who.clone(), one.what.clone())),
+                None if one.may_be_missing || (one.may_be_lost && self.lossy) => {
+                    optional.push((one.who.clone(), one.what.clone()))
+                }
                 None => {
                     return Err(format!(
                         "{} {} {}, line {}",
@@ -215,6 +229,12 @@ impl Play {
             ["wait", time] => return self.run(duration(time)?),
             ["talk", a, b, time] => return self.talk(a, b, duration(time)?, true),
             ["hush", a, b, time] => return self.talk(a, b, duration(time)?, false),
+            ["heard", who, digits] => {
+                let station = self.who(who)?;
+                let heard =
+                    self.world.stations[station].phone.report(self.call_of(station)?).unwrap_or_default().digits;
+                return if heard == digits { Ok(()) } else { Err(format!("{who} heard the digits {heard:?}")) };
+            }
             ["lose", who, time] => {
                 let (ip, until) = (self.world.stations[self.who(who)?].ip(), self.world.now + duration(time)?);
                 self.world.network.cut(ip, town::server().ip(), until);

@@ -22,6 +22,8 @@ pub struct Member {
     /// The account it registers with; none for a trunk.
     pub account: Option<String>,
     pub tcp: bool,
+    pub v6: bool,
+    pub nat: bool,
     pub password: Option<String>,
     /// User and password that a trunk demands of callers.
     pub challenge: Option<(String, String)>,
@@ -46,6 +48,8 @@ pub struct Wanted {
     pub sent: bool,
     /// Where messages get lost, this one may be missing: nothing repeats a provisional answer.
     pub may_be_lost: bool,
+    /// It may be missing anywhere: it depends on which shard is asked.
+    pub may_be_missing: bool,
     /// Method, or status and CSeq method.
     pub what: Vec<String>,
     /// Header name (or `uri`, `body`, `reason`) and pattern.
@@ -109,13 +113,24 @@ impl Script {
 
 fn member(words: &[String]) -> Result<Member, String> {
     let name = words.get(1).ok_or("which name?")?.clone();
-    let mut member = Member { account: None, tcp: false, password: None, challenge: None, more: String::new(), name };
+    let mut member = Member {
+        account: None,
+        tcp: false,
+        v6: false,
+        nat: false,
+        password: None,
+        challenge: None,
+        more: String::new(),
+        name,
+    };
     if words[0] == "phone" {
         member.account = Some(member.name.clone());
     }
     for word in &words[2..] {
         match word.split_once('=') {
             None if word == "tcp" => member.tcp = true,
+            None if word == "v6" => member.v6 = true,
+            None if word == "nat" => member.nat = true,
             Some((key, value)) if words[0] == "trunk" => {
                 if let ("challenge", Some(login)) = (key, value.split_once(':')) {
                     member.challenge = Some((login.0.to_owned(), login.1.to_owned()));
@@ -134,17 +149,18 @@ fn member(words: &[String]) -> Result<Member, String> {
 fn wanted(line: usize, body: &str) -> Result<Wanted, String> {
     let mut words = body.split_whitespace();
     let who = words.next().ok_or("who?")?.to_owned();
-    let (sent, may_be_lost) = match words.next() {
-        Some("->") => (true, false),
-        Some("<-") => (false, false),
-        Some("<-?") => (false, true),
-        other => return Err(format!("-> or <- or <-?, not {other:?}")),
+    let (sent, may_be_lost, may_be_missing) = match words.next() {
+        Some("->") => (true, false, false),
+        Some("<-") => (false, false, false),
+        Some("<-?") => (false, true, false),
+        Some("<-~") => (false, true, true),
+        other => return Err(format!("-> or <- or <-? or <-~, not {other:?}")),
     };
     let what: Vec<String> = words.map(str::to_owned).collect();
     if what.is_empty() {
         Err("which message?".to_owned())
     } else {
-        Ok(Wanted { line, who, sent, may_be_lost, what, lines: Vec::new() })
+        Ok(Wanted { line, who, sent, may_be_lost, may_be_missing, what, lines: Vec::new() })
     }
 }
 

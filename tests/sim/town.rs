@@ -3,7 +3,7 @@
 use crate::appliance::Appliance;
 use crate::world::World;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use strowger::base::Transport;
 use strowger::config::{self, Config};
 use strowger::phone::{Login, Options};
@@ -12,12 +12,38 @@ use strowger::phone::{Login, Options};
 pub const DOMAIN: &str = "example.com";
 /// Where the appliance hears SIP, over UDP and TCP; its media ports are on the same address.
 pub const SERVER: &str = "10.0.0.1:5060";
-/// Media ports of the appliance.
-const MEDIA: (u16, u16) = (30_000, 34_095);
+/// First media port of the appliance.
+pub const PORT_MIN: u16 = 30_000;
+/// How many there are, usually.
+pub const PORTS: u16 = 4_096;
 const PASSWORD: &str = "circle of life";
 
 pub fn server() -> SocketAddr {
     SERVER.parse().expect("a constant")
+}
+
+/// The same over IPv6.
+pub const SERVER_V6: &str = "[fd00::1]:5060";
+
+/// Where a station of that family finds the appliance.
+pub fn server_of(ip: IpAddr) -> SocketAddr {
+    if ip.is_ipv4() { server() } else { SERVER_V6.parse().expect("a constant") }
+}
+
+/// Moves a phone to IPv6.
+pub fn to_v6(options: &mut Options) {
+    let IpAddr::V4(ip) = options.local.ip() else { return };
+    let [.., last] = ip.octets();
+    let ip = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, u16::from(last)]);
+    options.local.set_ip(ip);
+    options.media_address = ip;
+    options.server = server_of(ip);
+}
+
+/// Puts a phone behind a NAT that changes addresses and keeps ports.
+pub fn behind_nat(options: &mut Options) {
+    let last = options.local.port() as u8;
+    options.inside = Some(IpAddr::from([192, 168, 1, last]));
 }
 
 /// Address of the phone with that number; trunks have numbers from 100.
@@ -28,14 +54,17 @@ pub fn address(number: usize) -> SocketAddr {
 /// Number of the first trunk.
 pub const TRUNKS: usize = 100;
 
-/// The head of a configuration; accounts and trunks follow.
-pub fn head() -> String {
+/// The head of a configuration; accounts and trunks follow. `shards` are settings of that table.
+pub fn head(shards: &str, ports: u16) -> String {
     format!(
-        "[node]\nname = \"sim\"\n[sip]\ndomains = [\"{DOMAIN}\"]\n\
+        "[node]\nname = \"sim\"\n[shards]\n{shards}\n[sip]\ndomains = [\"{DOMAIN}\"]\n\
          [[sip.listen]]\naddress = \"{SERVER}\"\ntransport = \"udp\"\n\
          [[sip.listen]]\naddress = \"{SERVER}\"\ntransport = \"tcp\"\n\
-         [media]\naddress = \"10.0.0.1\"\nport_min = {}\nport_max = {}\n",
-        MEDIA.0, MEDIA.1
+         [[sip.listen]]\naddress = \"{SERVER_V6}\"\ntransport = \"udp\"\n\
+         [[sip.listen]]\naddress = \"{SERVER_V6}\"\ntransport = \"tcp\"\n\
+         [media]\naddress_v6 = \"fd00::1\"\naddress = \"10.0.0.1\"\nport_min = {}\nport_max = {}\n",
+        PORT_MIN,
+        PORT_MIN + ports - 1
     )
 }
 

@@ -4,6 +4,7 @@ use crate::appliance::Appliance;
 use crate::network::{Faults, Network};
 use crate::pipe::{End, Piece, Pipe};
 use crate::station::Station;
+use crate::town;
 use crate::trace::Trace;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -407,7 +408,7 @@ impl World {
             shard::Output::Send { socket, to, bytes } => {
                 let Some(from) = appliance.address(shard, socket) else { return };
                 let off = self.places.get(&to.ip()).is_some_and(|index| self.stations[*index].off_until > self.now);
-                if off && from == appliance.sip_address() {
+                if off && appliance.hears_sip(from) {
                     let at = self.now + self.network.delay();
                     self.push(at, Happening::Socket { shard, socket, to: Some(to) });
                     return;
@@ -420,7 +421,7 @@ impl World {
                 self.send_on(pipe, &bytes);
             }
             shard::Output::Connect { stream, to } => {
-                let from = SocketAddr::new(appliance.ip(), 40_000 + (stream.0 % 20_000) as u16);
+                let from = SocketAddr::new(town::server_of(to.ip()).ip(), 40_000 + (stream.0 % 20_000) as u16);
                 self.connect(End::Shard(shard, stream), from, to);
             }
             shard::Output::CloseStream { stream } => {
@@ -446,7 +447,10 @@ impl World {
                 let line = format!("{:>9.3} ms  shard {shard} {event:?}", self.now.as_nanos() as f64 / 1e6);
                 self.trace.say(line);
             }
-            shard::Output::SetDscp { .. } | shard::Output::Stopped => {}
+            shard::Output::Stopped => {
+                appliance.stopped.insert(shard);
+            }
+            shard::Output::SetDscp { .. } => {}
         }
     }
 
