@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, Side, SocketKey};
 use strowger::media::rtp::Header;
-use strowger::media::{
-    Relay, RelayConfig, RemoteOptions, SocketRequest, StreamOptions, StreamSlot, Verdict, dtmf::Press, rtcp,
-};
+use strowger::media::{Relay, RelayConfig, RemoteOptions, StreamOptions, StreamSlot, Verdict, dtmf::Press, rtcp};
 
 struct Counting;
 
@@ -38,6 +36,7 @@ fn allocations() -> u64 {
 }
 
 const STREAMS: u16 = 50;
+const PORT_MIN: u16 = 30_000;
 
 fn party(side: Side, stream: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1 + side.index() as u8], 10_000 + 2 * stream))
@@ -59,12 +58,9 @@ fn open(relay: &mut Relay, now: Instant) -> Vec<(StreamSlot, [SocketKey; 2])> {
             relay.set_remote(now, slot, side, &options);
         }
         relay.set_answered(now, slot);
-        let keys: Vec<_> = std::iter::from_fn(|| relay.poll_socket())
-            .map(|request| match request {
-                SocketRequest::Open { key, .. } | SocketRequest::SetDscp { key, .. } => key,
-            })
-            .collect();
-        open.push((slot, [keys[0], keys[2]]));
+        while relay.poll_socket().is_some() {}
+        let key = |side| SocketKey(u32::from(relay.local(slot, side).expect("it is open").0.port() - PORT_MIN));
+        open.push((slot, Side::BOTH.map(key)));
     }
     open
 }
@@ -89,7 +85,7 @@ fn packets(sequence: u16) -> Vec<Vec<u8>> {
 #[test]
 fn nothing_is_allocated_per_packet() {
     let mut now = Instant::from_millis(1);
-    let config = RelayConfig::new("203.0.113.1".parse().unwrap(), 30_000, 30_999);
+    let config = RelayConfig::new("203.0.113.1".parse().unwrap(), PORT_MIN, 30_999);
     let mut relay = Relay::new(config, now, Random::from_u64(3));
     let streams = open(&mut relay, now);
     let mut rounds: Vec<_> = (0..40).map(|round| packets(round * 10)).collect();
