@@ -6,6 +6,7 @@
 //!
 //! With cargo-fuzz: `cargo +nightly fuzz run message`. With the stable compiler: `fuzz/run message 60` (seconds).
 
+pub mod digest;
 pub mod framing;
 pub mod media;
 pub mod message;
@@ -17,6 +18,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the name is that of the corpus folder and of the file in `fuzz_targets/`.
 pub const TARGETS: &[Target] = &[
+    ("digest", digest::run),
     ("framing", framing::run),
     ("media", media::run),
     ("message", message::run),
