@@ -10,10 +10,11 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, Side, SocketKey};
 use strowger::media::relay::{Rule, apply};
 use strowger::media::rtp::Header;
-use strowger::media::{Relay, RelayConfig, RemoteOptions, SocketRequest, StreamOptions, Verdict};
+use strowger::media::{Relay, RelayConfig, RemoteOptions, StreamOptions, Verdict};
 use strowger::sdp::{Author, CodecFilter, MediaPlan, Session};
 
 const VOICE_BYTES: usize = 160;
+const PORT_MIN: u16 = 1024;
 
 fn party(side: Side, stream: usize) -> SocketAddr {
     let [high, low] = ((stream / 10_000) as u16).to_be_bytes();
@@ -38,7 +39,7 @@ struct Table {
 impl Table {
     fn new(streams: usize) -> Self {
         let now = Instant::from_millis(1);
-        let mut config = RelayConfig::new("203.0.113.1".parse().unwrap(), 1024, u16::MAX);
+        let mut config = RelayConfig::new("203.0.113.1".parse().unwrap(), PORT_MIN, u16::MAX);
         config.streams_max = streams;
         let mut relay = Relay::new(config, now, Random::from_u64(5));
         let mut keys = Vec::new();
@@ -55,13 +56,9 @@ impl Table {
                 relay.set_remote(now, slot, side, &options);
             }
             relay.set_answered(now, slot);
-            let sockets: Vec<_> = std::iter::from_fn(|| relay.poll_socket())
-                .filter_map(|request| match request {
-                    SocketRequest::Open { key, .. } => Some(key),
-                    SocketRequest::SetDscp { .. } => None,
-                })
-                .collect();
-            keys.push([sockets[0], sockets[2]]);
+            while relay.poll_socket().is_some() {}
+            let key = |side| relay.local(slot, side).map(|(rtp, _)| SocketKey(u32::from(rtp.port() - PORT_MIN)));
+            keys.push(Side::BOTH.map(|side| key(side).unwrap()));
         }
         let mut table = Self { relay, keys, now, sequence: 0 };
         table.round(&mut voice(0));
