@@ -281,3 +281,79 @@ fn bytes_from_anyone_do_no_harm() {
     let [Some((_, a)), Some((_, b))] = pair.end() else { panic!() };
     assert_eq!((a.received, b.received), (b.sent, a.sent));
 }
+
+#[test]
+fn a_second_answer_of_a_forked_call_is_acknowledged_and_hung_up() {
+    let mut pair = Pair::new(10, Transport::Udp, 0);
+    let call = pair.call(&Placing::default());
+    pair.run(Duration::from_millis(4));
+    let invite = pair.phones[1].served.values().next().unwrap().request.clone();
+    pair.run(Duration::from_millis(500));
+    // Another phone behind a proxy answers the same INVITE.
+    let mut second = Text { start: "SIP/2.0 200 OK".to_owned(), ..Text::default() };
+    for name in ["Via", "From", "Call-ID", "CSeq"] {
+        second.push(name, invite.get(name).unwrap());
+    }
+    second.push("To", "<sip:bob@example.com>;tag=other").push("Contact", "<sip:bob@10.0.0.9>");
+    let (now, bytes) = (pair.now, second.write());
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        pair.phones[0].handle_datagram(now, address(1), &bytes);
+        while let Some(output) = pair.phones[0].poll_output() {
+            if let Output::Datagram { to, bytes } = output {
+                sent.push((to.to_string(), Text::parse(&bytes).unwrap().method().unwrap().to_owned()));
+            }
+        }
+    }
+    let to = || "10.0.0.9:5060".to_owned();
+    // The ACK goes again for the copy, the BYE does not.
+    assert_eq!(sent, [(to(), "ACK".to_owned()), (to(), "BYE".to_owned()), (to(), "ACK".to_owned())]);
+    assert_eq!((pair.phones[0].counters().forked, pair.phones[0].calls()), (1, 1));
+    let now = pair.now;
+    pair.phones[0].hang_up(now, call);
+    assert_eq!(pair.end()[0].as_ref().map(|end| end.0), Some(Cause::Local));
+}
+
+#[test]
+fn a_registration_lives_until_it_is_taken_back() {
+    let mut options = Options::new("alice", "example.com", address(0), address(1));
+    options.login = Some(Login { username: "alice".into(), password: "secret".into() });
+    options.expires = 100;
+    let mut phone = Phone::new(options, Random::from_u64(11));
+    let mut now = Instant::ZERO;
+    let answer = |phone: &mut Phone, now: Instant, status: &str, lines: &[(&str, &str)]| {
+        let Some(Output::Datagram { bytes, .. }) = phone.poll_output() else { panic!() };
+        let request = Text::parse(&bytes).unwrap();
+        let mut response = Text { start: format!("SIP/2.0 {status}"), ..Text::default() };
+        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            response.push(name, request.get(name).unwrap());
+        }
+        for (name, value) in lines {
+            response.push(name, *value);
+        }
+        phone.handle_datagram(now, address(1), &response.write());
+        request
+    };
+    phone.register(now);
+    let challenge = ("WWW-Authenticate", "Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256");
+    answer(&mut phone, now, "401 Unauthorized", &[challenge]);
+    let bound = answer(&mut phone, now, "423 Interval Too Brief", &[("Min-Expires", "200")]);
+    assert!(bound.get("Authorization").unwrap().contains("nc=00000001"));
+    let contact = ("Contact", "<sip:alice@10.0.0.1:5060>;expires=200");
+    let longer = answer(&mut phone, now, "200 OK", &[contact]);
+    assert_eq!((longer.get("Expires"), longer.cseq().unwrap().0), (Some("200"), 3));
+    let Some(Output::Event(event)) = phone.poll_output() else { panic!() };
+    assert_eq!(event, Event::Registered { expires: 200, contacts: 1 });
+    now += Duration::from_secs(100);
+    phone.handle_timeout(now);
+    let stale = ("WWW-Authenticate", "Digest realm=\"r\", nonce=\"m\", qop=\"auth\", algorithm=MD5, stale=true");
+    let refreshed = answer(&mut phone, now, "401 Unauthorized", &[stale]);
+    assert!(refreshed.get("Authorization").unwrap().contains("nc=00000003"));
+    let again = answer(&mut phone, now, "200 OK", &[contact]);
+    assert!(again.get("Authorization").unwrap().contains("nonce=\"m\""));
+    assert!(matches!(phone.poll_output(), Some(Output::Event(Event::Registered { .. }))));
+    phone.unregister(now);
+    let last = answer(&mut phone, now, "200 OK", &[]);
+    assert!(last.get("Contact").unwrap().ends_with(";expires=0"));
+    assert!(matches!(phone.poll_output(), Some(Output::Event(Event::Unregistered { contacts: 0 }))));
+}
