@@ -21,7 +21,7 @@ From: \"Alice Anderson\" <sip:alice@atlanta.example.com>;tag=9fxced76sl\r\n\
 To: <sip:+16505552222@biloxi.example.com;user=phone>\r\n\
 Call-ID: 2xTb9vxSit55XU7p8@atlanta.example.com\r\n\
 CSeq: 314159 INVITE\r\n\
-Contact: <sip:alice@client.atlanta.example.com;transport=tcp>\r\n\
+Contact: <sip:alice@client.atlanta.example.com;transport=TCP>\r\n\
 Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, REFER, NOTIFY\r\n\
 Supported: 100rel, timer, replaces\r\n\
 User-Agent: Telephone/3.14 (desk; fw 2.7.1)\r\n\
