@@ -11,6 +11,7 @@ pub mod framing;
 pub mod media;
 pub mod message;
 pub mod sdp;
+pub mod shard;
 pub mod uri;
 
 /// A target: its name and what it does.
@@ -23,5 +24,6 @@ pub const TARGETS: &[Target] = &[
     ("media", media::run),
     ("message", message::run),
     ("sdp", sdp::run),
+    ("shard", shard::run),
     ("uri", uri::run),
 ];
