@@ -83,14 +83,14 @@ class Appliance:
                 out.extend(json.loads(line) for line in file if line.strip())
         return out
 
-    def records_of(self, key, value, count, seconds=5):
-        """The records whose `key` is `value`, once there are `count`."""
+    def records_since(self, first, key, values, count, seconds=5):
+        """From the `first` record on, those whose `key` is one of `values`, once there are `count`."""
 
         def found():
-            records = [record for record in self.records() if record.get(key) == value]
+            records = [record for record in self.records()[first:] if record.get(key) in values]
             return records if len(records) >= count else None
 
-        return until(found, seconds, f"{count} call records with {key} {value}")
+        return until(found, seconds, f"{count} call records with {key} in {values}")
 
     def check_alive(self):
         """Fails when the process is gone or has panicked."""

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -106,6 +107,29 @@ def on_signals():
     """Lets an interrupt end the children too."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+
+class Stillness:
+    """How long this machine has let us wait at worst: what fails while it stands still says nothing about Strowger."""
+
+    STEP = 0.02
+
+    def __init__(self):
+        self.worst = 0.0
+        self._over = threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+
+    def _watch(self):
+        while not self._over.is_set():
+            before = time.monotonic()
+            time.sleep(self.STEP)
+            self.worst = max(self.worst, time.monotonic() - before - self.STEP)
 
 
 def until(condition, seconds, what):
