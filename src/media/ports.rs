@@ -72,6 +72,11 @@ impl PortPool {
         None
     }
 
+    /// The even ports of the pairs that are given next, whether they have rested or not.
+    pub fn upcoming(&self) -> impl Iterator<Item = u16> {
+        self.free.iter().map(|(index, _)| self.first + index * 2)
+    }
+
     /// Gives a pair back, by either port.
     pub fn release(&mut self, now: Instant, port: u16) {
         let Some(index) = self.index(port) else { return };

@@ -14,6 +14,9 @@ const EVENTS_MAX: usize = 1024;
 /// Most socket requests waiting to be fetched; a stream needs four.
 const REQUESTS_MAX: usize = 1024;
 const REQUESTS_PER_STREAM: usize = 4;
+/// Pairs whose sockets are opened before a stream needs them, as many as one batch may take: a port that somebody else holds is then found out while no
+/// call depends on it, and opening is no part of a set-up.
+const AHEAD_PAIRS: usize = 64;
 
 /// Which part of which stream a socket serves.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +61,7 @@ impl Relay {
         };
         let pools = [pool(config.v4.is_some()), pool(config.v6.is_some())];
         let sockets = config.socket_count() as usize;
-        Self {
+        let mut relay = Self {
             config,
             pools,
             places: vec![None; sockets],
@@ -68,7 +71,9 @@ impl Relay {
             events: Queue::new(EVENTS_MAX),
             requests: Queue::new(REQUESTS_MAX),
             counts: RelayCounts::default(),
-        }
+        };
+        relay.open_ahead(SideOptions::default().dscp);
+        relay
     }
 
     /// Opens a stream: a pair of ports towards each side. Nothing passes before [`set_remote`](Self::set_remote).
@@ -95,7 +100,21 @@ impl Relay {
         let timer = self.timers.schedule(now + self.config.one_way_patience(), slot).ok();
         let inserted = self.streams.insert(Tenant { stream, timer });
         debug_assert_eq!(inserted.ok(), Some(slot));
+        self.open_ahead(options.a.dscp);
         Ok(StreamSlot(slot))
+    }
+
+    fn open_ahead(&mut self, dscp: u8) {
+        for v6 in [false, true] {
+            let Some(pool) = &self.pools[usize::from(v6)] else { continue };
+            let mut next = [0; AHEAD_PAIRS];
+            let found = next.iter_mut().zip(pool.upcoming()).map(|(place, port)| *place = port).count();
+            for port in next.into_iter().take(found).flat_map(|port| [port, port + 1]) {
+                if self.requests.room() > REQUESTS_PER_STREAM {
+                    self.ask_for(self.key(v6, port), v6, port, dscp);
+                }
+            }
+        }
     }
 
     fn allocate(&mut self, now: Instant, options: SideOptions) -> Result<Half, Refused> {
@@ -121,16 +140,24 @@ impl Relay {
         for (key, component, offset) in sockets {
             let Some(index) = self.index(key) else { continue };
             self.places[index] = Some(Place { slot, side, component });
+            self.ask_for(key, v6, half.port + offset, dscp);
             let socket = &mut self.sockets[index];
-            let address = if v6 { self.config.v6 } else { self.config.v4 };
-            let Some(address) = address else { continue };
-            let bind = SocketAddr::new(address.bind, half.port + offset);
-            if !socket.is_asked_for {
-                socket.is_asked_for = self.requests.push(SocketRequest::Open { key, bind, dscp }).is_ok();
-                socket.dscp = dscp;
-            } else if socket.dscp != dscp && self.requests.push(SocketRequest::SetDscp { key, dscp }).is_ok() {
+            if socket.dscp != dscp && self.requests.push(SocketRequest::SetDscp { key, dscp }).is_ok() {
                 socket.dscp = dscp;
             }
+        }
+    }
+
+    /// Asks for a socket, once.
+    fn ask_for(&mut self, key: SocketKey, v6: bool, port: u16, dscp: u8) {
+        let (Some(index), Some(address)) = (self.index(key), if v6 { self.config.v6 } else { self.config.v4 }) else {
+            return;
+        };
+        let socket = &mut self.sockets[index];
+        if !socket.is_asked_for {
+            let bind = SocketAddr::new(address.bind, port);
+            socket.is_asked_for = self.requests.push(SocketRequest::Open { key, bind, dscp }).is_ok();
+            socket.dscp = dscp;
         }
     }
 

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import socket
 
 from .process import Failure, Process, fetch, free_port, give_back, until
 
@@ -20,6 +21,7 @@ def table(name, entries, array=False):
 
 
 MEDIA_PORTS = 6000
+SQUATTED_EVERY = 150
 
 
 class Appliance:
@@ -34,6 +36,7 @@ class Appliance:
         self.control = free_port()
         self.data = os.path.join(directory, "data")
         self.media = free_port(span=MEDIA_PORTS)
+        self.squatters = self._squat()
         listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
         media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + MEDIA_PORTS - 1, "silent_timeout": "30s"}
         if ipv6:
@@ -57,6 +60,15 @@ class Appliance:
             file.write("\n".join(parts))
         self.process = Process("strowger", [binary, "run", "--config", self.config], directory)
         until(self._ready, 15, "strowger to be ready")
+
+    def _squat(self):
+        """Holds a few media ports, as a stranger on the same host would: no call may suffer from it."""
+        squatters = []
+        for port in range(self.media, self.media + MEDIA_PORTS, SQUATTED_EVERY):
+            squatter = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            squatter.bind(("127.0.0.1", port))
+            squatters.append(squatter)
+        return squatters
 
     def _ready(self):
         if not self.process.running():
@@ -105,6 +117,8 @@ class Appliance:
 
     def stop(self):
         """Ends it as an init system would; fails on another exit status than 0."""
+        for squatter in self.squatters:
+            squatter.close()
         give_back(self.media, MEDIA_PORTS)
         self.check_alive()
         status = self.process.stop(15)
