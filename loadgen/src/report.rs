@@ -88,6 +88,11 @@ impl Report<'_> {
             }
         };
         say(c.calls_failed, "calls failed");
+        say(c.calls_timed_out, "of them had no answer within 64*T1");
+        say(c.calls_unanswered, "of them rang without a final answer within --setup-max");
+        say(c.calls_unauthorized, "of them were challenged in vain: check --auth");
+        say(c.calls_hangup_failed, "of them were not hung up as they should be");
+        say(c.calls_transport_failed, "of them lost their connection");
         say(
             c.calls_skipped,
             "calls were due but not begun: as many as allowed were up already; the target is slow to \

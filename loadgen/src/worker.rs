@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender};
 use strowger::base::{Instant, SocketKey, StreamKey};
-use strowger::io::{Counters, Driver, Forward, Handler, StreamEvent};
+use strowger::io::{Counters, Driver, Forward, Handler, Refused, StreamEvent};
 
 use crate::core::Output;
 use crate::core::station::{Station, Status};
@@ -171,20 +171,21 @@ impl Worker {
         for _ in 0..SENDS_PER_TURN {
             let refused = match self.station.poll_output(now()) {
                 None => return false,
-                Some(Output::Datagram(socket, to, bytes)) => self.driver.send(socket, to, bytes).is_err(),
-                Some(Output::Stream(stream, bytes)) => self.driver.send_stream(stream, bytes).is_err(),
+                Some(Output::Datagram(socket, to, bytes)) => self.driver.send(socket, to, bytes).err(),
+                Some(Output::Stream(stream, bytes)) => self.driver.send_stream(stream, bytes).err(),
                 Some(Output::Connect(stream)) => {
                     if let Err(error) = self.driver.connect(stream, self.target, Some(self.local.ip())) {
                         self.station.fail(format!("cannot connect to {}: {error}", self.target));
                     }
-                    false
+                    None
                 }
                 Some(Output::Close(stream)) => {
                     self.driver.close_stream(stream);
-                    false
+                    None
                 }
             };
-            if refused {
+            // A connection that is gone says so by an event; a full queue is ours to answer for.
+            if refused == Some(Refused::Full) {
                 self.station.on_refused();
             }
         }

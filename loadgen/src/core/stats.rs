@@ -221,10 +221,13 @@ impl Stats {
         self.refusals.entry(status).or_insert_with(|| (0, String::from_utf8_lossy(reason).into_owned())).0 += 1;
     }
 
-    /// Keeps a sentence, while there is room.
+    /// Keeps a sentence once, while there is room.
     pub fn sample(&mut self, sentence: impl FnOnce() -> String) {
         if self.samples.len() < SAMPLES_MAX {
-            self.samples.push(sentence());
+            let sentence = sentence();
+            if !self.samples.contains(&sentence) {
+                self.samples.push(sentence);
+            }
         }
     }
 
