@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::build::{push_line, push_stamped_via, push_status_line, push_text};
-use super::index::{Line, Span};
+use super::index::{ABSENT, Line, Span};
 use super::{HeaderName, Message};
 
 /// A header to edit: a known name, or the octets of one that is not known.
@@ -195,33 +195,52 @@ impl<'a> Rewrite<'a> {
             }
             Start::Status(code, reason) => push_status_line(out, *code, reason),
         }
-        let lines = self.message.lines();
-        let absent = |key: Key<'_>| !lines.iter().any(|line| key.matches(line, bytes));
         for edit in self.edits.iter().rev() {
-            if edit.place == Place::Before && absent(edit.key) {
+            if edit.place == Place::Before && self.is_absent(edit.key) {
                 push_line(out, edit.key.text(), &edit.value);
             }
         }
         self.write_lines(out);
         for edit in &self.edits {
-            if matches!(edit.place, Place::Instead | Place::Behind) && absent(edit.key) {
+            if matches!(edit.place, Place::Instead | Place::Behind) && self.is_absent(edit.key) {
                 push_line(out, edit.key.text(), &edit.value);
             }
         }
         let body = self.body.as_deref().unwrap_or(self.message.body());
-        if absent(Key::Known(HeaderName::ContentLength)) {
+        if self.is_absent(Key::Known(HeaderName::ContentLength)) {
             push_length(out, body.len());
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
     }
 
+    /// True if the message has no line of that name.
+    fn is_absent(&self, key: Key<'_>) -> bool {
+        match key {
+            Key::Known(name) => self.message.facts().first[name as usize] == ABSENT,
+            Key::Named(_) => !self.message.lines().iter().any(|line| key.matches(line, self.message.raw())),
+        }
+    }
+
+    /// Bits of the names that edits, or a new body, touch.
+    fn touched(&self) -> u128 {
+        let names = self.edits.iter().map(|edit| match edit.key {
+            Key::Known(name) => name,
+            Key::Named(_) => HeaderName::Other,
+        });
+        names.chain(self.body.as_ref().map(|_| HeaderName::ContentLength)).fold(0, |bits, name| bits | 1 << name as u8)
+    }
+
     /// The old lines with the edits that hang on them; runs of untouched lines are copied in one piece.
     fn write_lines(&self, out: &mut Vec<u8>) {
         let bytes = self.message.raw();
         let lines = self.message.lines();
+        let touched = self.touched();
         let mut kept = self.message.facts().headers.start;
         for (at, line) in lines.iter().enumerate() {
+            if touched & 1 << line.name as u8 == 0 {
+                continue;
+            }
             let new_length = self.body.is_some() && line.name == HeaderName::ContentLength;
             if !new_length && !self.edits.iter().any(|edit| edit.key.matches(line, bytes)) {
                 continue;
@@ -249,7 +268,9 @@ impl<'a> Rewrite<'a> {
             HeaderName::Other => Key::Named(line.raw_name(bytes)).matches(other, bytes),
             name => other.name == name,
         };
-        let is_first = !lines[..at].iter().any(same);
+        let facts = self.message.facts();
+        let is_alone = line.name != HeaderName::Other && facts.repeated & 1 << line.name as u8 == 0;
+        let is_first = is_alone || !lines[..at].iter().any(same);
         if is_first {
             for edit in self.edits.iter().rev().filter(applies).filter(|edit| edit.place == Place::Before) {
                 push_line(out, edit.key.text(), &edit.value);
@@ -267,7 +288,7 @@ impl<'a> Rewrite<'a> {
             });
             self.write_trimmed(line, pops, stamp, out);
         }
-        if !lines[at + 1..].iter().any(same) {
+        if is_alone || !lines[at + 1..].iter().any(same) {
             for edit in edits().filter(|edit| edit.place == Place::Behind) {
                 push_line(out, edit.key.text(), &edit.value);
             }
