@@ -1,5 +1,6 @@
 """The release binary under test: its configuration, its start and end, what it says about itself."""
 
+import errno
 import glob
 import json
 import os
@@ -66,7 +67,14 @@ class Appliance:
         squatters = []
         for port in range(self.media, self.media + MEDIA_PORTS, SQUATTED_EVERY):
             squatter = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            squatter.bind(("127.0.0.1", port))
+            try:
+                squatter.bind(("127.0.0.1", port))
+            except OSError as error:
+                # Somebody else is the stranger there: as good.
+                squatter.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
             squatters.append(squatter)
         return squatters
 
