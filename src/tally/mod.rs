@@ -1,10 +1,17 @@
-//! Counting calls against a promise: how many at once, how many a second. Pure and lock-free.
+//! Counting calls against a promise: how many at once, how many a second, over all sites. Pure.
 //!
-//! Owned by whoever publishes the limits; read by every shard of the node.
+//! Owned by whoever publishes the limits; the cells are read by every shard of the node, everything else belongs to the
+//! one task that speaks with the other sites.
 #![forbid(unsafe_code)]
 
 mod cell;
+pub mod message;
+pub mod note;
 mod pace;
+pub mod record;
 
 pub use cell::{Cell, Permit};
+pub use message::{Figures, Identity, LoanId, Message, RequestId, SiteId};
+pub use note::Note;
 pub use pace::Pace;
+pub use record::Record;
