@@ -227,7 +227,7 @@ impl<U: Copy> Layer<U> {
 
     /// Ends every client transaction that has sent its request along a path that is broken, and still waits.
     pub fn handle_transport_error(&mut self, now: Instant, path: Path) {
-        while let Some(slot) = self.paths.first(path) {
+        while let Some(slot) = self.paths.pop(path, &mut self.clients) {
             self.run_client(now, slot, Input::TransportError, None);
         }
     }

@@ -45,8 +45,15 @@ impl Paths {
         Self(HashMap::with_hasher(hasher))
     }
 
-    pub(super) fn first(&self, path: Path) -> Option<Slot> {
-        self.0.get(&path).copied()
+    /// Takes one transaction off the path's list. Each call leaves the list shorter whatever the table says, so that
+    /// whoever calls this until it returns `None` comes to an end.
+    pub(super) fn pop<U>(&mut self, path: Path, clients: &mut Table<Client<U>>) -> Option<Slot> {
+        let first = self.0.get(&path).copied()?;
+        self.unlink(first, clients);
+        if self.0.get(&path) == Some(&first) {
+            self.0.remove(&path);
+        }
+        Some(first)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -173,6 +173,21 @@ fn a_broken_path_ends_what_waits_on_it() {
     assert!(matches!(rig.events()[..], [Event::TransportError { user: 4, .. }, Event::ClientDone { user: 4, .. }]));
 }
 
+/// As it must not be: what the path's list names has gone, or leads back to itself.
+#[test]
+fn a_broken_path_is_done_with_even_if_its_list_is_wrong() {
+    let mut rig = Rig::new();
+    let (gone, ring) = (rig.send(TCP, Method::Options, "z9hG4bK1", 1), rig.send(UDP, Method::Options, "z9hG4bK2", 2));
+    rig.layer.clients.remove(gone.0);
+    let Layer { paths, clients, .. } = &mut rig.layer;
+    paths.link(ring.0, clients);
+    for transport in [TCP, UDP] {
+        rig.layer.handle_transport_error(rig.now, Path::from(&flow(transport)));
+    }
+    assert_eq!(rig.layer.paths.len(), 0);
+    assert!(matches!(rig.events()[..], [Event::TransportError { user: 2, .. }, Event::ClientDone { user: 2, .. }]));
+}
+
 #[test]
 fn a_full_table_and_a_branch_in_use_are_refused() {
     let mut rig = Rig::with(Limits { clients_max: 2, ..Limits::default() });
