@@ -17,7 +17,7 @@ pub(super) fn build<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Config
     Config {
         shards: shards(reader, root),
         trunks: trunks(reader, root, marks),
-        accounts: accounts(reader, root, marks, limits.default_max_calls),
+        accounts: accounts(reader, root, marks, &limits),
         store: store(reader, root),
         control: control(reader, root, &node.data_dir),
         log: log(reader, root),
@@ -238,7 +238,7 @@ fn login<'s>(reader: &mut Reader<'s>, place: &Place<'_, 's>) -> Option<TrunkLogi
     }
 }
 
-fn accounts<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, marks: Qos, max_calls: u32) -> Vec<Account> {
+fn accounts<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, marks: Qos, limits: &Limits) -> Vec<Account> {
     let places = reader.list(root, "account");
     let mut out = Vec::with_capacity(places.len());
     let mut unique = super::cross::Accounts::default();
@@ -259,7 +259,8 @@ fn accounts<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, marks: Qos, max_c
         out.push(Account {
             name,
             numbers: numbers.into_iter().map(|(number, _)| number).collect(),
-            max_calls: reader.get(&place, "max_calls").integer_if_any().unwrap_or(max_calls),
+            max_calls: reader.get(&place, "max_calls").integer_if_any().unwrap_or(limits.default_max_calls),
+            home: reader.get(&place, "home").text_if_any().or_else(|| limits.home.clone()),
             codecs: codecs(reader, &place),
             forking: if serial { Forking::Serial } else { Forking::Parallel },
             qos: qos(reader, &place, "account.qos", marks),
@@ -310,10 +311,20 @@ fn hex<const N: usize>(text: &str) -> [u8; N] {
 fn limits<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Limits {
     let table = reader.table(root, "limits");
     let allowance = reader.get(&table, "mode").text() == "allowance";
+    let drops = reader.get(&table, "policy").text() == "drop";
+    let numbers = reader.get(&table, "emergency_numbers").texts();
     Limits {
         mode: if allowance { LimitMode::Allowance } else { LimitMode::Strict },
         allowance: reader.get(&table, "allowance").integer(),
         default_max_calls: reader.get(&table, "default_max_calls").integer(),
+        home: reader.get(&table, "home").text_if_any(),
+        policy: if drops { LimitPolicy::Drop } else { LimitPolicy::Keep },
+        lease: reader.get(&table, "lease").span(),
+        max_call_duration: reader.get(&table, "max_call_duration").span(),
+        clock_drift_ppm: reader.get(&table, "clock_drift").integer(),
+        borrow_timeout: reader.get(&table, "borrow_timeout").span(),
+        count_called: reader.get(&table, "count_called").bool(),
+        emergency_numbers: numbers.into_iter().map(|(number, _)| number).collect(),
     }
 }
 

@@ -45,7 +45,7 @@ impl Accounts {
     }
 }
 
-fn unique(
+pub(super) fn unique(
     known: &mut BTreeMap<String, Range<usize>>,
     reader: &mut Reader<'_>,
     what: &str,
@@ -118,13 +118,7 @@ pub(super) fn whole<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, config: &
             reader.error(span, format!("`{low}` is longer than `{high}`"), "see the other one");
         }
     }
-    let records = config.link.as_ref().into_iter().flat_map(|link| &link.peers);
-    if records.clone().any(|peer| peer.name == config.node.name) {
-        let link = reader.quiet_table(root, "link");
-        reader
-            .error(link.span.clone(), "a peer has this node's own name", "in [[link.peer]]")
-            .help("give each node its own `node.name`");
-    }
+    super::sites::sites(reader, root, config);
 }
 
 fn listeners<'s>(reader: &mut Reader<'s>, sip: &Place<'_, 's>, config: &Config) {
@@ -161,7 +155,7 @@ fn listeners<'s>(reader: &mut Reader<'s>, sip: &Place<'_, 's>, config: &Config) 
     }
 }
 
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let wild = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && (a.ip() == b.ip() || wild && same_family)

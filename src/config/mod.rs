@@ -15,6 +15,7 @@ pub mod print;
 mod reader;
 pub mod row;
 pub mod rows;
+mod sites;
 #[cfg(test)]
 mod tests;
 pub mod value;

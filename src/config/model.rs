@@ -294,8 +294,10 @@ pub struct Account {
     pub name: String,
     /// Numbers that reach it.
     pub numbers: Vec<String>,
-    /// Calls at once.
+    /// Calls at once, over all sites.
     pub max_calls: u32,
+    /// Where its rights are made: its own `home`, else [`Limits::home`].
+    pub home: Option<String>,
     /// Ordered; empty = as offered.
     pub codecs: Vec<String>,
     /// How a call reaches its devices.
@@ -315,15 +317,40 @@ pub enum LimitMode {
     Allowance,
 }
 
+/// What happens to calls on a borrowed right that lapses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitPolicy {
+    /// They go on.
+    Keep,
+    /// They are ended.
+    Drop,
+}
+
 /// `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// What happens when cut off.
     pub mode: LimitMode,
-    /// By how many calls.
+    /// By how many calls; only with [`LimitMode::Allowance`].
     pub allowance: u32,
     /// `max_calls` of an account that names none.
     pub default_max_calls: u32,
+    /// Where rights are made; given whenever there are peers.
+    pub home: Option<String>,
+    /// When a borrowed right lapses.
+    pub policy: LimitPolicy,
+    /// How long a borrowed right is good for without a renewal.
+    pub lease: Duration,
+    /// A call is ended after this long.
+    pub max_call_duration: Duration,
+    /// Most that a clock may run fast or slow.
+    pub clock_drift_ppm: u32,
+    /// How long a call waits for a right.
+    pub borrow_timeout: Duration,
+    /// The called account gives a right, too.
+    pub count_called: bool,
+    /// Never refused, as dialled.
+    pub emergency_numbers: Vec<String>,
 }
 
 /// `[store]`.

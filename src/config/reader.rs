@@ -242,7 +242,8 @@ pub(super) fn default(row: &Row) -> Checked {
     }
     let value = DeValue::parse(row.default).expect("a default is TOML");
     match check(row, value.get_ref()) {
-        Ok(Checked::Texts(_)) => Checked::Texts(Vec::new()),
+        // A default stands nowhere in the file.
+        Ok(Checked::Texts(texts)) => Checked::Texts(texts.into_iter().map(|(text, _)| (text, 0..0)).collect()),
         Ok(checked) => checked,
         Err(problem) => panic!("the default of `{}` is not usable: {}", row.key, problem.label),
     }

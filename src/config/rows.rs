@@ -18,7 +18,6 @@ const fn seconds(min: u64, max: u64) -> Kind {
 const DAY: u64 = 86_400;
 const DSCP: Kind = integer(0, 63);
 const TRANSPORTS: Kind = Kind::Choice(&["udp", "tcp", "tls", "ws", "wss"]);
-const NO_LINK: &str = "links between sites are not built yet; this node decides alone";
 
 /// A table of the file.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +52,7 @@ pub static TABLES: &[Table] = &[
     list("account", "A user whose phones register here."),
     list("account.device", "One phone's credentials. Give `password`, or `password_file`, or both HA1 values."),
     Table { key: "account.qos", list: false, optional: true, docs: "Marks of what is sent to this account." },
-    table("limits", "Simultaneous calls."),
+    table("limits", "Simultaneous calls. docs/limits.md explains what they promise over several sites."),
     table("store", "Where accounts and records of the API are kept."),
     table("control", "HTTP for metrics and health, and the Unix socket of `strowger show`."),
     table("log", "Log lines, on standard error."),
@@ -153,6 +152,9 @@ pub static ROWS: &[Row] = &[
     Row::new("account.numbers", Kind::Numbers, "[]", "Numbers that reach it.").example("[\"+15550100\"]").reloads(),
     Row::new("account.max_calls", integer(0, 1_000_000), "", "Calls at once. Default: `limits.default_max_calls`.")
         .example("2").reloads(),
+    Row::new("account.home", Kind::Name, "\"\"",
+        "The site where its rights are made. Empty: `limits.home`. To move it, lower `max_calls` to 0 first and wait until `strowger show limits` shows no right anywhere.")
+        .example("\"lon-1\"").reloads(),
     Row::new("account.codecs", Kind::Codecs, "[]", "Codecs, in this order; empty = as offered.")
         .example("[\"PCMU\", \"PCMA\"]").reloads(),
     Row::new("account.forking", Kind::Choice(&["parallel", "serial"]), "\"parallel\"",
@@ -168,10 +170,26 @@ pub static ROWS: &[Row] = &[
         .no_effect("signalling shares one socket; `sip.dscp` marks it"),
     // limits
     Row::new("limits.mode", Kind::Choice(&["strict", "allowance"]), "\"strict\"",
-        "\"strict\": never more calls than the limit, whatever happens to the links; \"allowance\": `allowance` more while cut off.")
-        .no_effect(NO_LINK),
-    Row::new("limits.allowance", integer(0, 1_000), "0", "Calls above the limit while cut off.").no_effect(NO_LINK),
+        "\"strict\": never more calls than the limit, whatever happens to the links; \"allowance\": a site that is cut off from the others may carry `allowance` more."),
+    Row::new("limits.allowance", integer(0, 1_000), "0",
+        "Calls above an account's limit at each site that is cut off, with mode \"allowance\"."),
     Row::new("limits.default_max_calls", integer(0, 1_000_000), "2", "`max_calls` of an account that names none.").reloads(),
+    Row::new("limits.home", Kind::Name, "\"\"",
+        "The site where accounts' rights are made: this node's name or a peer's, the same at every site. Must be given with `[[link.peer]]`.")
+        .example("\"phx-1\""),
+    Row::new("limits.policy", Kind::Choice(&["keep", "drop"]), "\"keep\"",
+        "What happens to calls on a borrowed right that cannot be renewed, since its lender is cut off. \"keep\": they go on, and a lost right comes home only after `max_call_duration`; \"drop\": they are ended when `lease` is over. The same at every site."),
+    Row::new("limits.lease", seconds(2, 3_600), "\"30s\"",
+        "How long a borrowed right is good for without a renewal. The same at every site."),
+    Row::new("limits.max_call_duration", seconds(60, 7 * DAY), "\"4h\"",
+        "A call is ended after this long. The same at every site: with `policy = \"keep\"` a lost site's rights come home no sooner."),
+    Row::new("limits.clock_drift", integer(0, 100_000), "1000",
+        "Most that a site's clock may run fast or slow, in parts per million; the kernel steers a clock by up to 500. The same at every site."),
+    Row::new("limits.borrow_timeout", millis(0, 5_000), "\"400ms\"",
+        "How long a call waits for a right from another site before it is refused; 0s: not at all."),
+    Row::new("limits.count_called", Kind::Bool, "true", "A call counts for the account that it reaches, too.").reloads(),
+    Row::new("limits.emergency_numbers", Kind::Numbers, "[\"112\", \"911\", \"999\", \"000\"]",
+        "Calls to these numbers, as dialled, are never refused by a limit and take no right.").reloads(),
     // store
     Row::new("store.url", Kind::Secret, "\"sqlite\"", "\"sqlite\" (a file in `data_dir`) or \"postgres://…\".")
         .no_effect("the store is not built yet; accounts come from this file and records go to NDJSON files"),
@@ -190,12 +208,12 @@ pub static ROWS: &[Row] = &[
     Row::new("records.spool_max", integer(100, 10_000_000), "100000", "Records kept in memory while the disk refuses them."),
     Row::new("records.flush_interval", millis(10, 60_000), "\"1s\"", "Longest a finished call waits to be on disk."),
     // link
-    Row::required("link.listen", Kind::Socket, "\"203.0.113.10:7420\"", "UDP address for QUIC.").no_effect(NO_LINK),
-    Row::required("link.certificate_file", Kind::Path, "\"/etc/strowger/link.pem\"", "PEM chain shown to peers.").no_effect(NO_LINK),
-    Row::required("link.key_file", Kind::Path, "\"/etc/strowger/link.key\"", "PEM key of it.").no_effect(NO_LINK),
-    Row::required("link.ca_file", Kind::Path, "\"/etc/strowger/link-ca.pem\"", "PEM roots that peers must show.").no_effect(NO_LINK),
-    Row::required("link.peer.name", Kind::Name, "\"lon-1\"", "Its `node.name`.").no_effect(NO_LINK),
-    Row::required("link.peer.address", Kind::Socket, "\"192.0.2.20:7420\"", "Its `link.listen`.").no_effect(NO_LINK),
+    Row::required("link.listen", Kind::Socket, "\"203.0.113.10:7420\"", "UDP address for QUIC."),
+    Row::required("link.certificate_file", Kind::Path, "\"/etc/strowger/link.pem\"", "PEM certificate shown to peers; it must carry `node.name`. `strowger link keygen` makes it."),
+    Row::required("link.key_file", Kind::Path, "\"/etc/strowger/link.key\"", "PEM key of it, mode 0600."),
+    Row::required("link.ca_file", Kind::Path, "\"/etc/strowger/link-ca.pem\"", "PEM certificate of the authority that signed this site's certificate and the peers'."),
+    Row::required("link.peer.name", Kind::Name, "\"lon-1\"", "Its `node.name`, which its certificate must carry."),
+    Row::required("link.peer.address", Kind::Socket, "\"192.0.2.20:7420\"", "Its `link.listen`."),
 ];
 
 /// The row of a full key.

@@ -41,7 +41,10 @@ fn the_interface_page_reads() {
     assert!(matches!(config.accounts[1].devices[0].secret, Secret::Ha1 { md5: [0xab, ..], .. }));
     assert_eq!(config.link.unwrap().peers[0].name, "lon-1");
     let notes: Vec<&str> = outcome.notes.iter().map(|note| note.message.as_str()).collect();
-    assert!(notes.contains(&"`limits.mode` has no effect yet") && notes.contains(&"`link.listen` has no effect yet"));
+    assert!(!notes.iter().any(|note| note.contains("link") || note.contains("limits")), "{notes:?}");
+    let homes: Vec<_> = config.accounts.iter().map(|account| account.home.as_deref()).collect();
+    assert_eq!(homes, [Some("phx-1"), Some("lon-1")]);
+    assert_eq!(config.limits.emergency_numbers[..2], ["112", "911"]);
     assert!(!format!("{:?}", config.accounts).contains("s3cret"), "secrets are never printed");
 }
 
@@ -146,6 +149,33 @@ fn doubles_and_collisions_are_found() {
         let found = errors(text);
         assert!(found.iter().any(|error| error.ends_with(expected)), "{expected}\n{text}\n{found:?}");
     }
+}
+
+#[test]
+fn what_sites_need_of_each_other_is_checked() {
+    let link = "[node]\nname='a'\n[link]\nlisten='192.0.2.1:7420'\ncertificate_file='c'\nkey_file='k'\nca_file='r'\n";
+    let peer = |name: &str, port: u16| format!("[[link.peer]]\nname='{name}'\naddress='192.0.2.2:{port}'\n");
+    let home = "[limits]\nhome='a'\n";
+    let cases = [
+        (peer("b", 1), "`limits.home` is missing"),
+        (peer("b", 1) + "[limits]\nhome='c'\n", "home \"c\" is no site"),
+        (peer("b", 1) + home + "[[account]]\nname='x'\nhome='bb'\n", "home \"bb\" is no site"),
+        (peer("a", 1) + home, "a peer has this node's own name"),
+        (peer("b", 1) + &peer("b", 2) + home, "peer `b` stands twice"),
+        (peer("b", 1) + &peer("c", 1) + home, "two peers at 192.0.2.2:1"),
+        ("[[link.peer]]\nname='b'\naddress='192.0.2.1:7420'\n".to_owned() + home, "a peer has this node's own address"),
+        ((0..32).map(|n| peer(&format!("p{n}"), n + 1)).collect::<String>() + home, "more than 31 peers"),
+        ("[[sip.listen]]\naddress='192.0.2.1:7420'\n".to_owned(), "192.0.2.1:7420 is listened on for SIP"),
+        ("[media]\naddress='192.0.2.1'\nport_min=7000\n".to_owned(), "port 7420 is in the media range"),
+    ];
+    for (rest, expected) in cases {
+        let found = errors(&format!("{link}{rest}"));
+        assert!(found.iter().any(|error| error.ends_with(expected)), "{expected}\n{rest}\n{found:?}");
+    }
+    let good = read(&format!("{link}{}{home}", peer("b", 1)), "t").config.unwrap();
+    assert_eq!(good.limits.home.as_deref(), Some("a"));
+    let alone = read(link, "t");
+    assert!(alone.errors.is_empty() && alone.notes.iter().any(|note| note.message.starts_with("no peers")));
 }
 
 #[test]
