@@ -8,10 +8,13 @@ mod cell;
 pub mod message;
 pub mod note;
 mod pace;
+mod pulse;
 pub mod record;
+pub mod rights;
 
 pub use cell::{Cell, Permit};
 pub use message::{Figures, Identity, LoanId, Message, RequestId, SiteId};
 pub use note::Note;
 pub use pace::Pace;
+pub use pulse::Pulse;
 pub use record::Record;
