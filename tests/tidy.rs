@@ -52,7 +52,7 @@ const ROOMS: &[Room] = &[
     pure("phone", &["sip", "sdp", "media", "base"]),
     edge("io", &["base"]),
     edge("xdp", &["media", "base"]),
-    edge("worker", &["shard", "io", "xdp", "observe", "base"]),
+    edge("worker", &["shard", "io", "xdp", "tally", "observe", "base"]),
     edge("store", &["config", "observe", "base"]),
     edge("control", &["store", "config", "tally", "observe", "base", "shard::mailbox"]),
     Room { name: "cli", pure: false, arrows: Arrows::Everything },

@@ -7,7 +7,7 @@ use super::directory::Peer;
 use super::media::Origin;
 use super::retry::on_failure;
 use super::setup::{cancel_branches, local_tag, setup_invite};
-use super::state::{Branch, BranchState, Call, Leg, Phase};
+use super::state::{Branch, BranchState, Call, Leg, Phase, Right};
 use super::{compose, teardown};
 use crate::observe::{EndCause, Event, Level};
 use crate::sip::dialog::Dialog;
@@ -111,7 +111,7 @@ fn on_success(call: &mut Call, core: &mut Core, at: usize, response: &Message<'_
     {
         trunk.revive();
     }
-    call.permits.extend(branch.permit.take());
+    call.rights.extend(branch.permit.take().map(|permit| Right { permit, account: None }));
     let late_offer = setup.late_offer;
     call.b = Some(Leg { number, peer, dialog, flow, invite_cseq, ack: None, unacknowledged: None });
     cancel_branches(call, core, Some("SIP;cause=200;text=\"Call completed elsewhere\""));

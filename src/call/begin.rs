@@ -6,15 +6,14 @@ use super::core::{Core, Owner, Timer};
 use super::directory::Peer;
 use super::engine::Engine;
 use super::routing::{self, Destination};
-use super::state::{Call, Facts, Leg, Phase, Setup};
-use super::{compose, gate, media, setup};
+use super::state::{Call, Facts, Leg, Phase, Right, Setup};
+use super::{admission, compose, gate, media, setup};
 use crate::base::Flow;
 use crate::base::id::Token;
 use crate::observe::{Event, Level, LimitReason};
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, OwnedMessage};
-use crate::tally::Permit;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -41,8 +40,7 @@ impl Engine {
         let tag = self.core.name_of_leg(token, 0);
         let dialog = Dialog::uas(request, &tag);
         let leg = Leg { number: 0, peer: caller, dialog, flow, invite_cseq: 0, ack: None, unacknowledged: None };
-        let mut call = new_call(&self.core, token, leg, server, request, &to);
-        call.permits = permits;
+        let call = new_call(&self.core, token, leg, server, request, &to);
         if self.calls.insert(call).is_err() {
             return;
         }
@@ -50,12 +48,15 @@ impl Engine {
         self.core.layer.set_server_user(server, Owner { call: slot, leg: 0 });
         let trying = compose::reply(&self.core, request, &flow, 100, &tag, &[]);
         self.core.respond(server, 100, trying);
-        self.with_call(slot, |call, core| start(call, core, to, request));
+        self.with_call(slot, |call, core| {
+            permits.into_iter().for_each(|right| admission::take(call, core, right));
+            start(call, core, to, request);
+        });
     }
 }
 
 /// The rights that a call needs, or the limit that it would break.
-fn admit(core: &mut Core, caller: Peer, to: &Destination) -> Result<Vec<Permit>, u32> {
+fn admit(core: &mut Core, caller: Peer, to: &Destination) -> Result<Vec<Right>, u32> {
     let callee = match to {
         Destination::Account(account) => Some(Peer::Account(*account)),
         _ => None,
@@ -64,13 +65,16 @@ fn admit(core: &mut Core, caller: Peer, to: &Destination) -> Result<Vec<Permit>,
     let mut peers = vec![caller];
     peers.extend(callee.filter(|callee| *callee != caller));
     for peer in peers {
-        let cell = match peer {
-            Peer::Account(place) => Some(Arc::clone(&core.directory.accounts[place as usize].cell)),
-            Peer::Trunk(place) => core.directory.trunks[place as usize].cell.clone(),
+        let (cell, account) = match peer {
+            Peer::Account(place) => {
+                let account = &core.directory.accounts[place as usize];
+                (Some(Arc::clone(&account.cell)), Some(Arc::clone(&account.name)))
+            }
+            Peer::Trunk(place) => (core.directory.trunks[place as usize].cell.clone(), None),
         };
         let Some(cell) = cell else { continue };
         match cell.admit() {
-            Some(permit) => permits.push(permit),
+            Some(permit) => permits.push(Right { permit, account }),
             None => {
                 let reason =
                     if matches!(peer, Peer::Account(_)) { LimitReason::Account } else { LimitReason::TrunkCalls };
@@ -119,6 +123,7 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
         callee: None,
         end: None,
         status: 0,
+        reason: None,
     };
     let callee = match to {
         Destination::Account(account) => Some(Peer::Account(*account)),
@@ -141,7 +146,7 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
         media: media::MediaSession::new(token.slot),
         codecs,
         exchanges: Vec::new(),
-        permits: Vec::new(),
+        rights: Vec::new(),
         facts: Box::new(facts),
         timer: None,
         legs_made: 0,

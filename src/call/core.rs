@@ -12,6 +12,7 @@ use crate::observe::{CallRecord, Counters, Direction, Event, MediaPath, MethodLa
 use crate::sip::digest;
 use crate::sip::transaction::{ClientKey, Full, Layer, ServerKey};
 use crate::sip::wire::Method;
+use crate::tally::Note;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub enum Effect {
     Record(Box<CallRecord>),
     /// For the log.
     Event(Box<Event>),
+    /// For the keeper of the rights.
+    Note(Note),
     /// Ask the owner of this account's contacts; [`Engine::contacts`](super::Engine::contacts) takes the answer.
     Locate {
         /// The account's name.

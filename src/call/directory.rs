@@ -19,10 +19,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Account {
     /// User part of its AOR.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its first number, if it has one.
     pub number: Option<String>,
-    /// Calls at once.
+    /// Calls at once, over all sites.
+    pub limit: u32,
+    /// Calls at once, here and now.
     pub cell: Arc<Cell>,
     /// Codecs it may use, in its order.
     pub codecs: CodecFilter,
@@ -185,13 +187,20 @@ impl Directory {
             self.by_device.insert(device.username.clone().into_bytes(), (place, ha1));
         }
         self.accounts.push(Account {
-            name: account.name.clone(),
+            name: account.name.as_str().into(),
             number: account.numbers.first().cloned(),
+            limit: account.max_calls,
             cell,
             codecs: CodecFilter::new(&account.codecs),
             forking: account.forking,
             qos: account.qos,
         });
+    }
+
+    /// The limit of an account; none for one that a reload has removed.
+    #[must_use]
+    pub fn limit_of(&self, account: &str) -> u32 {
+        self.by_name.get(account.as_bytes()).and_then(|place| self.account(*place)).map_or(0, |account| account.limit)
     }
 
     /// The account at a place; none for one that a reload has removed.
@@ -212,7 +221,7 @@ impl Directory {
         let name = old.peer_name(peer);
         let place = |found: Option<usize>| found.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX);
         match peer {
-            Peer::Account(_) => Peer::Account(place(self.accounts.iter().position(|account| account.name == name))),
+            Peer::Account(_) => Peer::Account(place(self.accounts.iter().position(|account| &*account.name == name))),
             Peer::Trunk(_) => Peer::Trunk(place(self.trunks.iter().position(|trunk| trunk.name == name))),
         }
     }

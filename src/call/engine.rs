@@ -270,7 +270,7 @@ impl Engine {
     }
 
     /// Lets everybody speak until nobody has anything to say; bounded by what one event can cause.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             while let Some(event) = self.core.layer.poll_event() {
                 self.on_transaction_event(event);

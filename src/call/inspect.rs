@@ -2,9 +2,11 @@
 
 use super::engine::Engine;
 use super::registrar::Binding;
-use super::state::Phase;
+use super::state::{Call, Phase, Right};
 use super::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::base::Instant;
+use crate::tally::Session;
+use std::sync::Arc;
 
 /// Everything that must balance: all zero when no call, no registration and no transaction is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,17 @@ impl Engine {
     fn transactions(&self) -> usize {
         let counts = self.core.layer.counts();
         counts.clients + counts.servers
+    }
+
+    /// Every call and account that has given it a right.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
+        let rights = self.calls.iter().flat_map(|(_, call)| call.rights.iter().map(move |right| (call, right)));
+        let session = |(call, right): (&Call, &Right)| {
+            let account = Arc::clone(right.account.as_ref()?);
+            Some(Session { account, call: call.token, started: call.facts.started })
+        };
+        rights.filter_map(session).collect()
     }
 
     /// Calls for `show calls`.

@@ -3,6 +3,7 @@
 //! Owned by the shard, which gives it the time, the messages and the packets, and does what it returns.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod answer;
 mod begin;
 mod compose;

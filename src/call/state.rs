@@ -21,6 +21,7 @@ use crate::sip::wire::{Method, OwnedMessage};
 use crate::tally::Permit;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +218,17 @@ pub struct Facts {
     pub end: Option<(EndCause, Option<Side>)>,
     /// Final status of the INVITE.
     pub status: u16,
+    /// What our refusal or BYE says in its Reason header (RFC 3326).
+    pub reason: Option<Box<str>>,
+}
+
+/// A right in use; dropping it gives it back.
+#[derive(Debug)]
+pub struct Right {
+    /// The right.
+    pub permit: Permit,
+    /// The account that gave it; none: a trunk.
+    pub account: Option<Arc<str>>,
 }
 
 /// Exchanges that may be open at once in one call; more are refused with 500 and Retry-After.
@@ -244,7 +256,7 @@ pub struct Call {
     /// Requests of ours within the dialogs.
     pub exchanges: Vec<Exchange>,
     /// Rights in use; given back when the call ends.
-    pub permits: Vec<Permit>,
+    pub rights: Vec<Right>,
     /// What the record will say.
     pub facts: Box<Facts>,
     /// Ring or linger.

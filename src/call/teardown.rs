@@ -5,12 +5,12 @@
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
 use super::state::{Call, Exchange, Leg, Phase, Purpose};
-use super::{compose, failure, setup};
+use super::{admission, compose, failure, gate, setup};
 use crate::base::time::Duration;
 use crate::base::{Flow, Side};
 use crate::observe::{self, CallRecord, CallResult, EndCause, Event, LegReport, Level};
 use crate::sip::transaction::ClientKey;
-use crate::sip::wire::{Framing, Message, Method, OwnedMessage};
+use crate::sip::wire::{Framing, HeaderName, Message, Method, OwnedMessage};
 use bytes::Bytes;
 
 /// Longer than any transaction lives (64 × T1, RFC 3261 §17).
@@ -44,7 +44,7 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
         bye(call, core, Side::B);
     }
     record(call, core);
-    call.permits.clear();
+    admission::give_back(call, core);
     if let Some(setup) = &mut call.setup {
         setup.groups.clear();
         setup.branches.iter_mut().for_each(|branch| branch.permit = None);
@@ -57,7 +57,14 @@ fn refuse_caller(call: &mut Call, core: &mut Core, status: u16) {
     let Some(setup) = call.setup.as_mut().filter(|setup| !setup.answered) else { return };
     setup.answered = true;
     let (server, invite) = (setup.server, setup.invite.clone());
-    let bytes = compose::reply(core, &invite.view(), &call.a.flow, status, &tag, &[]);
+    let bytes = match &call.facts.reason {
+        Some(reason) => {
+            let headers = [(HeaderName::Reason, reason.as_bytes())];
+            let phrase = if status == 403 { gate::LIMIT_PHRASE } else { failure::reason(status) };
+            compose::reply_with(core, &invite.view(), &call.a.flow, (status, phrase), &tag, &headers)
+        }
+        None => compose::reply(core, &invite.view(), &call.a.flow, status, &tag, &[]),
+    };
     core.respond(server, status, bytes);
 }
 
@@ -82,9 +89,15 @@ pub fn late_bye(call: &mut Call, core: &mut Core) {
 fn bye(call: &mut Call, core: &mut Core, side: Side) {
     let token = call.token;
     let farewell = call.farewell.take();
+    let reason = call.facts.reason.clone();
     let Some(leg) = call.leg_mut(side) else { return };
     let number = leg.number;
-    let sent = compose::bye(core, leg, &token, farewell.as_ref().map(OwnedMessage::view).as_ref());
+    let words = match (&farewell, &reason) {
+        (Some(farewell), _) => compose::Words::Of(farewell.view()),
+        (None, Some(reason)) => compose::Words::Reason(reason),
+        (None, None) => compose::Words::None,
+    };
+    let sent = compose::bye(core, leg, &token, words);
     start_bye(call, core, side, number, sent);
 }
 
@@ -107,7 +120,7 @@ fn start_bye(call: &mut Call, core: &mut Core, to: Side, leg: u8, (flow, branch,
 
 /// Ends a leg that is not one of the call's two: a second 200, or one that crossed our CANCEL.
 pub fn bye_stray(call: &mut Call, core: &mut Core, mut leg: Leg) {
-    let sent = compose::bye(core, &mut leg, &call.token, None);
+    let sent = compose::bye(core, &mut leg, &call.token, compose::Words::None);
     start_bye(call, core, Side::B, leg.number, sent);
 }
 

@@ -92,7 +92,7 @@ impl Appliance {
             choice: &choice,
             directory: &directory,
             post: &post,
-            outlets: Outlets { records, events },
+            outlets: Outlets { records, events, notes: None },
             clock: worker::Clock::new(origin),
         };
         let shards = plan.start(&counters)?;

@@ -193,6 +193,8 @@ labels! {
         EventsFull = "events_full",
         /// The record queue and the spool are full.
         RecordsFull = "records_full",
+        /// The queue to the keeper of the rights is full; it is told of all calls anew.
+        NotesFull = "notes_full",
         /// Anything a later room has no name for yet.
         Other = "other",
     }

@@ -6,6 +6,7 @@
 use super::mailbox::Mail;
 use crate::base::{ShardId, SocketKey, StreamKey};
 use crate::observe::{CallRecord, Event};
+use crate::tally::Note;
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -121,6 +122,8 @@ pub enum Output {
     Record(Box<CallRecord>),
     /// For the log.
     Event(Box<Event>),
+    /// For the keeper of the rights.
+    Note(Note),
     /// Drained and told to stop: the worker ends.
     Stopped,
 }

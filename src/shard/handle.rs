@@ -13,6 +13,7 @@ use crate::media::{LocalAddress, RelayConfig, SocketRequest, Verdict};
 use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath};
 use crate::sip::transaction::Timers;
 use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
+use crate::tally::Note;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -321,6 +322,12 @@ impl Shard {
                 let found = self.engine.hangup(self.now, call);
                 let _ = reply.try_send(Answer::Hangup { found });
             }
+            Mail::Right { call, permit } => self.engine.right(self.now, call, permit),
+            Mail::HangUpSome { account, budget } => self.engine.hang_up_some(self.now, &account, &budget),
+            Mail::TellCalls => {
+                let calls = self.engine.sessions();
+                self.outputs.push_back(Output::Note(Note::Calls { shard: self.id, calls }));
+            }
             Mail::Drain => {
                 self.draining = true;
                 self.counters.set(Gauge::Draining, 1);
@@ -408,6 +415,7 @@ impl Shard {
                 self.outputs.push_back(Output::Record(record));
             }
             Effect::Event(event) => self.outputs.push_back(Output::Event(event)),
+            Effect::Note(note) => self.outputs.push_back(Output::Note(note)),
             Effect::Locate { account, call } => {
                 let home = self.steering.home_of_account(&account);
                 if home == self.id {

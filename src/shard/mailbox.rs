@@ -5,10 +5,12 @@ use crate::call::Directory;
 use crate::call::registrar::Binding;
 pub use crate::call::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::observe::CallId;
+use crate::tally::Permit;
 use bytes::Bytes;
 use crossbeam::channel::Sender;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 /// One letter.
 #[derive(Debug)]
@@ -61,6 +63,23 @@ pub enum Mail {
         /// Says whether there was such a call.
         reply: Sender<Answer>,
     },
+    /// The answer to a [`Note::Borrow`](crate::tally::Note::Borrow). Its slot names one tenant of one place: a letter
+    /// that finds the call gone, or waiting for nothing, is dropped, and with it the right goes back.
+    Right {
+        /// Which call waits.
+        call: Slot,
+        /// A right of the account it waits for; none: refused.
+        permit: Option<Permit>,
+    },
+    /// There are more calls of this account than rights, and the policy is to end the newest.
+    HangUpSome {
+        /// Which account.
+        account: Arc<str>,
+        /// How many are to end; all shards take from it.
+        budget: Arc<AtomicU32>,
+    },
+    /// Say all calls that hold rights, as one [`Note::Calls`](crate::tally::Note::Calls).
+    TellCalls,
     /// Take no new calls.
     Drain,
     /// Hang up what is left and stop.

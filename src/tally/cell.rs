@@ -114,6 +114,14 @@ impl Cell {
 #[must_use = "dropping a permit gives the right back"]
 pub struct Permit(Arc<Cell>);
 
+impl Permit {
+    /// True for a right of that cell.
+    #[must_use]
+    pub fn is_of(&self, cell: &Arc<Cell>) -> bool {
+        Arc::ptr_eq(&self.0, cell)
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.release();

@@ -14,7 +14,7 @@ pub mod rights;
 
 pub use cell::{Cell, Permit};
 pub use message::{Figures, Identity, LoanId, Message, RequestId, SiteId};
-pub use note::Note;
+pub use note::{Note, Session};
 pub use pace::Pace;
 pub use pulse::Pulse;
 pub use record::Record;

@@ -4,24 +4,43 @@ use crate::base::id::Token;
 use crate::base::{Instant, ShardId, Slot};
 use std::sync::Arc;
 
+/// A call and an account that has given it a right: one row of the session database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The account.
+    pub account: Arc<str>,
+    /// Names the call within the incarnation.
+    pub call: Token,
+    /// The right was taken; on the shards' clock.
+    pub started: Instant,
+}
+
 /// One note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A call of this account has begun: a row of the session database.
+    /// A call has taken a right of this account. With two accounts of ours there are two such notes.
     Began {
-        /// Which account, or both when each has given a right.
+        /// Which account.
         account: Arc<str>,
         /// Names the call within the incarnation.
         call: Token,
         /// On the shards' clock.
         started: Instant,
     },
-    /// It is over.
+    /// The right is back.
     Ended {
         /// Which account.
         account: Arc<str>,
         /// The call.
         call: Token,
+    },
+    /// All that this shard has begun and not ended, in the place of everything that it has said of it before: the queue
+    /// was full for a while and notes were lost, or somebody asked.
+    Calls {
+        /// Which shard.
+        shard: ShardId,
+        /// Its calls, in no order.
+        calls: Vec<Session>,
     },
     /// A call was refused for want of a right, or nearly so: more would be used.
     Wanted {

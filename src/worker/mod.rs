@@ -21,7 +21,8 @@ use crossbeam::channel::{Sender, TrySendError};
 use crate::base::{Instant, ShardId, SocketKey, StreamKey};
 use crate::io::{Counters as DriverCounters, Driver, Refused, UdpOptions};
 use crate::observe::{CallRecord, Counter, Counters, DropReason, Event, Level};
-use crate::shard::{Input, Output};
+use crate::shard::{Input, Mail, Output};
+use crate::tally::Note;
 pub use clock::Clock;
 pub use core::Core;
 pub use core_affinity::CoreId;
@@ -48,6 +49,8 @@ pub struct Outlets {
     pub records: Sender<Box<CallRecord>>,
     /// To the log.
     pub events: Sender<Event>,
+    /// To the keeper of the rights, where there is one.
+    pub notes: Option<Sender<Note>>,
 }
 
 /// What a worker is made of, besides its driver and its shard.
@@ -78,6 +81,8 @@ pub struct Worker<C> {
     lingering: VecDeque<(Instant, StreamKey)>,
     records: VecDeque<Box<CallRecord>>,
     published: DriverCounters,
+    /// The keeper has missed a note.
+    notes_lost: bool,
     stopped: bool,
 }
 
@@ -95,6 +100,7 @@ impl<C: Core> Worker<C> {
             lingering: VecDeque::new(),
             records: VecDeque::new(),
             published: DriverCounters::default(),
+            notes_lost: false,
             stopped: false,
             options,
         }
@@ -208,6 +214,7 @@ impl<C: Core> Worker<C> {
         while let Some(output) = self.core.poll_output() {
             self.apply(output);
         }
+        self.make_up_for_notes();
         self.pass_on_records();
     }
 
@@ -263,6 +270,7 @@ impl<C: Core> Worker<C> {
                 }
             }
             Output::Event(event) => self.emit(*event),
+            Output::Note(note) => self.pass_on(note),
             Output::Stopped => self.stopped = true,
         }
     }
@@ -284,6 +292,31 @@ impl<C: Core> Worker<C> {
     fn emit(&self, event: Event) {
         if self.options.outlets.events.try_send(event).is_err() {
             self.options.counters.count_drop(DropReason::EventsFull);
+        }
+    }
+
+    fn pass_on(&mut self, note: Note) {
+        let Some(notes) = &self.options.outlets.notes else { return };
+        match notes.try_send(note) {
+            Ok(()) => {}
+            // Nothing hangs on a wish, and a call that asked hears no answer in time.
+            Err(TrySendError::Full(note)) => {
+                self.options.counters.count_drop(DropReason::NotesFull);
+                self.notes_lost |= !matches!(note, Note::Wanted { .. } | Note::Borrow { .. });
+            }
+            Err(TrySendError::Disconnected(_)) => self.options.counters.count_drop(DropReason::NotesFull),
+        }
+    }
+
+    /// Once there is room again, the keeper hears of all calls anew, in the same queue: nothing that was lost stays lost.
+    fn make_up_for_notes(&mut self) {
+        let Some(notes) = self.options.outlets.notes.as_ref().filter(|_| self.notes_lost) else { return };
+        if notes.len() * 2 <= notes.capacity().unwrap_or(usize::MAX) {
+            self.notes_lost = false;
+            self.core.handle(self.now, Input::Mail(Mail::TellCalls));
+            while let Some(output) = self.core.poll_output() {
+                self.apply(output);
+            }
         }
     }
 

@@ -56,6 +56,9 @@ impl Core for Stub {
                 let bytes = Bytes::copy_from_slice(bytes);
                 self.outputs.push_back(Output::StreamSend { stream, bytes });
             }
+            Input::Mail(Mail::TellCalls) => {
+                self.outputs.push_back(Output::Note(Note::Calls { shard: self.id, calls: Vec::new() }));
+            }
             Input::Mail(Mail::Stop) => self.outputs.push_back(Output::Stopped),
             Input::Mail(Mail::Drain) => {
                 let next = ShardId(self.id.0 + 1);
@@ -96,10 +99,11 @@ struct Bench {
     counters: Arc<Counters>,
     records: Receiver<Box<CallRecord>>,
     events: Receiver<Event>,
+    notes: Receiver<Note>,
 }
 
 fn bench(backend: Backend, id: u8, post: &Arc<Post>, outputs: impl IntoIterator<Item = Output>) -> Bench {
-    let ((record_in, records), (event_in, events)) = (bounded(2), bounded(2));
+    let ((record_in, records), (event_in, events), (note_in, notes)) = (bounded(2), bounded(2), bounded(2));
     let counters = Arc::new(Counters::new());
     let (seen, waiting) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicUsize::new(0)));
     let clock = Clock::new(std::time::Instant::now());
@@ -115,14 +119,14 @@ fn bench(backend: Backend, id: u8, post: &Arc<Post>, outputs: impl IntoIterator<
         shard: ShardId(id),
         clock,
         post: Arc::clone(post),
-        outlets: Outlets { records: record_in, events: event_in },
+        outlets: Outlets { records: record_in, events: event_in, notes: Some(note_in) },
         counters: Arc::clone(&counters),
         media_receive_buffer_bytes: 1 << 16,
     };
     let choice = crate::io::Choice::new(backend).expect("a driver");
     let driver = choice.open(crate::io::Options::default()).expect("driver");
     let worker = Worker::new(options, driver, stub);
-    Bench { worker, post: Arc::clone(post), seen, waiting, counters, records, events }
+    Bench { worker, post: Arc::clone(post), seen, waiting, counters, records, events, notes }
 }
 
 fn loopback() -> SocketAddr {
@@ -272,6 +276,27 @@ fn full_outlets_keep_records_and_drop_events() {
         bench.worker.drain();
         assert_eq!(bench.waiting.load(Ordering::Relaxed), left);
     }
+}
+
+#[test]
+fn a_keeper_that_missed_notes_hears_of_all_calls_anew() {
+    let account: Arc<str> = "alice".into();
+    let call = Token { shard: ShardId(0), slot: Slot::default(), salt: 0 };
+    let ended = |account: &Arc<str>| Output::Note(Note::Ended { account: Arc::clone(account), call });
+    let wanted = Output::Note(Note::Wanted { account: Arc::clone(&account) });
+    let outputs = [ended(&account), ended(&account), wanted];
+    let mut bench = bench(Backend::Auto, 0, &Post::new(1, 2), outputs);
+    bench.worker.drain();
+    assert!(!bench.worker.notes_lost, "a wish may be lost");
+    bench.worker.core.outputs.push_back(ended(&account));
+    bench.worker.drain();
+    assert!(bench.worker.notes_lost, "an end may not");
+    assert_eq!(bench.counters.drops(DropReason::NotesFull), 2);
+    bench.notes.try_recv().expect("kept");
+    bench.worker.drain();
+    assert!(matches!(bench.notes.try_iter().last(), Some(Note::Calls { shard: ShardId(0), .. })));
+    bench.worker.drain();
+    assert!(bench.notes.is_empty(), "told once");
 }
 
 #[test]

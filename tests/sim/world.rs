@@ -447,6 +447,7 @@ impl World {
                 let line = format!("{:>9.3} ms  shard {shard} {event:?}", self.now.as_nanos() as f64 / 1e6);
                 self.trace.say(line);
             }
+            shard::Output::Note(_) => {}
             shard::Output::Stopped => {
                 appliance.stopped.insert(shard);
             }

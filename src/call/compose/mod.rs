@@ -10,7 +10,7 @@ mod response;
 
 pub use again::{by_another_path, with_credentials};
 pub use path::{flow_for_size, next_flow};
-pub use request::{Outgoing, ack, bye, cancel, carried_request, invite_out};
+pub use request::{Outgoing, Words, ack, bye, cancel, carried_request, invite_out};
 pub use response::{Carried, carried_response, reply, reply_with};
 
 use super::core::Core;

@@ -200,17 +200,29 @@ pub fn ack(core: &mut Core, leg: &Leg, token: &Token, body: Option<&[u8]>) -> (F
     (flow, out.into())
 }
 
+/// What a BYE of ours says beside its dialog.
+#[derive(Debug)]
+pub enum Words<'a> {
+    /// Nothing.
+    None,
+    /// Why we end the call (RFC 3326).
+    Reason(&'a str),
+    /// What the other side's BYE said.
+    Of(Message<'a>),
+}
+
 /// The BYE that ends a leg; the other side's says what was the matter (RFC 3326) and whatever else it wants to say.
 #[must_use]
-pub fn bye(core: &mut Core, leg: &mut Leg, token: &Token, farewell: Option<&Message<'_>>) -> (Flow, Vec<u8>, Bytes) {
+pub fn bye(core: &mut Core, leg: &mut Leg, token: &Token, words: Words<'_>) -> (Flow, Vec<u8>, Bytes) {
     let flow = next_flow(core, leg);
     let branch = core.layer.new_branch(*token);
     let via = via(core, &flow, &branch);
     let mut out = Vec::with_capacity(512);
     let builder = leg.dialog.request("BYE", &via, None, &mut out);
-    match farewell {
-        Some(farewell) => carry_headers(builder, farewell).finish(),
-        None => builder.finish(),
+    match words {
+        Words::Of(farewell) => carry_headers(builder, &farewell).finish(),
+        Words::Reason(reason) => builder.header(HeaderName::Reason, reason).finish(),
+        Words::None => builder.finish(),
     }
     (flow, branch.to_vec(), out.into())
 }

@@ -39,7 +39,7 @@ pub fn on_register(store: &mut Store, core: &mut Core, server: ServerKey, flow: 
     if named != Some(signer) {
         return gate::refuse(core, server, flow, request, 403, &[]);
     }
-    let aor = core.directory.accounts[signer as usize].name.clone().into_bytes();
+    let aor = core.directory.accounts[signer as usize].name.as_bytes().to_vec();
     let wish = match read(store, core, &aor, flow, request) {
         Ok(wish) => wish,
         Err(Refusal::Status(status)) => return gate::refuse(core, server, flow, request, status, &[]),
