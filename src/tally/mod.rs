@@ -11,6 +11,8 @@ mod pace;
 mod pulse;
 pub mod record;
 pub mod rights;
+pub mod sessions;
+pub mod wire;
 
 pub use cell::{Cell, Permit};
 pub use message::{Figures, Identity, LoanId, Message, RequestId, SiteId};
