@@ -11,6 +11,7 @@ use super::host::{Host, shards};
 use super::load;
 use crate::base::Transport;
 use crate::config::{self, Backend, Config, Diagnostic, FastPath};
+use crate::control::links::tls;
 use crate::control::log::styled;
 use crate::io;
 
@@ -93,6 +94,7 @@ fn sockets(config: &Config, running: bool, out: &mut Vec<Finding>) {
         wanted.push((listen.address, listen.transport == Transport::Udp, "sip.listen.address", "sip"));
     }
     wanted.push((config.control.listen, false, "control.listen", "control"));
+    wanted.extend(config.link.iter().map(|link| (link.listen, true, "link.listen", "link")));
     for (address, udp, setting, what) in wanted {
         let tried = if udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
         let protocol = if udp { "UDP" } else { "TCP" };
@@ -126,18 +128,14 @@ fn files(config: &Config, out: &mut Vec<Finding>) {
             Err(error) => Finding { what: "disk", fatal: true, text: path(&error, "write into", existing, setting) },
         });
     }
-    let link = config.link.iter().flat_map(|link| {
-        [
-            (&link.certificate_file, "link.certificate_file"),
-            (&link.key_file, "link.key_file"),
-            (&link.ca_file, "link.ca_file"),
-        ]
-    });
-    for (file, setting) in link {
-        if let Err(error) = std::fs::File::open(file) {
-            out.push(Finding { what: "link", fatal: true, text: path(&error, "read", file, setting) });
+    let Some(link) = &config.link else { return };
+    out.push(match tls::inspect(link, &config.node.name) {
+        Ok(None) => {
+            Finding { what: "link", fatal: false, text: "certificate, key and authority belong together".into() }
         }
-    }
+        Ok(Some(warning)) => Finding { what: "link", fatal: false, text: warning },
+        Err(text) => Finding { what: "link", fatal: true, text },
+    });
 }
 
 fn backend(config: &Config, out: &mut Vec<Finding>) {

@@ -5,6 +5,7 @@ mod check;
 mod client;
 pub mod fault;
 mod host;
+mod link;
 mod load;
 mod notify;
 mod run;
@@ -80,6 +81,11 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Prepare links to other sites
+    Link {
+        #[command(subcommand)]
+        command: LinkCommand,
+    },
     /// End one call
     Hangup {
         /// Its name, as `strowger show calls` has it
@@ -101,6 +107,19 @@ enum ConfigCommand {
     /// docs/configuration.md
     #[command(hide = true)]
     Reference,
+}
+
+#[derive(Debug, Subcommand)]
+enum LinkCommand {
+    /// Make a private authority, and a certificate and key for each site; run again with the same --out to add sites
+    Keygen {
+        /// Where the files go
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The sites' `node.name`s
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -173,6 +192,7 @@ fn dispatch(command: Command) -> Result<bool, Fault> {
         }
         Command::Reload { target } => client::reload(&target).map(|()| true),
         Command::Drain { wait, stop, target } => client::drain(&target, wait, stop).map(|()| true),
+        Command::Link { command: LinkCommand::Keygen { out, names } } => link::keygen(&out, &names).map(|()| true),
         Command::Hangup { call, target } => client::hangup(&target, &call).map(|()| true),
     }
 }
@@ -219,6 +239,8 @@ mod tests {
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
         assert!(parse("strowger show calls --json --limit 5").is_ok());
         assert!(parse("strowger run --config x.toml").is_ok());
+        assert!(parse("strowger link keygen --out keys phx-1 lon-1").is_ok());
+        assert_eq!(parse("strowger link keygen --out keys").unwrap_err().exit_code(), i32::from(exit::USAGE));
         assert!(parse("strowger demo --calls 100 --seconds 10 --json --backend io_uring").is_ok());
         assert_eq!(parse("strowger show nothing").unwrap_err().exit_code(), i32::from(exit::USAGE));
         assert_eq!(parse("strowger demo --calls 0").unwrap_err().exit_code(), i32::from(exit::USAGE));

@@ -1,0 +1,4 @@
+//! Links to the other sites: QUIC with mutual TLS, and the keeper of the rights that speaks over them.
+
+pub mod keygen;
+pub mod tls;
