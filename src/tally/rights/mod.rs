@@ -2,10 +2,18 @@
 //!
 //! Owned by the one task of a node that speaks with the other sites; pure.
 
+mod account;
+mod borrow;
+mod founding;
+mod home;
+mod lend;
+mod outbox;
 mod output;
-#[allow(dead_code)] // until the behaviour lands
+mod replay;
 mod rules;
 mod settings;
+mod site;
+mod turn;
 mod view;
 
 pub use output::{Event, Output};
@@ -14,11 +22,26 @@ pub use rules::Fault;
 pub use settings::{Home, Policy, Settings, Terms};
 pub use view::{LoanView, PlacedView, Refusal, SiteView, Totals, View};
 
-use super::{Cell, Identity, Message, Note, Record, SiteId};
+use super::{Cell, Identity, LoanId, Message, Note, Record, SiteId};
 use crate::base::time::Duration;
-use crate::base::{Instant, Random};
-use std::collections::VecDeque;
+use crate::base::{Instant, Random, Wheel};
+use account::{Account, Waiter};
+use ahash::RandomState;
+use borrow::Offered;
+use founding::Founding;
+use hashbrown::HashMap;
+use lend::Asked;
+use outbox::Outbox;
+use rules::Rules;
+use site::Sites;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use turn::Sweep;
+
+/// The pace of whatever has no exact time of its own.
+const TURN: Duration = Duration::from_secs(1);
+/// Most accounts.
+const ACCOUNTS_MAX: usize = 1 << 24;
 
 /// The site may not come back: a later incarnation has been seen, or an operator has retired its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +68,40 @@ pub struct Retired {
 /// The machine.
 #[derive(Debug)]
 pub struct Rights {
-    #[allow(dead_code)]
-    rules: rules::Rules,
+    settings: Settings,
+    rules: Rules,
     me: Identity,
     peers: Vec<Arc<str>>,
     random: Random,
-    outputs: VecDeque<Output>,
+    sites: Sites,
+    accounts: Vec<Account>,
+    by_name: HashMap<Arc<str>, u32, RandomState>,
+    /// The cell of accounts that the configuration does not name.
+    nothing: Arc<Cell>,
+    /// Accounts of loans out, loans in and open questions.
+    lent_to: BTreeMap<LoanId, u32>,
+    borrowed_from: BTreeMap<(SiteId, LoanId), u32>,
+    asked_for: BTreeMap<u64, u32>,
+    refusals: BTreeMap<u32, (Refusal, Instant)>,
+    loan_number: u64,
+    request_number: u64,
+    founded: bool,
+    founding: Founding,
+    ledger_works: bool,
+    /// Media of the process before may flow until `hold_until`: nothing is admitted, lent or given back.
+    holding: bool,
+    hold_until: Instant,
+    /// Sites linked now; with none, allowances are in force.
+    links: usize,
+    cut_off: bool,
+    waiters: usize,
+    granted: u64,
+    denied: u64,
+    refused: u64,
+    retired_at: Instant,
+    wheel: Wheel<u32>,
+    sweeps: VecDeque<Sweep>,
+    outbox: Outbox,
 }
 
 impl Rights {
@@ -62,21 +113,74 @@ impl Rights {
         me: Identity,
         peers: Vec<Arc<str>>,
         ledger: &[Record],
-        random: Random,
+        mut random: Random,
         now: Instant,
     ) -> Self {
-        let _ = (ledger, now);
-        Self { rules: rules::Rules::new(&settings), me, peers, random, outputs: VecDeque::new() }
+        let rules = Rules::new(&settings);
+        let [a, b, c, d] = [(); 4].map(|()| random.next_u64());
+        let mut rights = Self {
+            hold_until: now + rules.hold,
+            holding: rules.hold > Duration::ZERO,
+            founded: peers.is_empty() || rules.has(Fault::FoundingSkipped),
+            settings,
+            rules,
+            me,
+            peers,
+            random,
+            sites: Sites::default(),
+            accounts: Vec::new(),
+            by_name: HashMap::with_hasher(RandomState::with_seeds(a, b, c, d)),
+            nothing: Cell::new(0),
+            lent_to: BTreeMap::new(),
+            borrowed_from: BTreeMap::new(),
+            asked_for: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            loan_number: 0,
+            request_number: 0,
+            founding: Founding::default(),
+            ledger_works: true,
+            links: 0,
+            cut_off: true,
+            waiters: 0,
+            granted: 0,
+            denied: 0,
+            refused: 0,
+            retired_at: Instant::MAX,
+            wheel: Wheel::new(now, ACCOUNTS_MAX),
+            sweeps: VecDeque::new(),
+            outbox: Outbox::default(),
+        };
+        rights.replay(ledger, now);
+        rights
     }
 
     /// The configuration has the account, anew or otherwise than before. From now on only the machine sets the cell.
     pub fn set_account(&mut self, now: Instant, name: Arc<str>, terms: Terms, cell: Arc<Cell>) {
-        let _ = (now, name, terms, cell, self.rules.hold);
+        let Some(index) = self.find_or_make(name) else { return };
+        let account = &mut self.accounts[index];
+        if !Arc::ptr_eq(&account.cell, &cell) {
+            let before = std::mem::replace(&mut account.cell, cell);
+            before.set_usable(0);
+            if before.read().0 > 0 {
+                account.busy().former.push(before);
+            }
+        }
+        account.terms = Some(terms);
+        self.settle(now, index);
     }
 
-    /// The configuration has the account no more: its rights go home, and are unmade there.
+    /// The configuration has the account no more: its rights go home, and are unmade there. Calls that are up stay up.
     pub fn drop_account(&mut self, now: Instant, name: &str) {
-        let _ = (now, name);
+        let Some(index) = self.find(name) else { return };
+        let account = &mut self.accounts[index];
+        let issued_here = account.issued > 0;
+        let home = if issued_here { Home::Here } else { Home::At(Arc::from("")) };
+        let terms = account.terms.get_or_insert(Terms { limit: 0, home, allowance: 0 });
+        (terms.limit, terms.allowance) = (0, 0);
+        if account.cell.read() == (0, 0) && Arc::ptr_eq(&account.cell, &self.nothing) {
+            account.cell = Cell::new(0);
+        }
+        self.settle(now, index);
     }
 
     /// A link to a peer stands. The number that is answered is what messages and records call this identity.
@@ -84,33 +188,118 @@ impl Rights {
     /// # Errors
     /// When it is fenced: the link is closed again.
     pub fn link_up(&mut self, now: Instant, peer: Identity) -> Result<SiteId, Fenced> {
-        let _ = (now, peer, &self.peers);
-        Ok(SiteId(0))
+        let fenced = |name| Event::Fenced { name, incarnation: peer.incarnation };
+        if peer.name == self.me.name {
+            self.outbox.event(fenced(Arc::clone(&peer.name)));
+            return Err(Fenced { seen: self.me.incarnation, retired: false });
+        }
+        let greeting = match self.sites.greet(&peer, self.rules.has(Fault::FencedAccepted)) {
+            Ok(greeting) => greeting,
+            Err(why) => {
+                self.outbox.event(fenced(peer.name));
+                return Err(why);
+            }
+        };
+        let id = greeting.site;
+        if greeting.news
+            && let Some(site) = self.sites.get(id)
+        {
+            self.outbox.persist(site.record(id));
+        }
+        if let Some(old) = greeting.instead_of.and_then(|old| self.sites.get(old)) {
+            let (name, incarnation) = (Arc::clone(&old.name), old.incarnation);
+            self.outbox.event(Event::Stranded { name, incarnation });
+        }
+        self.count_links();
+        self.borrower_restarted(now, id, peer.incarnation);
+        self.sweeps.push_back(Sweep { next: 0, greet: Some(id) });
+        self.founding.ask_at = now;
+        self.look_after_founding(now);
+        self.sweep(now);
+        Ok(id)
     }
 
     /// The link is gone.
     pub fn link_down(&mut self, now: Instant, site: SiteId) {
-        let _ = (now, site, &self.me);
+        if let Some(row) = self.sites.get_mut(site) {
+            row.linked = false;
+        }
+        self.count_links();
+        let asking: Vec<u32> = self.asked_for.values().copied().collect();
+        for index in asking {
+            self.settle(now, index as usize);
+        }
+        self.sweep_all();
+    }
+
+    fn count_links(&mut self) {
+        self.links = self.sites.linked().count();
+        self.cut_off = self.links == 0;
     }
 
     /// A message of a linked site.
     pub fn handle(&mut self, now: Instant, from: SiteId, message: Message) {
-        let _ = (now, from, message, &mut self.random);
+        if !self.sites.is_linked(from) || self.sites.is_retired(from) {
+            self.refused += 1;
+            return;
+        }
+        match message {
+            Message::Request { request, account, wanted, sent_at } => {
+                self.asked(now, &account, &Asked { from, request, wanted, sent_at });
+            }
+            Message::Loan { request, loan, account, amount, sent_at: _ } => {
+                self.offered(now, &account, &Offered { from, request, loan, amount });
+            }
+            Message::Denied { request } => self.denied_by(now, from, request),
+            Message::Renew { loan, sent_at } => self.asked_to_renew(now, from, loan, sent_at),
+            Message::Renewed { loan, sent_at } => self.renewed(now, from, loan, sent_at),
+            Message::Closed { loan } => self.closed(now, from, loan),
+            Message::Return { loan } => self.returned(now, from, loan),
+            Message::Placed { account, total } => self.placed_by(now, from, &account, total),
+            Message::Received { account, total } => self.received_by(from, &account, total),
+            Message::Ceded { account, total } => self.ceded_by(now, from, &account, total),
+            Message::Settled { account, total } => self.settled_by(from, &account, total),
+            Message::Recall { account, amount } => self.recalled_by(now, from, &account, amount),
+            Message::Founding => self.asked_to_found(from),
+            Message::Founded { clear } => self.founded_by(now, from, clear),
+            Message::Figures { account, figures } => self.figures_of(now, from, &account, figures),
+        }
     }
 
     /// A note of a shard. `Began` and `Ended` are for the session database and mean nothing here.
     pub fn note(&mut self, now: Instant, note: Note) {
-        let _ = (now, note);
+        match note {
+            Note::Began { .. } | Note::Ended { .. } => {}
+            Note::Wanted { account } => {
+                if let Some(index) = self.find(&account) {
+                    self.wanted(now, index);
+                }
+            }
+            Note::Borrow { account, shard, call, deadline } => match self.find(&account) {
+                Some(index) => self.call_waits(now, index, Waiter { shard, call, deadline }),
+                None => self.outbox.push(Output::Right { shard, call, permit: None }),
+            },
+        }
     }
 
     /// Every `Output::Persist` up to this is on disk.
     pub fn durable(&mut self, now: Instant, up_to: u64) {
-        let _ = (now, up_to);
+        let _ = now;
+        self.outbox.durable(up_to);
     }
 
     /// The ledger takes records, or does not: then nothing is lent or placed, and everything else goes on.
     pub fn ledger_works(&mut self, now: Instant, works: bool) {
-        let _ = (now, works);
+        let _ = now;
+        if works && !self.ledger_works {
+            self.sweep_all();
+        }
+        self.ledger_works = works;
+    }
+
+    /// Rights may be moved: what moves them can be written down.
+    fn may_write(&self) -> bool {
+        self.ledger_works && self.outbox.waiting() < self.settings.undurable_max
     }
 
     /// An operator says that this site is fenced and will not come back with this disk. `incarnation` is the last one
@@ -119,8 +308,9 @@ impl Rights {
     /// # Errors
     /// Says why not.
     pub fn retire(&mut self, now: Instant, name: &str, incarnation: u32) -> Result<Retired, String> {
-        let _ = now;
-        Err(format!("site {name}, incarnation {incarnation}, is not known"))
+        let retired = self.retire_site(now, name, incarnation)?;
+        self.retired_at = self.look_after_retired(now);
+        Ok(retired)
     }
 
     /// An operator says that nothing of this home's old ledger is in use anywhere.
@@ -129,46 +319,71 @@ impl Rights {
     /// Says why not.
     pub fn found(&mut self, now: Instant) -> Result<(), String> {
         let _ = now;
+        if self.founded {
+            return Err("this home issues its rights already".to_owned());
+        }
+        self.become_founded();
         Ok(())
     }
 
     /// Does what is due. To be called at [`Self::next_deadline`], and never later than the settings' slop after it.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        if self.holding && self.hold_until <= now {
+            self.holding = false;
+            self.sweep_all();
+        }
+        self.timers(now);
+        self.look_after_founding(now);
+        if self.retired_at <= now {
+            self.retired_at = self.look_after_retired(now);
+        }
+        self.sweep(now);
     }
 
     /// When to call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        if !self.sweeps.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let mut next = self.wheel.next_deadline().unwrap_or(Instant::MAX).min(self.retired_at);
+        if self.holding {
+            next = next.min(self.hold_until);
+        }
+        if !self.founded && self.links > 0 {
+            next = next.min(self.founding.ask_at);
+        }
+        (next < Instant::MAX).then_some(next)
     }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.outbox.pop()
     }
 
-    /// One account, for people.
-    #[must_use]
-    pub fn view(&self, now: Instant, account: &str) -> Option<View> {
-        let _ = (now, account);
-        None
+    fn find(&self, account: &str) -> Option<usize> {
+        self.by_name.get(account).map(|&index| index as usize)
     }
 
-    /// The names of all accounts that this site knows.
-    pub fn accounts(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.peers.iter().take(0)
+    fn find_or_make(&mut self, name: Arc<str>) -> Option<usize> {
+        if let Some(index) = self.find(&name) {
+            return Some(index);
+        }
+        if self.accounts.len() >= ACCOUNTS_MAX {
+            return None;
+        }
+        self.by_name.insert(Arc::clone(&name), self.accounts.len() as u32);
+        self.accounts.push(Account::new(name, &self.nothing));
+        Some(self.accounts.len() - 1)
     }
 
-    /// The whole machine, for metrics.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals::default()
-    }
-
-    /// Everything that must not be forgotten, as the records of a new ledger.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<Record> {
-        vec![Record::Disk { name: Arc::clone(&self.me.name), disk: self.me.disk }]
+    /// A peer said what its rights do not cover: counted, told once a site.
+    fn accuse(&mut self, from: SiteId, what: &'static str) {
+        self.refused += 1;
+        let Some(site) = self.sites.get_mut(from) else { return };
+        if !std::mem::replace(&mut site.accused, true) {
+            let name = Arc::clone(&site.name);
+            self.outbox.event(Event::Refused { name, what });
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! What people may know of an account: `show limits`, `GET /v1/limits/{account}`. It decides nothing.
 
+use super::Rights;
+use super::account::Busy;
 use super::settings::Home;
+use crate::base::Instant;
 use crate::base::time::Duration;
 use crate::tally::Figures;
 use std::sync::Arc;
@@ -130,4 +133,75 @@ pub struct Totals {
     pub refused: u64,
     /// True when the home's ledger is founded, or was never asked to be.
     pub founded: bool,
+}
+
+impl Rights {
+    /// One account, for people.
+    #[must_use]
+    pub fn view(&self, now: Instant, account: &str) -> Option<View> {
+        let index = self.find(account)?;
+        let account = &self.accounts[index];
+        let nothing = Busy::default();
+        let busy = account.busy.as_deref().unwrap_or(&nothing);
+        let (live, usable) = account.cell.read();
+        let loan = |site, amount, until: Instant| LoanView {
+            site: self.sites.name(site),
+            amount,
+            remaining: until.since(now),
+        };
+        let placed = account.placed.iter().filter(|row| row.net() > 0).map(|row| PlacedView {
+            site: self.sites.name(row.site),
+            amount: u32::try_from(row.net()).unwrap_or(u32::MAX),
+            stranded: self.sites.is_superseded(row.site),
+        });
+        let sites = busy.hints.iter().filter(|hint| hint.at != Instant::ZERO).map(|hint| SiteView {
+            site: self.sites.name(hint.site),
+            linked: self.sites.is_linked(hint.site),
+            figures: hint.figures,
+            age: now.since(hint.at),
+        });
+        Some(View {
+            limit: account.terms.as_ref().map(|terms| terms.limit),
+            home: account.terms.as_ref().map(|terms| terms.home.clone()),
+            issued: (account.at_home() || account.issued > 0).then_some(account.issued),
+            gap: account.gap(),
+            base: account.base,
+            lent: account.lent(),
+            borrowed: account.borrowed(),
+            usable,
+            live: live + account.former(),
+            running_off: account.running_off(),
+            allowance: if self.settings.allowance && self.cut_off {
+                account.terms.as_ref().map_or(0, |terms| terms.allowance)
+            } else {
+                0
+            },
+            placed: placed.collect(),
+            loans_out: busy.lent.iter().map(|lent| loan(lent.to, lent.amount, lent.reclaim_at)).collect(),
+            loans_in: busy.loans.iter().map(|held| loan(held.from, held.amount, held.expiry)).collect(),
+            sites: sites.collect(),
+            refusal: self.refusals.get(&(index as u32)).map(|(why, at)| (*why, now.since(*at))),
+        })
+    }
+
+    /// The names of all accounts that this site knows.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.accounts.iter().map(|account| &account.name)
+    }
+
+    /// The whole machine, for metrics.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            accounts: self.accounts.len(),
+            loans_out: self.lent_to.len(),
+            loans_in: self.borrowed_from.len(),
+            waiters: self.waiters,
+            undurable: self.outbox.waiting(),
+            granted: self.granted,
+            denied: self.denied,
+            refused: self.refused,
+            founded: self.founded,
+        }
+    }
 }

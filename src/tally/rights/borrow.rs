@@ -1,0 +1,407 @@
+//! The borrower's side: ask ahead of need, count a loan's time from one's own question, renew what is used, give back
+//! what is not, and serve the calls that wait.
+//!
+//! Owned by the rights machine.
+
+use super::account::{Account, Loan, Open, Waiter};
+use super::rules::Fault;
+use super::view::Refusal;
+use super::{Output, Policy, Rights, TURN};
+use crate::base::Instant;
+use crate::base::time::Duration;
+use crate::tally::{Figures, LoanId, Message, RequestId, SiteId};
+use std::sync::Arc;
+
+/// Lenders asked at once for one account.
+const OPEN_MAX: usize = 3;
+/// A lender that has not answered by then is asked again, and another one as well.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Between two tries at lenders that had nothing to spare.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Calls that wait look for a right that a call here gave back.
+const WAITERS_LOOK: Duration = Duration::from_millis(20);
+/// Most loans in of one account; most calls of one account that wait.
+const LOANS_PER_ACCOUNT_MAX: usize = 256;
+const WAITERS_PER_ACCOUNT_MAX: usize = 1_024;
+
+/// A loan as it came in.
+pub(super) struct Offered {
+    pub from: SiteId,
+    pub request: RequestId,
+    pub loan: LoanId,
+    pub amount: u32,
+}
+
+impl Rights {
+    /// A call was refused, or nearly so.
+    pub(super) fn wanted(&mut self, now: Instant, index: usize) {
+        let busy = self.accounts[index].busy();
+        let known = busy.wanted_at.is_some_and(|at| now.since(at) < PATIENCE / 4);
+        busy.wanted_at = Some(now);
+        busy.refused = busy.refused.saturating_add(1);
+        if !known {
+            self.settle(now, index);
+        }
+    }
+
+    /// A call waits.
+    pub(super) fn call_waits(&mut self, now: Instant, index: usize, waiter: Waiter) {
+        let account = &mut self.accounts[index];
+        let full = self.waiters >= self.settings.waiters_max;
+        let busy = account.busy();
+        busy.wanted_at = Some(now);
+        busy.refused = busy.refused.saturating_add(1);
+        if full || busy.waiters.len() >= WAITERS_PER_ACCOUNT_MAX {
+            self.refuse(now, index, Refusal::Full);
+            return self.answer(&waiter, None);
+        }
+        self.waiters += 1;
+        busy.waiters.push_back(waiter);
+        self.settle(now, index);
+    }
+
+    fn answer(&mut self, waiter: &Waiter, permit: Option<crate::tally::Permit>) {
+        self.outbox.push(Output::Right { shard: waiter.shard, call: waiter.call, permit });
+    }
+
+    fn refuse(&mut self, now: Instant, index: usize, why: Refusal) {
+        self.refusals.insert(index as u32, (why, now));
+    }
+
+    /// Gives rights to those who wait, in the order they came; turns away those for whom it is late or hopeless.
+    pub(super) fn serve_waiters(&mut self, now: Instant, index: usize) -> Instant {
+        let asking = self.accounts[index].busy.as_ref().is_some_and(|busy| !busy.open.is_empty());
+        let mut next = Instant::MAX;
+        loop {
+            let account = &mut self.accounts[index];
+            let cell = Arc::clone(&account.cell);
+            let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
+            let Some(waiter) = busy.waiters.front() else { break };
+            let permit = if self.holding { None } else { cell.admit() };
+            let late = waiter.deadline <= now;
+            if permit.is_none() && !late && asking {
+                next = now + WAITERS_LOOK;
+                break;
+            }
+            let Some(waiter) = busy.waiters.pop_front() else { break };
+            self.waiters -= 1;
+            if permit.is_none() {
+                let why = self.why_none(late, asking);
+                self.refuse(now, index, why);
+            }
+            self.answer(&waiter, permit);
+        }
+        if let Some(busy) = self.accounts[index].busy.as_ref() {
+            next = busy.waiters.iter().fold(next, |next, waiter| next.min(waiter.deadline));
+        }
+        next
+    }
+
+    fn why_none(&self, late: bool, asking: bool) -> Refusal {
+        match () {
+            () if self.holding => Refusal::Holding,
+            () if !self.founded => Refusal::NotFounded,
+            () if self.sites.linked().next().is_none() => Refusal::NoLink,
+            () if late && asking => Refusal::NoAnswer,
+            () => Refusal::Denied,
+        }
+    }
+
+    /// Asks for rights where they are needed soon. Tells when to look again.
+    pub(super) fn look_for_rights(&mut self, now: Instant, index: usize) -> Instant {
+        let mut next = self.give_up_asking(now, index);
+        let account = &mut self.accounts[index];
+        let (live, usable, limit) = (account.live(), account.usable(), account.limit());
+        let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
+        let growing = live > busy.live_before;
+        let wanted = busy.wanted_at.is_some_and(|at| now.since(at) < TURN);
+        let tight = u64::from(live) * 5 >= u64::from(usable) * 4;
+        let waits = busy.waiters.len() as u32;
+        if waits == 0 && !(tight && (wanted || (growing && live > 0))) {
+            return next;
+        }
+        if self.holding || limit == 0 || busy.loans.len() >= LOANS_PER_ACCOUNT_MAX {
+            return next;
+        }
+        let ahead = (live / 4).max(1);
+        let wish = waits.saturating_add(ahead).min(limit);
+        let patient = busy.open.iter().all(|open| open.sent_at + PATIENCE <= now);
+        if busy.open.is_empty() || (patient && busy.open.len() < OPEN_MAX) {
+            match self.choose_lender(now, index) {
+                Ok(site) => {
+                    self.ask(now, index, site, wish);
+                    next = next.min(now + PATIENCE);
+                }
+                Err(look_at) => next = next.min(look_at),
+            }
+        }
+        next
+    }
+
+    /// Questions whose answer would be worth nothing any more are forgotten; others are repeated.
+    fn give_up_asking(&mut self, now: Instant, index: usize) -> Instant {
+        let lease = self.rules.lease;
+        let incarnation = self.me.incarnation;
+        let account = &mut self.accounts[index];
+        let Some(mut busy) = account.busy.take() else { return Instant::MAX };
+        let mut next = Instant::MAX;
+        busy.open.retain_mut(|open| {
+            if open.sent_at + lease <= now || self.sites.is_retired(open.to) {
+                self.asked_for.remove(&open.number);
+                return false;
+            }
+            if open.again_at <= now {
+                open.again_at = now + 4 * PATIENCE;
+                if self.sites.is_linked(open.to) {
+                    self.outbox.send(open.to, request_message(account, open, incarnation));
+                }
+            }
+            next = next.min(open.again_at).min(open.sent_at + lease);
+            true
+        });
+        account.busy = Some(busy);
+        next
+    }
+
+    /// The linked site that most likely has rights to spare: by its figures, the home before others. Otherwise when to
+    /// look again.
+    fn choose_lender(&self, now: Instant, index: usize) -> Result<SiteId, Instant> {
+        let account = &self.accounts[index];
+        let Some(busy) = &account.busy else { return Err(Instant::MAX) };
+        let mut best: Option<(u32, SiteId)> = None;
+        let mut next = Instant::MAX;
+        for (site, row) in self.sites.linked() {
+            if busy.open.iter().any(|open| open.to == site) {
+                continue;
+            }
+            let hint = busy.hints.iter().find(|hint| hint.site == site);
+            if let Some(hint) = hint.filter(|hint| hint.denied && hint.probe_at > now) {
+                next = next.min(hint.probe_at);
+                continue;
+            }
+            let fresh = hint.filter(|hint| hint.at != Instant::ZERO && now.since(hint.at) < 10 * TURN);
+            let unknown = account.limit() / (self.sites.linked().count() as u32 + 1);
+            let home = u32::from(account.lives_at(&row.name));
+            let score = fresh.map_or(unknown, |hint| idle(&hint.figures)).saturating_mul(2) + home;
+            if best.is_none_or(|(most, _)| score > most) {
+                best = Some((score, site));
+            }
+        }
+        best.map(|(_, site)| site).ok_or(next)
+    }
+
+    fn ask(&mut self, now: Instant, index: usize, to: SiteId, wanted: u32) {
+        self.request_number += 1;
+        let number = self.request_number;
+        let open = Open { number, to, wanted, sent_at: now, again_at: now + PATIENCE };
+        let account = &mut self.accounts[index];
+        self.outbox.send(to, request_message(account, &open, self.me.incarnation));
+        account.busy().open.push(open);
+        self.asked_for.insert(number, index as u32);
+    }
+
+    /// The open question of that number, if it was put to that site by this process.
+    fn open_question(&self, from: SiteId, request: RequestId) -> Option<(usize, usize)> {
+        if request.incarnation != self.me.incarnation {
+            return None;
+        }
+        let index = *self.asked_for.get(&request.number)? as usize;
+        let open = &self.accounts[index].busy.as_ref()?.open;
+        let at = open.iter().position(|open| open.number == request.number && open.to == from)?;
+        Some((index, at))
+    }
+
+    pub(super) fn denied_by(&mut self, now: Instant, from: SiteId, request: RequestId) {
+        let Some((index, at)) = self.open_question(from, request) else { return };
+        self.asked_for.remove(&request.number);
+        let jitter = Duration::from_millis(self.random.below(50));
+        let account = &mut self.accounts[index];
+        account.busy().open.remove(at);
+        let hint = account.hint(from, now);
+        hint.backoff = (hint.backoff * 3 / 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+        (hint.denied, hint.probe_at) = (true, now + hint.backoff + jitter);
+        hint.at = Instant::ZERO;
+        self.settle(now, index);
+    }
+
+    /// A loan: taken only for a question of this process that is still open, once, and only as much as was asked for.
+    /// One that answers nothing goes back: it was never used here.
+    pub(super) fn offered(&mut self, now: Instant, account: &str, offered: &Offered) {
+        let key = (offered.from, offered.loan);
+        if self.borrowed_from.contains_key(&key) {
+            return;
+        }
+        let Some((index, at)) = self.open_question(offered.from, offered.request) else {
+            return self.not_asked(now, account, offered);
+        };
+        let Some((wanted, sent_at)) = self.question(index, at) else { return };
+        let too_much = offered.amount > wanted && !self.rules.has(Fault::LendLeased);
+        if *self.accounts[index].name != *account || offered.amount == 0 || too_much {
+            return self.accuse(offered.from, "a loan that does not fit the question");
+        }
+        let expiry = self.rules.expiry(sent_at, now);
+        self.asked_for.remove(&offered.request.number);
+        self.accounts[index].busy().open.remove(at);
+        if expiry <= now {
+            return self.outbox.send(offered.from, Message::Return { loan: offered.loan });
+        }
+        self.take(now, index, offered, expiry, sent_at);
+    }
+
+    fn question(&self, index: usize, at: usize) -> Option<(u32, Instant)> {
+        let open = self.accounts[index].busy.as_ref()?.open.get(at)?;
+        Some((open.wanted, open.sent_at))
+    }
+
+    fn not_asked(&mut self, now: Instant, account: &str, offered: &Offered) {
+        if self.rules.has(Fault::GrantReplay)
+            && let Some(index) = self.find(account)
+        {
+            return self.take(now, index, offered, now + self.rules.lease, now);
+        }
+        if offered.request.incarnation > self.me.incarnation
+            || (offered.request.incarnation == self.me.incarnation && offered.request.number > self.request_number)
+        {
+            return self.accuse(offered.from, "a loan that nobody asked for");
+        }
+        if !self.holding {
+            self.outbox.send(offered.from, Message::Return { loan: offered.loan });
+        }
+    }
+
+    fn take(&mut self, now: Instant, index: usize, offered: &Offered, expiry: Instant, sent_at: Instant) {
+        let account = &mut self.accounts[index];
+        let hint = account.hint(offered.from, now);
+        (hint.denied, hint.backoff) = (false, Duration::ZERO);
+        account.busy().loans.push(Loan {
+            from: offered.from,
+            loan: offered.loan,
+            amount: offered.amount,
+            expiry,
+            renew_at: sent_at + self.rules.lease * 2 / 5,
+            renewed_at: sent_at,
+            closing: false,
+            running_off: false,
+        });
+        self.borrowed_from.insert((offered.from, offered.loan), index as u32);
+        self.settle(now, index);
+    }
+
+    fn loan_mut(&mut self, from: SiteId, loan: LoanId) -> Option<(usize, &mut Loan)> {
+        let index = *self.borrowed_from.get(&(from, loan))? as usize;
+        let busy = self.accounts[index].busy.as_mut()?;
+        busy.loans.iter_mut().find(|held| held.from == from && held.loan == loan).map(|held| (index, held))
+    }
+
+    pub(super) fn renewed(&mut self, now: Instant, from: SiteId, loan: LoanId, sent_at: Instant) {
+        let expiry = self.rules.expiry(sent_at, now);
+        let lease = self.rules.lease;
+        let Some((index, held)) = self.loan_mut(from, loan) else { return };
+        if sent_at > held.renewed_at {
+            return self.accuse(from, "a renewal that nobody asked for");
+        }
+        if !held.running_off && expiry > held.expiry {
+            held.expiry = expiry;
+            held.renew_at = held.renew_at.max(sent_at + lease * 2 / 5);
+            self.settle(now, index);
+        }
+    }
+
+    pub(super) fn closed(&mut self, now: Instant, from: SiteId, loan: LoanId) {
+        if let Some((index, held)) = self.loan_mut(from, loan) {
+            held.closing = true;
+            self.settle(now, index);
+        }
+    }
+
+    /// Ends loans whose time is over, renews those in use, returns idle ones. Tells when to look again.
+    pub(super) fn look_after_loans(&mut self, now: Instant, index: usize) -> Instant {
+        if self.accounts[index].busy.as_ref().is_none_or(|busy| busy.loans.is_empty()) {
+            return Instant::MAX;
+        }
+        let mut loans = std::mem::take(&mut self.accounts[index].busy().loans);
+        for loan in loans.iter_mut().filter(|loan| loan.expiry <= now) {
+            loan.running_off = true;
+        }
+        self.accounts[index].busy().loans = loans;
+        self.push(index);
+        let mut next = self.return_what_ran_off(now, index);
+        let Some(mut busy) = self.accounts[index].busy.take() else { return next };
+        for loan in busy.loans.iter_mut().filter(|loan| !loan.running_off) {
+            if loan.renew_at <= now && !loan.closing {
+                (loan.renew_at, loan.renewed_at) = (now + self.rules.lease / 10, now);
+                if self.sites.is_linked(loan.from) {
+                    self.outbox.send(loan.from, Message::Renew { loan: loan.loan, sent_at: now });
+                }
+            }
+            next = next.min(loan.expiry);
+            next = if loan.closing { next.min(now + TURN) } else { next.min(loan.renew_at) };
+        }
+        self.accounts[index].busy = Some(busy);
+        next
+    }
+
+    /// Gives back what no call needs: idle loans about to be renewed or not renewed any more, and ended ones.
+    fn return_what_ran_off(&mut self, now: Instant, index: usize) -> Instant {
+        let account = &mut self.accounts[index];
+        let live = account.live();
+        let mut needed = live.saturating_sub(account.usable());
+        let mut held_up = account.running_off();
+        let (headroom, cell) = (live / 8, Arc::clone(&account.cell));
+        let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
+        let (borrowed_from, outbox) = (&mut self.borrowed_from, &mut self.outbox);
+        let idle = || {
+            let (live, usable) = cell.read();
+            usable.saturating_sub(live)
+        };
+        busy.loans.retain(|loan| {
+            let over = if loan.running_off {
+                let over = held_up - loan.amount >= needed;
+                held_up -= if over { loan.amount } else { 0 };
+                over
+            } else {
+                let keep = if loan.closing { 0 } else { headroom };
+                let idle = (loan.closing || loan.renew_at <= now) && idle() >= loan.amount.saturating_add(keep);
+                // A shard may have taken one meanwhile: then it stays, and the next push puts back what is missing.
+                idle && cell.withdraw(loan.amount) == loan.amount
+            };
+            if over {
+                borrowed_from.remove(&(loan.from, loan.loan));
+                outbox.send(loan.from, Message::Return { loan: loan.loan });
+            }
+            !over
+        });
+        if held_up == 0 {
+            needed = 0;
+        }
+        self.hang_up(now, index, needed);
+        if held_up > 0 { now + TURN / 4 } else { Instant::MAX }
+    }
+
+    /// Policy *drop*: calls whose rights have ended end. Not said again before it can have happened.
+    pub(super) fn hang_up(&mut self, now: Instant, index: usize, calls: u32) {
+        let pause = self.settings.slop / 2;
+        if calls == 0 || self.settings.policy == Policy::Keep {
+            return;
+        }
+        let account = &mut self.accounts[index];
+        let name = Arc::clone(&account.name);
+        let busy = account.busy();
+        if busy.hung_up_at.is_none_or(|at| at + pause <= now) {
+            busy.hung_up_at = Some(now);
+            self.outbox.push(Output::HangUp { account: name, calls });
+        }
+    }
+}
+
+/// What a site says that it could do without.
+pub(super) fn idle(figures: &Figures) -> u32 {
+    let own = figures.base.saturating_sub(figures.lent);
+    own.min((own + figures.borrowed).saturating_sub(figures.live).saturating_sub(figures.borrowed))
+}
+
+fn request_message(account: &Account, open: &Open, incarnation: u32) -> Message {
+    let request = RequestId { incarnation, number: open.number };
+    Message::Request { request, account: Arc::clone(&account.name), wanted: open.wanted, sent_at: open.sent_at }
+}
