@@ -266,10 +266,10 @@ impl Rights {
         }
     }
 
-    /// A note of a shard. `Began` and `Ended` are for the session database and mean nothing here.
+    /// A note of a shard. `Began`, `Ended` and `Calls` are for the session database and mean nothing here.
     pub fn note(&mut self, now: Instant, note: Note) {
         match note {
-            Note::Began { .. } | Note::Ended { .. } => {}
+            Note::Began { .. } | Note::Ended { .. } | Note::Calls { .. } => {}
             Note::Wanted { account } => {
                 if let Some(index) = self.find(&account) {
                     self.wanted(now, index);
