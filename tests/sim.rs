@@ -12,6 +12,8 @@ mod balance;
 mod calls;
 #[path = "sim/flows.rs"]
 mod flows;
+#[path = "sim/keeper.rs"]
+mod keeper;
 #[path = "sim/network.rs"]
 mod network;
 #[path = "sim/pattern.rs"]
@@ -115,7 +117,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
 
 fn live_calls(wanted: &Wanted) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    let (mut calls, mut answered, mut steps, mut orphans) = (0, 0, 0, 0);
+    let (mut calls, mut answered, mut steps, mut orphans, mut waits) = (0, 0, 0, 0, (0, 0));
     for seed in wanted.first_seed..wanted.first_seed + wanted.seeds {
         let life = std::panic::catch_unwind(|| calls::live(seed, wanted.verbose));
         let life = life.unwrap_or_else(|_| Err("it panicked".to_owned()));
@@ -124,6 +126,7 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
                 passed += 1;
                 (calls, answered) = (calls + outcome.calls, answered + outcome.answered);
                 (steps, orphans) = (steps + outcome.steps, orphans + outcome.orphans);
+                waits = (waits.0 + outcome.waits.0, waits.1 + outcome.waits.1);
                 if wanted.hashes {
                     println!("seed {seed} trace {:016x}", outcome.hash);
                 }
@@ -144,8 +147,9 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
         _ => passed += 1,
     }
     println!(
-        "calls: {} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left",
-        wanted.seeds
+        "calls: {} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left, \
+         {} calls waited for a right and {} got one",
+        wanted.seeds, waits.0, waits.1
     );
     (passed, failed)
 }

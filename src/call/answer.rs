@@ -2,7 +2,7 @@
 //!
 //! RFC 3261 §13.2.2; the first 2xx wins, every later one is acknowledged and ended.
 
-use super::core::Core;
+use super::core::{Core, Timer};
 use super::directory::Peer;
 use super::media::Origin;
 use super::retry::on_failure;
@@ -149,6 +149,8 @@ fn answer_caller(call: &mut Call, core: &mut Core, response: &Message<'_>, late_
     call.facts.answered = Some(core.now);
     call.facts.status = response.status();
     core.cancel_timer(&mut call.timer);
+    let longest = call.facts.started + core.settings.max_call_duration;
+    call.timer = core.schedule(longest.since(core.now), Timer::Longest(call.slot));
     core.counters.setup(core.now.since(call.facts.started));
     core.respond(server, response.status(), bytes);
     core.event(Event::new(core.now, core.shard, Level::Debug, "call answered").call(call.id()));

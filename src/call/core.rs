@@ -29,8 +29,12 @@ pub struct Owner {
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
+    /// No right came from another site.
+    Borrow(Slot),
     /// The whole set-up took too long.
     Ring(Slot),
+    /// The call took too long.
+    Longest(Slot),
     /// This branch has said nothing, or has rung long enough for the next group to be tried.
     Branch(Slot, u8),
     /// An ended call's last answers did not come.
@@ -64,6 +68,10 @@ pub enum Effect {
 pub struct Settings {
     /// Calls of this shard.
     pub calls_max: usize,
+    /// Longest wait for a right from another site.
+    pub borrow_timeout: Duration,
+    /// Longest call, from its first right on.
+    pub max_call_duration: Duration,
     /// Longest set-up.
     pub ring_timeout: Duration,
     /// How long one q value rings before the next.

@@ -9,11 +9,11 @@ use crate::base::{SocketKey, Transport};
 use crate::config::{self, Config, Forking, Qos};
 use crate::sdp::CodecFilter;
 use crate::sip::digest::Ha1;
-use crate::tally::{Cell, Pace};
+use crate::tally::{Cell, Pace, Pulse};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// An account and what it may do.
 #[derive(Debug)]
@@ -133,6 +133,13 @@ pub struct Directory {
     pub trunks: Vec<Trunk>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
+    /// A call takes a right of the account that it reaches, too.
+    pub count_called: bool,
+    /// Whether the cells may be believed.
+    pub pulse: Arc<Pulse>,
+    emergency: Vec<String>,
+    /// Cells of accounts that a reload has removed, while a call or an older snapshot may still use them.
+    lapsed: Vec<(Arc<str>, Weak<Cell>)>,
     by_name: HashMap<Vec<u8>, u32>,
     by_device: HashMap<Vec<u8>, (u32, Ha1)>,
     prefixes: BTreeMap<Vec<u8>, Vec<u32>>,
@@ -140,14 +147,29 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Builds the snapshot of a configuration whose secrets have been loaded; cells and paces of `previous` are kept.
+    /// Builds the snapshot of a configuration whose secrets have been loaded; cells of `previous` are kept.
     #[must_use]
     pub fn new(config: &Config, previous: Option<&Self>) -> Self {
+        Self::build(config, previous, None)
+    }
+
+    /// The same where a keeper of rights decides with other sites: cells of accounts begin without a right, only the
+    /// keeper changes what is usable, and `pulse` says whether it is awake.
+    #[must_use]
+    pub fn kept(config: &Config, previous: Option<&Self>, pulse: &Arc<Pulse>) -> Self {
+        Self::build(config, previous, Some(pulse))
+    }
+
+    fn build(config: &Config, previous: Option<&Self>, keeper: Option<&Arc<Pulse>>) -> Self {
         let realm = config.sip.realm.clone();
         let mut directory = Self {
             domains: config.sip.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
             accounts: Vec::with_capacity(config.accounts.len()),
             trunks: config.trunks.iter().map(|trunk| new_trunk(trunk, previous)).collect(),
+            count_called: config.limits.count_called,
+            pulse: keeper.map_or_else(|| Arc::new(Pulse::steady()), Arc::clone),
+            emergency: config.limits.emergency_numbers.clone(),
+            lapsed: Vec::new(),
             listeners: config.sip.listen.iter().enumerate().map(new_listener).collect(),
             by_name: HashMap::new(),
             by_device: HashMap::new(),
@@ -156,7 +178,10 @@ impl Directory {
             realm,
         };
         for account in &config.accounts {
-            directory.add_account(account, previous);
+            directory.add_account(account, previous, keeper.is_some());
+        }
+        if let Some(previous) = previous {
+            directory.remember(previous);
         }
         for (place, trunk) in (0u32..).zip(&config.trunks) {
             for prefix in &trunk.prefixes {
@@ -167,11 +192,35 @@ impl Directory {
         directory
     }
 
-    fn add_account(&mut self, account: &config::Account, previous: Option<&Self>) {
+    /// An account that comes back finds the cell that its last calls still hold.
+    fn remember(&mut self, previous: &Self) {
+        let removed =
+            previous.accounts.iter().map(|account| (Arc::clone(&account.name), Arc::downgrade(&account.cell)));
+        let earlier = previous.lapsed.iter().cloned();
+        let gone = |(name, cell): &(Arc<str>, Weak<Cell>)| {
+            cell.strong_count() > 0 && !self.accounts.iter().any(|account| account.name == *name)
+        };
+        self.lapsed = removed.chain(earlier).filter(gone).collect();
+    }
+
+    fn cell_of(&self, name: &str) -> Option<Arc<Cell>> {
+        let known = self.by_name.get(name.as_bytes()).and_then(|place| self.accounts.get(*place as usize));
+        let known = known.filter(|account| &*account.name == name).map(|account| Arc::clone(&account.cell));
+        known.or_else(|| self.lapsed.iter().find(|lapsed| &*lapsed.0 == name)?.1.upgrade())
+    }
+
+    /// True for a number that no limit may refuse, as dialled.
+    #[must_use]
+    pub fn is_emergency(&self, user: &[u8]) -> bool {
+        self.emergency.iter().any(|number| number.as_bytes() == user)
+    }
+
+    fn add_account(&mut self, account: &config::Account, previous: Option<&Self>, kept: bool) {
         let place = u32::try_from(self.accounts.len()).expect("accounts fit u32");
-        let old = previous.and_then(|old| Some(&old.accounts[*old.by_name.get(account.name.as_bytes())? as usize]));
-        let cell = old.map_or_else(|| Cell::new(account.max_calls), |old| Arc::clone(&old.cell));
-        cell.set_usable(account.max_calls);
+        let cell = previous.and_then(|old| old.cell_of(&account.name)).unwrap_or_else(|| Cell::new(0));
+        if !kept {
+            cell.set_usable(account.max_calls);
+        }
         self.by_name.insert(account.name.clone().into_bytes(), place);
         for number in &account.numbers {
             self.by_name.insert(number.clone().into_bytes(), place);

@@ -7,7 +7,7 @@ use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
 use super::directory::Directory;
 use super::registrar::{self, Binding, Store};
 use super::state::Call;
-use super::{answer, compose, gate, media, retry, setup, teardown, within};
+use super::{admission, answer, compose, gate, media, retry, setup, teardown, within};
 use crate::base::Side;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
@@ -53,13 +53,17 @@ pub struct Engine {
     figures: super::figures::Figures,
 }
 
+/// ITU-T Q.850: recovery on timer expiry.
+const LONGEST: &str = "Q.850;cause=102;text=\"longest call\"";
+/// Places beyond `calls_max` that only calls to emergency numbers may take.
+const EMERGENCY_PLACES: usize = 16;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// An engine without calls.
     #[must_use]
     pub fn new(options: EngineOptions, mut random: Random, now: Instant) -> Self {
-        let calls_max = options.settings.calls_max;
+        let calls_max = options.settings.calls_max.saturating_add(EMERGENCY_PLACES);
         let store = Store::new(options.contacts_max, &mut random);
         let server = digest::ServerOptions {
             realm: options.directory.realm.clone(),
@@ -212,6 +216,12 @@ impl Engine {
         self.core.relay.handle_timeout(now);
         while let Some(timer) = self.core.timers.pop_expired(now) {
             match timer {
+                Timer::Borrow(slot) => self.with_call(slot, admission::on_borrow_timer),
+                Timer::Longest(slot) => self.with_call(slot, |call, core| {
+                    call.timer = None;
+                    call.facts.reason = Some(LONGEST.into());
+                    teardown::end(call, core, EndCause::MaxDuration, None, 480);
+                }),
                 Timer::Ring(slot) => self.with_call(slot, |call, core| {
                     call.timer = None;
                     teardown::end(call, core, EndCause::RingTimeout, None, 480);

@@ -19,6 +19,8 @@ pub struct Audit {
     pub transactions: usize,
     /// Timers of calls, the sweep not counted.
     pub timers: usize,
+    /// Rights of accounts that calls hold.
+    pub rights: usize,
     /// Media streams.
     pub streams: usize,
     /// Media ports in use.
@@ -42,6 +44,7 @@ impl Engine {
             calls_live: self.calls.iter().filter(|(_, call)| call.phase != Phase::Ending).count(),
             transactions: self.transactions(),
             timers: self.core.timers.len().saturating_sub(1),
+            rights: self.sessions().len(),
             streams: self.core.relay.len(),
             ports: self.core.relay.port_counts().used,
             contacts: self.store.len(),

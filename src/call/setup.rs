@@ -57,6 +57,7 @@ fn trunk_permit(core: &mut Core, trunk: u32) -> Result<Option<Permit>, LimitReas
 fn call_target(call: &mut Call, core: &mut Core, target: Target, last_group: bool) -> bool {
     let permit = match target.peer {
         Peer::Account(_) => None,
+        Peer::Trunk(_) if call.emergency => None,
         Peer::Trunk(trunk) => match trunk_permit(core, trunk) {
             Ok(permit) => permit,
             Err(reason) => {

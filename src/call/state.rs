@@ -3,6 +3,7 @@
 //! Owned by the [`Engine`](super::Engine). `setup.rs` brings it up, `within.rs` carries what happens while it is up,
 //! `teardown.rs` ends it; each takes the call and the [`Core`](super::core::Core).
 
+use super::admission::Waiting;
 use super::core::Core;
 use super::core::Owner;
 use super::directory::Directory;
@@ -12,8 +13,9 @@ use super::media::{MediaSession, Origin};
 use super::routing::Target;
 use crate::base::Side;
 use crate::base::id::Token;
+use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Slot, TimerKey};
-use crate::observe::{CallId, EndCause};
+use crate::observe::{CallId, EndCause, LimitReason};
 use crate::sdp::CodecFilter;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientKey, ServerKey};
@@ -26,6 +28,8 @@ use std::sync::Arc;
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Waits for a right from another site.
+    Waiting,
     /// Another shard is asked for the contacts.
     Locating,
     /// Branches are being tried.
@@ -43,6 +47,7 @@ impl Phase {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Locating => "locating",
             Self::Ringing => "ringing",
             Self::Answered => "answered",
@@ -218,6 +223,10 @@ pub struct Facts {
     pub end: Option<(EndCause, Option<Side>)>,
     /// Final status of the INVITE.
     pub status: u16,
+    /// The limit that refused or ended it.
+    pub limit: Option<LimitReason>,
+    /// How long it has waited for rights.
+    pub limit_wait: Option<Duration>,
     /// What our refusal or BYE says in its Reason header (RFC 3326).
     pub reason: Option<Box<str>>,
 }
@@ -257,9 +266,13 @@ pub struct Call {
     pub exchanges: Vec<Exchange>,
     /// Rights in use; given back when the call ends.
     pub rights: Vec<Right>,
+    /// The right it waits for, in its first phase.
+    pub waiting: Option<Waiting>,
+    /// To an emergency number: no limit applies.
+    pub emergency: bool,
     /// What the record will say.
     pub facts: Box<Facts>,
-    /// Ring or linger.
+    /// Borrow, ring, longest or linger.
     pub timer: Option<TimerKey>,
     /// Legs made so far.
     pub legs_made: u8,
@@ -337,10 +350,10 @@ impl Call {
             setup.branches.iter_mut().for_each(|branch| moved(&mut branch.target.peer));
             setup.groups.iter_mut().flatten().for_each(|target| moved(&mut target.peer));
         }
-        if let Some(account) = self.locating
-            && let Peer::Account(place) = new.same_peer(old, Peer::Account(account))
-        {
-            self.locating = Some(place);
+        for account in self.locating.iter_mut().chain(self.waiting.iter_mut().map(|waiting| &mut waiting.account)) {
+            if let Peer::Account(place) = new.same_peer(old, Peer::Account(*account)) {
+                *account = place;
+            }
         }
     }
 

@@ -28,7 +28,8 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
     core.cancel_timer(&mut call.timer);
     call.facts.end = Some((cause, by));
     setup::cancel_branches(call, core, None);
-    if matches!(was, Phase::Locating | Phase::Ringing) {
+    admission::stop_waiting(call, core);
+    if matches!(was, Phase::Waiting | Phase::Locating | Phase::Ringing) {
         call.facts.status = status;
         refuse_caller(call, core, status);
     }
@@ -126,7 +127,7 @@ pub fn bye_stray(call: &mut Call, core: &mut Core, mut leg: Leg) {
 
 /// The caller gave up (RFC 3261 §9.2).
 pub fn on_cancel(call: &mut Call, core: &mut Core, reason: Option<&[u8]>) {
-    if !matches!(call.phase, Phase::Locating | Phase::Ringing) {
+    if !matches!(call.phase, Phase::Waiting | Phase::Locating | Phase::Ringing) {
         return;
     }
     let reason = reason.map(|value| String::from_utf8_lossy(value).into_owned());
@@ -190,6 +191,8 @@ fn record(call: &mut Call, core: &mut Core) {
         cause,
         ended_by: by.map(leg_of),
         status: facts.status,
+        limit: facts.limit,
+        limit_wait: facts.limit_wait,
         caller: LegReport {
             remote: Some(call.a.flow.remote),
             sip_call_id: facts.caller_call_id.clone(),

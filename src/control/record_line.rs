@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::clock::Clock;
-use crate::observe::{CallRecord, Leg, LegReport, MediaReport};
+use crate::observe::{CallRecord, Leg, LegReport, LimitReason, MediaReport};
 
 #[derive(Serialize)]
 struct Line<'r> {
@@ -26,6 +26,10 @@ struct Line<'r> {
     cause: &'static str,
     ended_by: &'static str,
     status: u16,
+    /// The limit that refused or ended it.
+    limit: Option<&'static str>,
+    /// Waited for a right from another site.
+    limit_wait_ms: Option<u64>,
     one_way: Option<&'static str>,
     caller: LegLine<'r>,
     callee: Option<LegLine<'r>>,
@@ -79,6 +83,8 @@ pub fn record_line(record: &CallRecord, node: &str, clock: &Clock) -> String {
         cause: record.cause.as_str(),
         ended_by: record.ended_by.map_or("us", Leg::as_str),
         status: record.status,
+        limit: record.limit.map(LimitReason::as_str),
+        limit_wait_ms: record.limit_wait.map(millis),
         one_way: record.one_way().map(Leg::as_str),
         caller: leg(&record.caller),
         callee: record.callee.as_ref().map(leg),
@@ -157,6 +163,8 @@ pub(super) mod tests {
             cause: EndCause::Hangup,
             ended_by: Some(Leg::Caller),
             status: 200,
+            limit: None,
+            limit_wait: None,
             callee: Some(LegReport {
                 media: vec![MediaReport { one_way: true, ..leg.media[0].clone() }],
                 ..leg.clone()

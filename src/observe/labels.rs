@@ -111,8 +111,14 @@ labels! {
 labels! {
     /// Why a limit refused a call (`reason`).
     LimitReason {
-        /// The account's `max_calls`.
+        /// The account's `max_calls`; every right that this site may have is in use.
         Account = "account",
+        /// No other site answered within `limits.borrow_timeout`.
+        BorrowTimeout = "borrow_timeout",
+        /// Rights are elsewhere, and no site that has them can be reached.
+        CutOff = "cut_off",
+        /// A call that was up, ended since its borrowed right lapsed, with `limits.policy = "drop"`.
+        Withdrawn = "withdrawn",
         /// The trunk's `max_calls`.
         TrunkCalls = "trunk_calls",
         /// The trunk's `max_cps`.

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::labels::{CallResult, MediaPath};
+use super::labels::{CallResult, LimitReason, MediaPath};
 use crate::base::Instant;
 use crate::base::id::Token;
+use crate::base::time::Duration;
 
 /// A call as people name it: `call_` and the token that its tags carry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +80,8 @@ pub enum EndCause {
     SignallingLost,
     /// An operator, by command or API.
     Operator,
+    /// `limits.max_call_duration` was reached.
+    MaxDuration,
     /// The node drained or stopped.
     Shutdown,
     /// The offer or answer could not be used.
@@ -101,6 +104,7 @@ impl EndCause {
             Self::MediaSilent => "media_silent",
             Self::SignallingLost => "signalling_lost",
             Self::Operator => "operator",
+            Self::MaxDuration => "max_duration",
             Self::Shutdown => "shutdown",
             Self::BadMedia => "bad_media",
             Self::Internal => "internal",
@@ -206,6 +210,10 @@ pub struct CallRecord {
     pub ended_by: Option<Leg>,
     /// Final status of the INVITE.
     pub status: u16,
+    /// The limit that refused or ended it.
+    pub limit: Option<LimitReason>,
+    /// How long it waited for a right from another site; none: not at all.
+    pub limit_wait: Option<Duration>,
     /// The leg that called us.
     pub caller: LegReport,
     /// The leg that we called last; none when there was none.

@@ -65,6 +65,8 @@ impl ShardOptions {
         relay.port_rest = config.media.port_rest;
         let settings = Settings {
             calls_max: config.shards.calls_max as usize,
+            borrow_timeout: config.limits.borrow_timeout,
+            max_call_duration: config.limits.max_call_duration,
             ring_timeout: config.sip.ring_timeout,
             fork_step_timeout: config.sip.fork_step_timeout,
             max_forwards: config.sip.max_forwards,

@@ -21,6 +21,12 @@ impl Pace {
         Self { interval_ns, burst_ns: burst_ns.max(interval_ns) - interval_ns, due_ns: AtomicU64::new(0) }
     }
 
+    /// Calls a second.
+    #[must_use]
+    pub fn rate(&self) -> u32 {
+        u32::try_from(1_000_000_000 / self.interval_ns.max(1)).unwrap_or(u32::MAX)
+    }
+
     /// True when a call may start now; counts it.
     pub fn admit(&self, now: Instant) -> bool {
         let now_ns = now.as_nanos();

@@ -257,6 +257,8 @@ fn finished_call() -> CallRecord {
         cause: EndCause::Refused,
         ended_by: None,
         status: 486,
+        limit: None,
+        limit_wait: None,
         caller: LegReport { remote: None, sip_call_id: "".into(), media: Vec::new() },
         callee: None,
     }

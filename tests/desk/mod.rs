@@ -7,10 +7,11 @@ use std::sync::Arc;
 use strowger::base::time::Duration;
 use strowger::base::{Forward, Instant, Random, SocketKey, StreamKey};
 use strowger::call::Directory;
-use strowger::config;
+use strowger::config::{self, Config};
 use strowger::observe::{CallRecord, Counters, MediaPath};
 use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
 use strowger::sip::wire::{Framing, OwnedMessage};
+use strowger::tally::{Note, Pulse};
 
 /// One shard and its clock.
 pub struct Desk {
@@ -19,6 +20,9 @@ pub struct Desk {
     pub counters: Arc<Counters>,
     /// Finished calls.
     pub records: Vec<CallRecord>,
+    /// What the keeper of rights was told.
+    pub notes: Vec<Note>,
+    pub directory: Arc<Directory>,
     /// Octets sent on connections.
     pub streamed: Vec<(StreamKey, Bytes)>,
 }
@@ -29,15 +33,25 @@ pub type Sent = (SocketAddr, OwnedMessage);
 impl Desk {
     /// A desk with this configuration.
     pub fn new(text: &str) -> Self {
+        Self::with(text, |config| Directory::new(config, None))
+    }
+
+    /// A desk where a keeper decides with other sites.
+    pub fn kept(text: &str, pulse: &Arc<Pulse>) -> Self {
+        Self::with(text, |config| Directory::kept(config, None, pulse))
+    }
+
+    fn with(text: &str, directory: impl FnOnce(&Config) -> Directory) -> Self {
         let outcome = config::read(text, "test.toml");
         let config = outcome.config.unwrap_or_else(|| panic!("{:?}", outcome.errors));
-        let directory = Arc::new(Directory::new(&config, None));
+        let directory = Arc::new(directory(&config));
         let steering = Steering::new(1, [1, 2, 3, 4]);
         let counters = Arc::new(Counters::new());
-        let options = ShardOptions::new(&config, directory, Arc::clone(&counters), 0, steering, MediaPath::Epoll);
+        let options =
+            ShardOptions::new(&config, Arc::clone(&directory), Arc::clone(&counters), 0, steering, MediaPath::Epoll);
         let now = Instant::from_millis(1000);
         let shard = Shard::new(options, Random::from_u64(7), now);
-        Self { shard, now, counters, records: Vec::new(), streamed: Vec::new() }
+        Self { shard, now, counters, records: Vec::new(), notes: Vec::new(), directory, streamed: Vec::new() }
     }
 
     /// Octets as a datagram; what was sent, unread.
@@ -80,6 +94,7 @@ impl Desk {
             match output {
                 Output::Send { to, bytes, .. } => sent.push((to, bytes)),
                 Output::StreamSend { stream, bytes } => self.streamed.push((stream, bytes)),
+                Output::Note(note) => self.notes.push(note),
                 Output::Record(record) => self.records.push(*record),
                 _ => {}
             }

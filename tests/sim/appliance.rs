@@ -9,6 +9,7 @@ use strowger::call::{Audit, Directory};
 use strowger::config::Config;
 use strowger::observe::{CallRecord, Counters, MediaPath};
 use strowger::shard::{Answer, Input, Mail, Output, Query, Shard, ShardOptions, Steering};
+use strowger::tally::Pulse;
 
 /// All shards of one node.
 pub struct Appliance {
@@ -26,8 +27,11 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    pub fn new(config: &Config, shards: usize, mut random: Random, now: Instant) -> Self {
-        let directory = Arc::new(Directory::new(config, None));
+    pub fn new(config: &Config, shards: usize, mut random: Random, now: Instant, pulse: Option<&Arc<Pulse>>) -> Self {
+        let directory = Arc::new(match pulse {
+            Some(pulse) => Directory::kept(config, None, pulse),
+            None => Directory::new(config, None),
+        });
         let key = [(); 4].map(|()| random.next_u64());
         let steering = Steering::new(shards as u8, key);
         let listeners: Vec<_> = config
@@ -157,6 +161,7 @@ impl Appliance {
                 calls_live: sum.calls_live + one.calls_live,
                 transactions: sum.transactions + one.transactions,
                 timers: sum.timers + one.timers,
+                rights: sum.rights + one.rights,
                 streams: sum.streams + one.streams,
                 ports: sum.ports + one.ports,
                 contacts: sum.contacts + one.contacts,

@@ -20,9 +20,30 @@ pub fn every_step(world: &World) -> Result<(), String> {
     claim(audit.calls_live <= audit.calls, "more live calls than calls")?;
     claim(audit.calls > 0 || audit.streams == 0, "media without a call")?;
     claim(audit.calls > 0 || audit.timers == 0, "timers without a call")?;
+    rights(world, audit)?;
     let held = cells(world);
-    claim(held <= 2 * audit.calls as u64, "accounts count more calls than there are")?;
-    claim(audit.calls > 0 || held == 0, "accounts count calls and there are none")
+    let posted = world.rights_posted as u64;
+    claim(held <= 2 * audit.calls as u64 + posted, "accounts count more calls than there are")?;
+    claim(audit.calls > 0 || held == posted, "accounts count calls and there are none")
+}
+
+/// Each right that an account's cell counts is held by a call, or lies in a letter; and the keeper, where there is one,
+/// has been told of each that a call holds, and of none that has gone back.
+fn rights(world: &World, audit: Audit) -> Result<(), String> {
+    let Some(appliance) = &world.appliance else { return Ok(()) };
+    let counted: u32 = appliance.directory.accounts.iter().map(|account| account.cell.read().0).sum();
+    if counted as usize != audit.rights + world.rights_posted {
+        let posted = world.rights_posted;
+        return Err(format!("accounts count {counted} rights, {posted} are in letters, calls hold: {audit:?}"));
+    }
+    let Some(keeper) = &world.keeper else { return Ok(()) };
+    if let Some(fault) = &keeper.fault {
+        return Err(fault.clone());
+    }
+    if keeper.sessions() == audit.rights {
+        return Ok(());
+    }
+    Err(format!("the keeper knows of {} rights in use: {audit:?}", keeper.sessions()))
 }
 
 /// Calls counted by all accounts and trunks.

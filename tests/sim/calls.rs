@@ -2,6 +2,7 @@
 //! machines that stop, restart and lose sight of each other. At the end everybody goes home.
 
 use crate::balance;
+use crate::keeper::Keeper;
 use crate::network::Faults;
 use crate::town;
 use crate::world::World;
@@ -39,6 +40,8 @@ pub struct Outcome {
     pub answered: usize,
     /// Calls that nobody but the appliance knew at the end.
     pub orphans: usize,
+    /// Calls that waited for a right, and those that got one.
+    pub waits: (usize, usize),
     /// Deliveries.
     pub steps: u64,
     /// Of everything that happened.
@@ -85,6 +88,7 @@ pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
         calls: life.placed,
         answered: life.world.stations.iter().map(|station| station.events.iter().filter(answered).count()).sum(),
         orphans: life.orphans,
+        waits: life.world.keeper.as_ref().map_or((0, 0), |keeper| (keeper.waited, keeper.granted)),
         steps: life.world.trace.count(),
         hash: life.world.trace.hash(),
     })
@@ -182,6 +186,9 @@ impl Life {
         let config = town::config(&text)?;
         self.config = config.clone();
         let shards = 1 + self.random.below(4) as usize;
+        if self.chance(50) {
+            self.world.keeper = Some(Keeper::new(self.random.fork()));
+        }
         town::build(&mut self.world, &config, shards);
         Ok(())
     }
@@ -230,6 +237,7 @@ impl Life {
 
     /// Somebody does something, or something breaks.
     fn act(&mut self) {
+        self.keep();
         match self.random.below(25) {
             0..=8 => self.place(),
             9..=13 => self.use_a_call(),
@@ -261,6 +269,17 @@ impl Life {
         self.world.drain();
     }
 
+    /// Other sites lend, call in and fall silent.
+    fn keep(&mut self) {
+        let (nap, until) = (self.chance(10), self.world.now);
+        let World { keeper: Some(keeper), appliance: Some(appliance), .. } = &mut self.world else { return };
+        keeper.sleep(nap.then_some(until));
+        let letters = keeper.act(&appliance.directory, appliance.shards.len());
+        for (to, mail) in letters {
+            self.world.post(to, mail);
+        }
+    }
+
     fn somebody(&mut self) -> usize {
         self.random.below(self.world.stations.len() as u64) as usize
     }
@@ -271,7 +290,8 @@ impl Life {
         let target = match self.random.below(10) {
             0..=5 => format!("sip:{}@{}", self.accounts[account], town::DOMAIN),
             6 => format!("sip:+1555000{account}@{}", town::DOMAIN),
-            7 | 8 => format!("sip:+4420{}@{}", self.random.below(10_000), town::DOMAIN),
+            7 => format!("sip:+4420{}@{}", self.random.below(10_000), town::DOMAIN),
+            8 => format!("sip:112@{}", town::DOMAIN),
             _ => format!("sip:nobody@{}", town::DOMAIN),
         };
         let placing = Placing {
@@ -312,7 +332,11 @@ impl Life {
             for account in &mut config.accounts {
                 account.max_calls = 1 + self.random.below(4) as u32;
             }
-            let directory = Arc::new(Directory::new(&config, Some(&appliance.directory)));
+            let previous = Some(&*appliance.directory);
+            let directory = Arc::new(match &self.world.keeper {
+                Some(keeper) => Directory::kept(&config, previous, &keeper.pulse),
+                None => Directory::new(&config, previous),
+            });
             appliance.directory = Arc::clone(&directory);
             for shard in 0..shards {
                 self.world.post(ShardId(shard as u8), Mail::Directory(Arc::clone(&directory)));

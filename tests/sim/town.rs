@@ -110,5 +110,10 @@ pub fn config(text: &str) -> Result<Config, String> {
 /// Puts an appliance of so many shards into the world.
 pub fn build(world: &mut World, config: &Config, shards: usize) {
     let random = world.fork_random();
-    world.appliance = Some(Appliance::new(config, shards, random, world.now));
+    let pulse = world.keeper.as_ref().map(|keeper| &keeper.pulse);
+    let appliance = Appliance::new(config, shards, random, world.now, pulse);
+    if let Some(keeper) = &mut world.keeper {
+        keeper.open(&appliance.directory);
+    }
+    world.appliance = Some(appliance);
 }

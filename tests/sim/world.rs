@@ -1,6 +1,7 @@
 //! Virtual time and everything in it: phones, shards, the network, one queue of what happens next.
 
 use crate::appliance::Appliance;
+use crate::keeper::Keeper;
 use crate::network::{Faults, Network};
 use crate::pipe::{End, Piece, Pipe};
 use crate::station::Station;
@@ -55,6 +56,10 @@ pub struct World {
     pub now: Instant,
     pub stations: Vec<Station>,
     pub appliance: Option<Appliance>,
+    /// Decides with other sites, where there are any.
+    pub keeper: Option<Keeper>,
+    /// Rights in letters that have not arrived.
+    pub rights_posted: usize,
     pub network: Network,
     pub trace: Trace,
     /// What stations sent and received, where somebody wants to know.
@@ -76,6 +81,8 @@ impl World {
             now: Instant::from_millis(1),
             stations: Vec::new(),
             appliance: None,
+            keeper: None,
+            rights_posted: 0,
             network: Network::new(faults, random.fork()),
             trace: Trace::new(verbose),
             seen: None,
@@ -243,6 +250,7 @@ impl World {
                     return;
                 }
                 self.trace.note(self.now, &format!("mail to {}", to.0), &[]);
+                self.rights_posted -= usize::from(matches!(*mail, Mail::Right { permit: Some(_), .. }));
                 if let Some(appliance) = &mut self.appliance {
                     appliance.mail(self.now, to, *mail);
                 }
@@ -447,7 +455,15 @@ impl World {
                 let line = format!("{:>9.3} ms  shard {shard} {event:?}", self.now.as_nanos() as f64 / 1e6);
                 self.trace.say(line);
             }
-            shard::Output::Note(_) => {}
+            shard::Output::Note(note) => {
+                let line = format!("{:>9.3} ms  shard {shard} {note:?}", self.now.as_nanos() as f64 / 1e6);
+                self.trace.say(line);
+                let Some(keeper) = &mut self.keeper else { return };
+                if let Some((at, to, mail)) = keeper.note(self.now, &appliance.directory, note) {
+                    self.rights_posted += usize::from(matches!(mail, Mail::Right { permit: Some(_), .. }));
+                    self.push(at, Happening::Mail { to, mail: Box::new(mail) });
+                }
+            }
             shard::Output::Stopped => {
                 appliance.stopped.insert(shard);
             }

@@ -1,0 +1,277 @@
+//! A call and its rights, message by message, where other sites may lend: it waits, is let in, refused or given up, and
+//! whatever happens each right goes back once.
+
+mod desk;
+
+use desk::{Desk, Sent, request, response};
+use std::sync::Arc;
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Slot};
+use strowger::observe::{CallResult, EndCause, LimitReason};
+use strowger::shard::{Input, Mail};
+use strowger::sip::wire::HeaderName;
+use strowger::tally::{Cell, Note, Permit, Pulse};
+
+const CONFIG: &str = r#"
+[sip]
+domains = ["example.com"]
+[[sip.listen]]
+address = "192.0.2.1:5060"
+transport = "udp"
+[media]
+address = "192.0.2.1"
+port_min = 30000
+port_max = 30099
+[[trunk]]
+name = "left"
+address = "198.51.100.5:5060"
+max_calls = 2
+[[trunk]]
+name = "right"
+address = "203.0.113.9:5060"
+prefixes = [""]
+max_calls = 1
+[[account]]
+name = "alice"
+numbers = ["+15550100"]
+max_calls = 5
+[[account.device]]
+username = "alice"
+password = "secret"
+"#;
+
+const LEFT: &str = "198.51.100.5:5060";
+const RIGHT: &str = "203.0.113.9:5060";
+
+struct Place {
+    desk: Desk,
+    cell: Arc<Cell>,
+    pulse: Arc<Pulse>,
+}
+
+/// Alice has no right here; another site may lend one.
+fn place() -> Place {
+    let pulse = Arc::new(Pulse::waiting());
+    pulse.beat(Instant::ZERO, Duration::from_secs(1 << 20));
+    let desk = Desk::kept(CONFIG, &pulse);
+    let cell = Arc::clone(&desk.directory.accounts[0].cell);
+    cell.set_may_borrow(true);
+    Place { desk, cell, pulse }
+}
+
+impl Place {
+    fn call(&mut self, branch: &str, user: &str) -> Vec<Sent> {
+        let body =
+            "v=0\r\no=x 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let text = head("INVITE", branch, user);
+        let text = format!("{text}Content-Type: application/sdp\nContent-Length: {}\n\n{body}", body.len());
+        self.desk.receive(LEFT, &text.replace("\r\n", "\n"))
+    }
+
+    fn cancel(&mut self, branch: &str) -> Vec<Sent> {
+        let text = head("CANCEL", branch, "+15550100");
+        self.desk.receive(LEFT, &format!("{text}Content-Length: 0\n\n"))
+    }
+
+    /// The call that asks for a right.
+    fn asker(&self) -> Slot {
+        let asked = self.desk.notes.iter().find_map(|note| match note {
+            Note::Borrow { account, call, deadline, .. } => Some((account, *call, *deadline)),
+            _ => None,
+        });
+        let (account, call, deadline) = asked.expect("a call asks");
+        assert_eq!((&**account, deadline), ("alice", Instant::from_millis(1_400)));
+        call
+    }
+
+    fn letter(&mut self, call: Slot, permit: Option<Permit>) -> Vec<Sent> {
+        let sent = self.desk.input(Input::Mail(Mail::Right { call, permit }));
+        sent.into_iter().map(|(to, bytes)| (to, desk::read(bytes))).collect()
+    }
+
+    fn grant(&self) -> Option<Permit> {
+        self.cell.set_usable(self.cell.read().1 + 1);
+        self.cell.admit()
+    }
+
+    /// Every right that began has ended, and none is in use.
+    fn assert_balanced(&mut self, begun: usize) {
+        self.desk.assert_empty_in_the_end();
+        let count = |wanted: fn(&Note) -> bool| self.desk.notes.iter().filter(|note| wanted(note)).count();
+        let began = count(|note| matches!(note, Note::Began { .. }));
+        let ended = count(|note| matches!(note, Note::Ended { .. }));
+        assert_eq!((began, ended, self.cell.read().0), (begun, begun, 0), "{:?}", self.desk.notes);
+    }
+}
+
+fn head(method: &str, branch: &str, user: &str) -> String {
+    format!(
+        "{method} sip:{user}@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.5:5060;branch=z9hG4bK{branch}\n\
+         Max-Forwards: 70\nFrom: <sip:+442071838750@left.example>;tag=l{branch}\nTo: <sip:{user}@192.0.2.1>\n\
+         Call-ID: {branch}@left.example\nCSeq: 5 {method}\nContact: <sip:l@198.51.100.5:5060>\n"
+    )
+}
+
+fn assert_over_limit(sent: &[Sent]) {
+    let refusal = response(sent, LEFT, 403).view();
+    assert_eq!(refusal.reason(), b"Simultaneous Call Limit Reached");
+    assert_eq!(refusal.header(HeaderName::Reason), Some(&b"SIP;cause=403;text=\"limit 5\""[..]));
+}
+
+#[test]
+fn a_call_waits_for_a_right_and_goes_on_with_it() {
+    let mut place = place();
+    let sent = place.call("one", "+15550100");
+    assert_eq!((sent.len(), response(&sent, LEFT, 100).view().status()), (1, 100));
+    place.desk.wait(Duration::from_millis(120));
+    let (call, permit) = (place.asker(), place.grant());
+    let sent = place.letter(call, permit);
+    // Let in: that nobody is registered is another matter.
+    response(&sent, LEFT, 480);
+    let record = &place.desk.records[0];
+    assert_eq!((record.limit, record.limit_wait), (None, Some(Duration::from_millis(120))));
+    place.assert_balanced(1);
+}
+
+#[test]
+fn a_wait_ends_in_time_with_the_limit_of_all_sites() {
+    let mut place = place();
+    place.call("one", "+15550100");
+    assert!(place.desk.wait(Duration::from_millis(399)).is_empty());
+    assert_over_limit(&place.desk.wait(Duration::from_millis(1)));
+    let record = &place.desk.records[0];
+    assert_eq!((record.result, record.cause, record.status), (CallResult::Limited, EndCause::Limited, 403));
+    assert_eq!((record.limit, record.limit_wait), (Some(LimitReason::BorrowTimeout), Some(Duration::from_millis(400))));
+    assert_eq!((place.desk.counters.limits(LimitReason::BorrowTimeout), place.cell.refused()), (1, 1));
+    // The right that comes too late goes back.
+    let (call, permit) = (place.asker(), place.grant());
+    assert!(place.letter(call, permit).is_empty());
+    place.assert_balanced(0);
+}
+
+#[test]
+fn a_right_that_was_freed_here_serves_the_call_that_was_denied_one() {
+    let mut place = place();
+    place.call("one", "+15550100");
+    let call = place.asker();
+    place.cell.set_usable(1);
+    response(&place.letter(call, None), LEFT, 480);
+    place.assert_balanced(1);
+}
+
+#[test]
+fn a_denied_right_is_a_refusal_at_once() {
+    let mut place = place();
+    place.call("one", "+15550100");
+    let call = place.asker();
+    assert_over_limit(&place.letter(call, None));
+    assert_eq!(place.desk.counters.limits(LimitReason::Account), 1);
+    place.assert_balanced(0);
+}
+
+#[test]
+fn a_caller_that_gives_up_while_waiting_takes_nothing() {
+    let mut place = place();
+    place.call("one", "+15550100");
+    let call = place.asker();
+    let sent = place.cancel("one");
+    response(&sent, LEFT, 200);
+    response(&sent, LEFT, 487);
+    let permit = place.grant();
+    assert!(place.letter(call, permit).is_empty());
+    assert_eq!(place.desk.records[0].result, CallResult::Cancelled);
+    place.assert_balanced(0);
+}
+
+#[test]
+fn a_node_that_stops_says_so_to_those_who_wait() {
+    let mut place = place();
+    place.call("one", "+15550100");
+    place.desk.input(Input::Mail(Mail::Drain));
+    assert_eq!(place.desk.shard.audit().calls_live, 1, "a call that has begun goes on");
+    let sent = place.desk.input(Input::Mail(Mail::Stop));
+    let sent: Vec<Sent> = sent.into_iter().map(|(to, bytes)| (to, desk::read(bytes))).collect();
+    response(&sent, LEFT, 503);
+    place.assert_balanced(0);
+}
+
+#[test]
+fn a_right_of_somebody_else_is_no_answer() {
+    let mut place = place();
+    place.call("one", "+15550100");
+    let (call, other) = (place.asker(), Cell::new(1));
+    assert!(place.letter(call, other.admit()).is_empty());
+    assert_eq!(other.read(), (0, 1));
+    assert_over_limit(&place.desk.wait(Duration::from_millis(400)));
+    place.assert_balanced(0);
+}
+
+#[test]
+fn nobody_to_ask_is_a_refusal_at_once() {
+    let mut place = place();
+    place.cell.set_may_borrow(false);
+    assert_over_limit(&place.call("one", "+15550100"));
+    assert_eq!(place.desk.records[0].limit, Some(LimitReason::CutOff));
+    assert!(place.desk.notes.iter().any(|note| matches!(note, Note::Wanted { account } if **account == *"alice")));
+    place.assert_balanced(0);
+}
+
+#[test]
+fn a_keeper_that_stands_still_is_waited_for_and_not_believed() {
+    let mut place = place();
+    place.cell.set_usable(5);
+    place.pulse.beat(Instant::ZERO, Duration::from_millis(900));
+    place.call("one", "+15550100");
+    let call = place.asker();
+    place.pulse.beat(Instant::ZERO, Duration::from_secs(1 << 20));
+    let permit = place.cell.admit();
+    response(&place.letter(call, permit), LEFT, 480);
+    place.assert_balanced(1);
+}
+
+#[test]
+fn a_full_trunk_is_told_in_its_own_terms() {
+    let mut place = place();
+    for branch in ["one", "two"] {
+        place.call(branch, "+15550100");
+    }
+    let sent = place.call("three", "+15550100");
+    let refusal = response(&sent, LEFT, 480).view();
+    assert_eq!(refusal.header(HeaderName::Reason), Some(&b"Q.850;cause=34;text=\"trunk limit 2\""[..]));
+    assert_eq!(place.desk.records[0].limit, Some(LimitReason::TrunkCalls));
+    place.desk.wait(Duration::from_secs(1));
+    place.assert_balanced(0);
+}
+
+#[test]
+fn an_emergency_number_is_never_refused_and_takes_no_right() {
+    let mut place = place();
+    for branch in ["one", "two"] {
+        place.call(branch, "+4420");
+    }
+    // Both trunks are full by now, and the node takes no new calls.
+    place.desk.input(Input::Mail(Mail::Drain));
+    response(&place.call("three", "+4420"), LEFT, 503);
+    let sent = place.call("four", "112");
+    request(&sent, RIGHT, "INVITE");
+    assert_eq!(place.desk.directory.trunks[1].cell.as_ref().map(|cell| cell.read()), Some((1, 1)));
+    let sent = place.desk.input(Input::Mail(Mail::Stop));
+    assert!(!sent.is_empty());
+    place.assert_balanced(0);
+}
+
+#[test]
+fn an_account_that_comes_back_by_reload_finds_its_calls_counted() {
+    let config = strowger::config::read(CONFIG, "test.toml").config.expect("good");
+    let mut without = config.clone();
+    without.accounts.clear();
+    let first = strowger::call::Directory::new(&config, None);
+    let call = first.accounts[0].cell.admit();
+    let second = strowger::call::Directory::new(&without, Some(&first));
+    let third = strowger::call::Directory::new(&without, Some(&second));
+    drop((first, second));
+    let fourth = strowger::call::Directory::new(&config, Some(&third));
+    assert_eq!(fourth.accounts[0].cell.read(), (1, 5));
+    drop(call);
+    assert_eq!(fourth.accounts[0].cell.read(), (0, 5));
+}
