@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+pub mod ledger;
 pub mod message;
 pub mod note;
 mod pace;

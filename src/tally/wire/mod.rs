@@ -14,7 +14,8 @@ mod sessions;
 mod tests;
 
 pub use octets::{Malformed, Oversize};
-use octets::{Reader, put_name, put_u32, put_u64, put_u128};
+pub(super) use octets::{Reader, put_name, put_u16, put_u32, put_u64, put_u128};
+pub(super) use rights::{loan, put_loan, put_request, request};
 
 use super::message::{Identity, Message};
 use super::sessions::SessionMessage;
