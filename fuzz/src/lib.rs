@@ -8,6 +8,7 @@
 
 pub mod digest;
 pub mod framing;
+pub mod link;
 pub mod media;
 pub mod message;
 pub mod sdp;
@@ -21,6 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("digest", digest::run),
     ("framing", framing::run),
+    ("link", link::run),
     ("media", media::run),
     ("message", message::run),
     ("sdp", sdp::run),
