@@ -5,10 +5,12 @@ mod desk;
 
 use desk::{Desk, Sent, request, response};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot};
 use strowger::observe::{CallResult, EndCause, LimitReason};
 use strowger::shard::{Input, Mail};
+use strowger::sip::digest::{Challenge, Login, answer};
 use strowger::sip::wire::HeaderName;
 use strowger::tally::{Cell, Note, Permit, Pulse};
 
@@ -258,6 +260,73 @@ fn an_emergency_number_is_never_refused_and_takes_no_right() {
     let sent = place.desk.input(Input::Mail(Mail::Stop));
     assert!(!sent.is_empty());
     place.assert_balanced(0);
+}
+
+/// Alice's phone, where calls to her ring on and on.
+const PHONE: &str = "198.51.100.20:5060";
+
+fn register(place: &mut Place) {
+    let head = |sequence| {
+        format!(
+            "REGISTER sip:example.com SIP/2.0\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKr{sequence};rport\nMax-Forwards: 70\n\
+             From: <sip:alice@example.com>;tag=1\nTo: <sip:alice@example.com>\nCall-ID: r\nCSeq: {sequence} REGISTER\n\
+             Contact: <sip:alice@{PHONE}>\n"
+        )
+    };
+    let sent = place.desk.receive(PHONE, &format!("{}Content-Length: 0\n\n", head(1)));
+    let challenge =
+        response(&sent, PHONE, 401).view().header(HeaderName::WwwAuthenticate).expect("a challenge").to_vec();
+    let challenge = Challenge::parse(&challenge).expect("ours");
+    let login = Login::Password { username: b"alice", password: b"secret" };
+    let mut answered = Vec::new();
+    answer(&challenge, &login, b"REGISTER", b"sip:example.com", b"0a4f", 1, &mut answered);
+    let answered = String::from_utf8(answered).expect("text");
+    let sent = place.desk.receive(PHONE, &format!("{}Authorization: {answered}\nContent-Length: 0\n\n", head(2)));
+    response(&sent, PHONE, 200);
+}
+
+#[test]
+fn the_newest_calls_of_an_account_end_when_its_rights_are_withdrawn() {
+    let mut place = place();
+    register(&mut place);
+    place.cell.set_usable(5);
+    place.desk.directory.trunks[0].cell.as_ref().expect("a cap").set_usable(3);
+    for branch in ["one", "two", "three"] {
+        request(&place.call(branch, "+15550100"), PHONE, "INVITE");
+        place.desk.wait(Duration::from_millis(10));
+    }
+    place.desk.records.clear();
+    let budget = Arc::new(AtomicU32::new(2));
+    let hang_up = |account: &str| Mail::HangUpSome { account: account.into(), budget: Arc::clone(&budget) };
+    assert!(place.desk.input(Input::Mail(hang_up("bob"))).is_empty());
+    let sent = place.desk.input(Input::Mail(hang_up("alice")));
+    let sent: Vec<Sent> = sent.into_iter().map(|(to, bytes)| (to, desk::read(bytes))).collect();
+    assert_over_limit(&sent);
+    let ended: Vec<&str> = place.desk.records.iter().map(|record| &*record.caller.sip_call_id).collect();
+    assert_eq!(ended, ["three@left.example", "two@left.example"]);
+    assert!(place.desk.records.iter().all(|record| record.limit == Some(LimitReason::Withdrawn)));
+    assert_eq!((budget.load(Ordering::Relaxed), place.cell.read()), (0, (1, 5)));
+    let left = Arc::new(AtomicU32::new(9));
+    place.desk.input(Input::Mail(Mail::HangUpSome { account: "alice".into(), budget: Arc::clone(&left) }));
+    assert_eq!(left.load(Ordering::Relaxed), 8, "only as many as there are");
+    place.desk.wait(Duration::from_secs(8_000));
+    place.assert_balanced(3);
+}
+
+#[test]
+fn all_calls_are_told_to_a_keeper_that_asks() {
+    let mut place = place();
+    register(&mut place);
+    place.cell.set_usable(5);
+    place.call("one", "+15550100");
+    place.desk.input(Input::Mail(Mail::TellCalls));
+    let Some(Note::Calls { calls, .. }) = place.desk.notes.last().cloned() else { panic!("{:?}", place.desk.notes) };
+    let began = place.desk.notes.iter().find_map(|note| match note {
+        Note::Began { account, call, started } => Some((Arc::clone(account), *call, *started)),
+        _ => None,
+    });
+    assert_eq!(began, Some((Arc::clone(&calls[0].account), calls[0].call, calls[0].started)));
+    assert_eq!(calls.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,1 @@
+"""The three sites, the network between them, who calls, and who counts."""
