@@ -25,68 +25,69 @@ impl AddressParts {
     };
 
     /// Reads the address that starts at `at`; it ends at the end of `text` or at the comma whose position is returned. Of the
-    /// URI only the shape is checked: a scheme, no blanks, no brackets.
+    /// URI only the shape is checked: a scheme, no blanks, no brackets. Where it fails, the offsets mean nothing.
     #[inline(always)]
-    pub fn scan(text: Text<'_>, at: usize) -> Option<(Self, usize)> {
+    pub fn scan(&mut self, text: Text<'_>, at: usize) -> Option<usize> {
         let start = text.skip_space(at);
-        let mut open = start;
-        let mut display = Span::default();
-        if text.octet(start) == b'"' {
-            let end = text.skip_quoted(start)?;
-            display = Span::new(start, end);
-            open = text.skip_space(end);
-            if text.octet(open) != b'<' {
-                return None;
+        self.display = Span::default();
+        let open = match text.octet(start) {
+            b'<' => start,
+            b'"' => {
+                let end = text.skip_quoted(start)?;
+                self.display = Span::new(start, end);
+                text.skip_space(end)
             }
-        } else if text.octet(start) != b'<' {
-            open = text.find(start, Lanes::breaks);
-            let words = Span::new(start, start + trim(text.bytes().get(start..open)?).len());
-            if text.octet(open) != b'<' {
-                return Self::bare(text, words, open);
+            _ => {
+                let end = text.find(start, Lanes::breaks);
+                let words = Span::new(start, start + trim(text.bytes().get(start..end)?).len());
+                if text.octet(end) != b'<' {
+                    return self.scan_bare(text, words, end);
+                }
+                self.display = words;
+                end
             }
-            display = words;
+        };
+        if text.octet(open) != b'<' {
+            return None;
         }
         let close = text.find(open + 1, Lanes::brackets);
         if text.octet(close) != b'>' {
             return None;
         }
-        let uri = Span::new(open + 1, close);
+        self.uri = Span::new(open + 1, close);
         scheme(Text::upto(text.buffer(), close), open + 1)?;
-        let mut parts = Self { display, uri, ..Self::NONE };
-        let end = parts.scan_params(text, text.skip_space(close + 1))?;
-        parts.raw = Span::new(start, end);
-        Some((parts, end))
+        self.scan_params(text, start, text.skip_space(close + 1))
     }
 
     /// A URI without brackets, whose parameters are then the header's (RFC 3261 §20); a `?` in it is refused (RFC 4475
     /// §3.1.2.13).
-    fn bare(text: Text<'_>, uri: Span, end: usize) -> Option<(Self, usize)> {
+    #[inline(never)]
+    fn scan_bare(&mut self, text: Text<'_>, uri: Span, end: usize) -> Option<usize> {
         let raw = Text::upto(text.buffer(), usize::from(uri.end));
         let start = usize::from(uri.start);
         scheme(raw, start)?;
         if raw.find(start, |lanes| lanes.brackets() | lanes.equal(b'?')) != raw.end() {
             return None;
         }
-        let mut parts = Self { uri, display: Span::new(start, start), ..Self::NONE };
-        let end = parts.scan_params(text, end)?;
-        parts.raw = Span::new(start, end);
-        Some((parts, end))
+        self.uri = uri;
+        self.scan_params(text, start, end)
     }
 
     #[inline(always)]
-    fn scan_params(&mut self, text: Text<'_>, start: usize) -> Option<usize> {
-        let mut at = start;
+    fn scan_params(&mut self, text: Text<'_>, start: usize, params: usize) -> Option<usize> {
+        let mut tag = Span::default();
+        let mut at = params;
         while text.octet(at) == b';' {
             let param = read_param(text, at)?;
             if param.is(b"tag") {
-                if !self.tag.is_empty() || param.value.is_empty() {
+                if !tag.is_empty() || param.value.is_empty() {
                     return None;
                 }
-                self.tag = param.value;
+                tag = param.value;
             }
             at = param.next;
         }
-        self.params = Span::new(start, at);
+        (self.raw, self.params, self.tag) = (Span::new(start, at), Span::new(params, at), tag);
         (at == text.end() || text.octet(at) == b',').then_some(at)
     }
 
@@ -109,14 +110,13 @@ impl<'a> NameAddr<'a> {
         if text.len() > super::MESSAGE_BYTES_MAX {
             return None;
         }
-        let (parts, end) = AddressParts::scan(Text::new(text), 0)?;
-        Uri::parse(parts.uri.of(text))?;
-        (end == text.len()).then_some(Self { bytes: text, parts })
+        Self::of_shape(text).filter(|address| Uri::parse(address.uri_raw()).is_some())
     }
 
     /// As [`Self::parse`], with the URI checked as in a message: a scheme, no blanks.
     pub(super) fn of_shape(text: &'a [u8]) -> Option<Self> {
-        let (parts, end) = AddressParts::scan(Text::new(text), 0)?;
+        let mut parts = AddressParts::NONE;
+        let end = parts.scan(Text::new(text), 0)?;
         (end == text.len()).then_some(Self { bytes: text, parts })
     }
 

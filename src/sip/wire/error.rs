@@ -61,6 +61,8 @@ pub(super) struct Fault {
     pub header: Option<HeaderName>,
 }
 
+pub(super) type Checked<T> = Result<T, Fault>;
+
 impl Fault {
     pub const fn new(kind: ErrorKind) -> Self {
         Self { kind, header: None }

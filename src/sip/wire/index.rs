@@ -14,13 +14,11 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Callers stay below the bound on a message; what would not fit becomes empty rather than wrong.
+    /// Callers stay below the bound on a message.
     #[inline(always)]
-    pub fn new(start: usize, end: usize) -> Self {
-        match (u16::try_from(start), u16::try_from(end)) {
-            (Ok(start), Ok(end)) => Self { start, end },
-            _ => Self::default(),
-        }
+    pub const fn new(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && end <= super::MESSAGE_BYTES_MAX);
+        Self { start: start as u16, end: end as u16 }
     }
 
     pub fn of(self, bytes: &[u8]) -> &[u8] {
@@ -89,6 +87,7 @@ impl Facts {
     pub fn clear(&mut self) {
         self.is_request = false;
         self.method = Method::Other;
+        self.method_span = Span::default();
         self.status = 0;
         self.max_forwards = None;
         self.first = [ABSENT; KNOWN + 1];

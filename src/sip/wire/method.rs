@@ -85,21 +85,55 @@ impl Method {
     /// Reads a token; `Other` for what is not known.
     #[must_use]
     pub fn from_token(token: &[u8]) -> Self {
-        match token {
-            b"INVITE" => Self::Invite,
-            b"ACK" => Self::Ack,
-            b"BYE" => Self::Bye,
-            b"CANCEL" => Self::Cancel,
-            b"OPTIONS" => Self::Options,
-            b"REGISTER" => Self::Register,
-            b"PRACK" => Self::Prack,
-            b"UPDATE" => Self::Update,
-            b"INFO" => Self::Info,
-            b"SUBSCRIBE" => Self::Subscribe,
-            b"NOTIFY" => Self::Notify,
-            b"REFER" => Self::Refer,
-            b"MESSAGE" => Self::Message,
-            b"PUBLISH" => Self::Publish,
+        if token == b"SUBSCRIBE" {
+            return Self::Subscribe;
+        }
+        let window = token.iter().take(8).rev().fold(0, |window, octet| window << 8 | u64::from(*octet));
+        Self::from_window(window, token.len())
+    }
+
+    /// Finds the method that is the first `len` octets of the window, if it has no more than eight.
+    #[inline(always)]
+    pub(super) const fn from_window(window: u64, len: usize) -> Self {
+        const fn text<const N: usize>(token: &[u8; N]) -> u64 {
+            let mut octets = [0; 8];
+            let mut at = 0;
+            while at < N {
+                octets[at] = token[at];
+                at += 1;
+            }
+            u64::from_le_bytes(octets)
+        }
+        const INVITE: u64 = text(b"INVITE");
+        const ACK: u64 = text(b"ACK");
+        const BYE: u64 = text(b"BYE");
+        const CANCEL: u64 = text(b"CANCEL");
+        const OPTIONS: u64 = text(b"OPTIONS");
+        const REGISTER: u64 = text(b"REGISTER");
+        const PRACK: u64 = text(b"PRACK");
+        const UPDATE: u64 = text(b"UPDATE");
+        const INFO: u64 = text(b"INFO");
+        const NOTIFY: u64 = text(b"NOTIFY");
+        const REFER: u64 = text(b"REFER");
+        const MESSAGE: u64 = text(b"MESSAGE");
+        const PUBLISH: u64 = text(b"PUBLISH");
+        if len == 0 || len > 8 {
+            return Self::Other;
+        }
+        match window & u64::MAX >> (64 - 8 * len) {
+            INVITE => Self::Invite,
+            ACK => Self::Ack,
+            BYE => Self::Bye,
+            CANCEL => Self::Cancel,
+            OPTIONS => Self::Options,
+            REGISTER => Self::Register,
+            PRACK => Self::Prack,
+            UPDATE => Self::Update,
+            INFO => Self::Info,
+            NOTIFY => Self::Notify,
+            REFER => Self::Refer,
+            MESSAGE => Self::Message,
+            PUBLISH => Self::Publish,
             _ => Self::Other,
         }
     }

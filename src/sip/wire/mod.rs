@@ -6,6 +6,7 @@
 mod address;
 mod build;
 mod error;
+mod fields;
 mod frame;
 mod index;
 mod lanes;

@@ -117,67 +117,92 @@ names! {
 pub(super) const KNOWN: usize = HeaderName::Other as usize;
 
 const LONGEST: usize = 24;
-const SLOTS: usize = 256;
 const CASE: u128 = u128::from_le_bytes([0x20; 16]);
 
-/// The first sixteen octets of each name in lower case, zero-padded.
-const TEXT: [u128; KNOWN] = {
-    let mut text = [0; KNOWN];
-    let mut name = 0;
-    while name < KNOWN {
-        let bytes = HeaderName::ALL[name].as_str().as_bytes();
-        assert!(bytes.len() > 1 && bytes.len() <= LONGEST);
-        let mut at = 0;
-        while at < bytes.len() && at < 16 {
-            text[name] |= ((bytes[at] | 0x20) as u128) << (at * 8);
-            at += 1;
-        }
-        name += 1;
-    }
-    text
-};
-
-/// The first octets of a window, by their count.
-const FIRST: [u128; 17] = {
-    let mut masks = [0; 17];
-    let mut count = 1;
-    while count < 17 {
-        masks[count] = u128::MAX >> (128 - 8 * count);
-        count += 1;
-    }
-    masks
-};
-
-const fn slot(text: u128, len: usize) -> usize {
-    ((text as u64) ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(56) as usize
+/// What a window is looked up in. One object, so that one register holds its address.
+struct Tables {
+    /// The first octets of a window, by their count.
+    first: [u128; 17],
+    /// Which spelling each slot holds. No two share one.
+    slot: [u8; 1 << SLOT_BITS],
+    /// The spellings: names and their compact forms; the first sixteen octets in lower case, zero-padded.
+    spelling: [u128; SPELLINGS],
+    /// Whose spelling it is.
+    name: [HeaderName; SPELLINGS],
 }
 
-/// Open addressing with linear probing; `Other` marks an empty slot.
-const TABLE: [HeaderName; SLOTS] = {
-    let mut table = [HeaderName::Other; SLOTS];
-    let mut name = 0;
-    while name < KNOWN {
-        let mut at = slot(TEXT[name], HeaderName::ALL[name].as_str().len());
-        while !matches!(table[at], HeaderName::Other) {
-            at = (at + 1) % SLOTS;
-        }
-        table[at] = HeaderName::ALL[name];
-        name += 1;
+const SPELLINGS: usize = 1 << u8::BITS;
+const NO_SPELLING: u8 = u8::MAX;
+const SLOT_BITS: u32 = 10;
+
+static TABLES: Tables = {
+    let mut first = [0; 17];
+    let mut count = 1;
+    while count < 17 {
+        first[count] = u128::MAX >> (128 - 8 * count);
+        count += 1;
     }
-    table
+    let mut name = [HeaderName::Other; SPELLINGS];
+    let spelling = spellings(&mut name);
+    let Some(slot) = slots(&spelling, FACTOR) else { panic!("FACTOR was found by trying") };
+    Tables { first, slot, spelling, name }
 };
 
-const COMPACT: [HeaderName; 32] = {
-    let mut table = [HeaderName::Other; 32];
-    let mut name = 0;
-    while name < KNOWN {
-        if let Some(letter) = HeaderName::ALL[name].compact() {
-            table[letter as usize & 31] = HeaderName::ALL[name];
+const fn spellings(names: &mut [HeaderName; SPELLINGS]) -> [u128; SPELLINGS] {
+    // No text is all ones.
+    let mut texts = [u128::MAX; SPELLINGS];
+    let mut count = 0;
+    let mut known = 0;
+    while known < KNOWN {
+        let name = HeaderName::ALL[known];
+        let bytes = name.as_bytes();
+        assert!(bytes.len() > 1 && bytes.len() <= LONGEST);
+        let mut text = 0;
+        let mut at = 0;
+        while at < bytes.len() && at < 16 {
+            text |= ((bytes[at] | 0x20) as u128) << (at * 8);
+            at += 1;
         }
-        name += 1;
+        (texts[count], names[count]) = (text, name);
+        count += 1;
+        if let Some(letter) = name.compact() {
+            (texts[count], names[count]) = (letter as u128, name);
+            count += 1;
+        }
+        known += 1;
     }
-    table
+    assert!(count < NO_SPELLING as usize);
+    texts
+}
+
+#[inline(always)]
+const fn slot(text: u128, factor: u64) -> usize {
+    ((text as u64) ^ (text >> 64) as u64).wrapping_mul(factor).wrapping_shr(64 - SLOT_BITS) as usize
+}
+
+/// The first odd multiple of the golden ratio that gives each spelling its own slot.
+const FACTOR: u64 = {
+    let spelling = spellings(&mut [HeaderName::Other; SPELLINGS]);
+    let mut factor = 0x9e37_79b9_7f4a_7c15;
+    while slots(&spelling, factor).is_none() {
+        factor = factor.wrapping_add(0x9e37_79b9_7f4a_7c15 << 1);
+    }
+    factor
 };
+
+const fn slots(spellings: &[u128; SPELLINGS], factor: u64) -> Option<[u8; 1 << SLOT_BITS]> {
+    let mut slots = [NO_SPELLING; 1 << SLOT_BITS];
+    let mut spelling = 0;
+    while spellings[spelling] != u128::MAX {
+        let at = slot(spellings[spelling], factor);
+        if slots[at] != NO_SPELLING {
+            return None;
+        }
+        slots[at] = spelling as u8;
+        spelling += 1;
+    }
+    Some(slots)
+}
 
 impl HeaderName {
     /// The usual spelling as octets; empty for `Other`.
@@ -196,28 +221,17 @@ impl HeaderName {
             return Self::Other;
         }
         let found = Self::from_window(u128::from_le_bytes(octets), token.len());
-        let exact = token.len() == 1 || token.eq_ignore_ascii_case(found.as_bytes());
-        if exact { found } else { Self::Other }
+        found.filter(|name| token.len() == 1 || token.eq_ignore_ascii_case(name.as_bytes())).unwrap_or(Self::Other)
     }
 
-    /// Finds the name of `len` octets, at least one, that starts the window. Setting the case bit turns CR into a hyphen: the
-    /// caller knows that there is none, or compares; so it does with what stands behind sixteen octets.
+    /// The name, if it is known, of the first `len` octets of the window. Setting the case bit turns CR into a hyphen:
+    /// the caller knows that there is none, or compares; so it does with what stands behind sixteen octets.
     #[inline(always)]
-    pub(super) fn from_window(window: u128, len: usize) -> Self {
-        if len == 1 {
-            let letter = window as u8;
-            return if letter.is_ascii_alphabetic() { COMPACT[usize::from(letter & 31)] } else { Self::Other };
-        }
-        let text = (window | CASE) & FIRST[len.min(16)];
-        let mut at = slot(text, len);
-        loop {
-            let candidate = TABLE[at % SLOTS];
-            // No octet of a name is NUL: equal texts of up to sixteen octets have equal lengths.
-            match TEXT.get(candidate as usize) {
-                Some(expected) if *expected != text => at += 1,
-                _ => return candidate,
-            }
-        }
+    pub(super) fn from_window(window: u128, len: usize) -> Option<Self> {
+        let text = (window | CASE) & TABLES.first[len.min(16)];
+        let spelling = usize::from(TABLES.slot[slot(text, FACTOR)]);
+        // No octet of a spelling is NUL: equal texts of up to sixteen octets have equal lengths.
+        (TABLES.spelling[spelling] == text).then(|| TABLES.name[spelling])
     }
 }
 

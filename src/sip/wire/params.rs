@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::index::Span;
 use super::lanes::{Classify as _, Lanes};
-use super::scan::{Text, trim};
+use super::scan::{Text, chunk, trim};
 
 /// Parameters of a header value or a URI, from the first semicolon on. Iterates over names and values; a quoted value keeps
 /// its quotes ([`unquote`] takes them off).
@@ -72,17 +72,24 @@ fn param_end(text: &[u8]) -> usize {
 
 /// One checked parameter of a header value: where its name and value stand, and where the next thing starts.
 pub(super) struct Param<'a> {
-    pub name: &'a [u8],
+    text: Text<'a>,
+    name: usize,
+    name_end: usize,
     pub value: Span,
     /// Behind the blanks that follow: at a semicolon, a comma or the end.
     pub next: usize,
 }
 
 impl Param<'_> {
-    /// True if it has this name, which is given in lower case.
+    /// True if it has this name, which is given in lower case and has letters only.
     #[inline(always)]
-    pub fn is(&self, name: &[u8]) -> bool {
-        self.name.len() == name.len() && self.name.eq_ignore_ascii_case(name)
+    pub fn is<const N: usize>(&self, name: &[u8; N]) -> bool {
+        if self.name_end - self.name != N {
+            return false;
+        }
+        // Only a letter becomes that letter when its case bit is set.
+        let fold = |octets: &[u8; N]| octets.map(|octet| octet | 0x20);
+        chunk(self.text.buffer(), self.name).is_some_and(|found| fold(found) == *name)
     }
 }
 
@@ -90,10 +97,12 @@ impl Param<'_> {
 /// value may be of any octets but separators and blanks, and the value may be empty.
 #[inline(always)]
 pub(super) fn read_param(text: Text<'_>, at: usize) -> Option<Param<'_>> {
-    let start = text.skip_space(at + 1);
-    let end = text.find(start, |lanes| lanes.separators() | lanes.equal(b'='));
-    let name = text.bytes().get(start..end).filter(|name| !name.is_empty())?;
-    let mut next = text.skip_space(end);
+    let name = text.skip_space(at + 1);
+    let name_end = text.find(name, |lanes| lanes.separators() | lanes.equal(b'='));
+    if name == name_end {
+        return None;
+    }
+    let mut next = text.skip_space(name_end);
     let mut value = Span::default();
     if text.octet(next) == b'=' {
         let from = text.skip_space(next + 1);
@@ -101,7 +110,8 @@ pub(super) fn read_param(text: Text<'_>, at: usize) -> Option<Param<'_>> {
         value = Span::new(from, to);
         next = text.skip_space(to);
     }
-    (next == text.end() || matches!(text.octet(next), b';' | b',')).then_some(Param { name, value, next })
+    let ended = next == text.end() || matches!(text.octet(next), b';' | b',');
+    ended.then_some(Param { text, name, name_end, value, next })
 }
 
 /// The text of a quoted string without quotes and backslashes; any other text as it is.

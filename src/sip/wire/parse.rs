@@ -1,13 +1,12 @@
 //! The one pass over a message: start line, header lines, the mandatory fields, the body's length.
 
-use super::address::AddressParts;
-use super::error::{ErrorKind, Fault, ParseError};
+use super::error::{Checked, ErrorKind, Fault, ParseError};
+use super::fields::{body, mandatory};
 use super::index::{ABSENT, Facts, Index, Line, Span};
 use super::lanes::{Classify as _, Lanes};
 use super::message::Message;
-use super::scan::{Control, Controls, Text, Window, is_blank, is_space, is_token, octet};
+use super::scan::{Controls, Text, chunk, is_blank, is_space, is_token, line_start, octet};
 use super::uri::UriParts;
-use super::via::ViaParts;
 use super::{HeaderName, MESSAGE_BYTES_MAX, Method};
 
 /// How the octets came, which decides what Content-Length means (RFC 3261 §18.3).
@@ -18,8 +17,6 @@ pub enum Framing {
     /// On a stream, cut out by [`super::Framer`]: Content-Length must be there.
     Stream,
 }
-
-type Checked<T> = Result<T, Fault>;
 
 /// Reads one message into `index`, without allocating. CRLFs before the start line are skipped (RFC 3261 §7.5).
 ///
@@ -72,11 +69,11 @@ fn read(bytes: &[u8], index: &mut Index, framing: Framing) -> Checked<usize> {
     } else {
         request_line(bytes, end, facts)?;
     }
-    let (count, body) = header_lines(bytes, end + 2, &mut controls, index)?;
+    let (count, body_start) = header_lines(bytes, end + 2, &mut controls, index)?;
     index.count = count;
+    index.facts.headers = Span::new(end + 2, body_start - 2);
     mandatory(bytes, index)?;
-    index.facts.headers = Span::new(end + 2, body - 2);
-    index.facts.body = body_span(bytes, body, index, framing)?;
+    index.facts.body = body(bytes, body_start, index, framing)?;
     Ok(count)
 }
 
@@ -85,9 +82,9 @@ fn read(bytes: &[u8], index: &mut Index, framing: Framing) -> Checked<usize> {
 #[inline(always)]
 fn line_end(bytes: &[u8], controls: &mut Controls<'_>) -> Checked<usize> {
     loop {
-        match controls.next() {
-            (at, Control::LineEnd) => return Ok(at),
-            (at, Control::Other) => control(bytes, at)?,
+        match controls.line_end() {
+            Ok(at) => return Ok(at),
+            Err(at) => control(bytes, at)?,
         }
     }
 }
@@ -109,12 +106,17 @@ fn request_line(bytes: &[u8], end: usize, facts: &mut Facts) -> Checked<()> {
     let bad = Fault::new(ErrorKind::StartLine);
     let line = Text::upto(bytes, end);
     facts.is_request = true;
-    let method_end = line.skip_token(0);
-    if method_end == 0 || line.octet(method_end) != b' ' {
+    let method_end = line.find(0, Lanes::blanks);
+    let method = bytes.get(..method_end).unwrap_or_default();
+    facts.method_span = Span::new(0, method_end);
+    facts.method = match chunk(bytes, 0) {
+        Some(window) if method_end <= 8 => Method::from_window(u64::from_le_bytes(*window), method_end),
+        _ => Method::from_token(method),
+    };
+    let is_token = facts.method != Method::Other || !method.is_empty() && line.skip_token(0) == method_end;
+    if !is_token || line.octet(method_end) != b' ' {
         return Err(bad);
     }
-    facts.method_span = Span::new(0, method_end);
-    facts.method = Method::from_token(bytes.get(..method_end).unwrap_or_default());
     let start = method_end + 1;
     let space = match end.checked_sub(8) {
         Some(space) if space >= start && line.has(space, b" SIP/2.0") => space,
@@ -176,66 +178,69 @@ fn header_lines(
 ) -> Checked<(usize, usize)> {
     let mut count = 0;
     loop {
-        let window = Window::new(bytes, at);
         let end = line_end(bytes, controls)?;
-        if window.blanks & 1 != 0 {
-            if end == at {
-                return Ok((count, end + 2));
-            }
-            fold(bytes, end, index.lines.get_mut(..count).unwrap_or_default())?;
-            at = end + 2;
-            continue;
+        if end == at {
+            return Ok((count, end + 2));
         }
-        let line = header_line(bytes, at, end, &window)?;
-        let first = &mut index.facts.first[line.name as usize];
+        let plain = index.lines.get_mut(count).is_some_and(|line| plain_line(bytes, at, end, line));
+        if !plain {
+            if is_blank(octet(bytes, at)) {
+                fold(bytes, end, index.lines.get_mut(..count).unwrap_or_default())?;
+                at = end + 2;
+                continue;
+            }
+            let line = index.lines.get_mut(count).ok_or(Fault::new(ErrorKind::TooManyHeaders))?;
+            odd_line(bytes, at, end, line)?;
+        }
+        let name = index.lines.get(count).map_or(HeaderName::Other, |line| line.name);
+        let first = &mut index.facts.first[name as usize];
         if *first == ABSENT {
             *first = count as u8;
         } else {
-            again(line.name, &mut index.facts.repeated)?;
+            again(name, &mut index.facts.repeated)?;
         }
-        *index.lines.get_mut(count).ok_or(Fault::new(ErrorKind::TooManyHeaders))? = line;
         count += 1;
         at = end + 2;
     }
 }
 
+/// Reads what almost every line looks like: a known name of less than sixteen octets, a colon, one blank, a value, no blanks.
+/// False for any other.
 #[inline(always)]
-fn header_line(bytes: &[u8], at: usize, end: usize, window: &Window) -> Checked<Line> {
-    let mut line = Line {
-        name: HeaderName::Other,
-        start: at as u16,
-        name_end: (at + window.colon) as u16,
-        value: Span { start: (at + window.colon + 2) as u16, end: end as u16 },
-        end: (end + 2) as u16,
-    };
-    if window.is_plain() && at + window.colon + 2 < end && !is_space(octet(bytes, end - 1)) {
-        line.name = HeaderName::from_window(window.octets, window.colon);
-    } else {
-        odd_line(bytes, &mut line)?;
+fn plain_line(bytes: &[u8], at: usize, end: usize, line: &mut Line) -> bool {
+    let Some((octets, length)) = line_start(bytes, at) else { return false };
+    let Some(name) = HeaderName::from_window(octets, length) else { return false };
+    // No name has a CR or LF in it: the colon stands before the end.
+    let colon = at + length;
+    let Some([b' ', first]) = chunk(bytes, colon + 1) else { return false };
+    if *first <= b' ' || octet(bytes, end - 1) <= b' ' {
+        return false;
     }
-    if line.name == HeaderName::Other && !line.raw_name(bytes).iter().all(|octet| is_token(*octet)) {
-        return Err(Fault::new(ErrorKind::Line));
-    }
-    Ok(line)
+    line.name = name;
+    line.start = at as u16;
+    line.name_end = colon as u16;
+    line.value = Span { start: (colon + 2) as u16, end: end as u16 };
+    line.end = (end + 2) as u16;
+    true
 }
 
-/// A line whose name does not fit the window, or with other blanks than one behind the colon.
-#[cold]
-fn odd_line(bytes: &[u8], line: &mut Line) -> Checked<()> {
-    let (start, end) = (usize::from(line.start), usize::from(line.value.end));
+/// Reads any other line.
+#[inline(never)]
+fn odd_line(bytes: &[u8], start: usize, end: usize, line: &mut Line) -> Checked<()> {
     let text = Text::upto(bytes, end);
     let colon = text.find(start, |lanes| lanes.equal(b':'));
     let mut name_end = colon;
     while name_end > start && is_blank(octet(bytes, name_end - 1)) {
         name_end -= 1;
     }
-    if colon == end || name_end == start {
-        return Err(Fault::new(ErrorKind::Line));
-    }
+    let raw_name = bytes.get(start..name_end).unwrap_or_default();
+    line.name = HeaderName::from_token(raw_name);
+    line.start = start as u16;
     line.name_end = name_end as u16;
-    line.name = HeaderName::from_token(line.raw_name(bytes));
     line.value = trimmed(bytes, colon + 1, end);
-    Ok(())
+    line.end = (end + 2) as u16;
+    let valid = line.name != HeaderName::Other || !raw_name.is_empty() && raw_name.iter().all(|octet| is_token(*octet));
+    if colon == end || !valid { Err(Fault::new(ErrorKind::Line)) } else { Ok(()) }
 }
 
 /// A line that goes on the one before it (RFC 3261 §7.3.1).
@@ -273,118 +278,4 @@ fn trimmed(bytes: &[u8], start: usize, end: usize) -> Span {
         stop -= 1;
     }
     Span::new(start, stop)
-}
-
-/// The value of the first line of a name: the message up to its end, and its start.
-#[inline(always)]
-fn value<'a>(bytes: &'a [u8], index: &Index, name: HeaderName) -> Option<(Text<'a>, usize)> {
-    let line = index.lines.get(usize::from(index.facts.first[name as usize]))?;
-    Some((Text::upto(bytes, usize::from(line.value.end)), usize::from(line.value.start)))
-}
-
-#[inline(always)]
-fn mandatory(bytes: &[u8], index: &mut Index) -> Checked<()> {
-    let required = |name| value(bytes, index, name).ok_or(Fault::at(ErrorKind::Missing, name));
-    let malformed = |name| Fault::at(ErrorKind::Malformed, name);
-
-    let (text, start) = required(HeaderName::Via)?;
-    let (via, _) = ViaParts::scan(text, start).ok_or(malformed(HeaderName::Via))?;
-    let (text, start) = required(HeaderName::From)?;
-    let from = single_address(text, start).ok_or(malformed(HeaderName::From))?;
-    let (text, start) = required(HeaderName::To)?;
-    let to = single_address(text, start).ok_or(malformed(HeaderName::To))?;
-    let (text, start) = required(HeaderName::CallId)?;
-    if text.end() == start || text.find(start, Lanes::blanks) != text.end() {
-        return Err(malformed(HeaderName::CallId));
-    }
-    let call_id = Span::new(start, text.end());
-    let (text, start) = required(HeaderName::CSeq)?;
-    let (cseq, method) = cseq(text, start).ok_or(malformed(HeaderName::CSeq))?;
-    let max_forwards = match value(bytes, index, HeaderName::MaxForwards) {
-        Some((text, start)) => Some(whole_number(text, start).ok_or(malformed(HeaderName::MaxForwards))?),
-        None => None,
-    };
-    let contact = addresses(bytes, index, HeaderName::Contact)?;
-    let route = addresses(bytes, index, HeaderName::Route)?;
-    addresses(bytes, index, HeaderName::RecordRoute)?;
-    let facts = &mut index.facts;
-    (facts.via, facts.from, facts.to, facts.call_id, facts.cseq) = (via, from, to, call_id, cseq);
-    (facts.contact, facts.route) = (contact, route);
-    // RFC 4475 §3.1.2.4: a value beyond 255 is no reason to refuse the request.
-    facts.max_forwards = max_forwards.map(|value| value.min(255) as u8);
-    if !facts.is_request {
-        facts.method_span = method;
-        facts.method = Method::from_token(method.of(bytes));
-    } else if method.of(bytes) != facts.method_span.of(bytes) {
-        return Err(Fault::at(ErrorKind::Mismatch, HeaderName::CSeq));
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn single_address(text: Text<'_>, start: usize) -> Option<AddressParts> {
-    AddressParts::scan(text, start).filter(|(_, end)| *end == text.end()).map(|(parts, _)| parts)
-}
-
-fn whole_number(text: Text<'_>, start: usize) -> Option<u64> {
-    text.number(start).filter(|(_, end)| *end == text.end()).map(|(value, _)| value)
-}
-
-/// Checks all lines of a list of addresses, or `Contact: *` (RFC 3261 §20.10); returns the first address.
-#[inline(always)]
-fn addresses(bytes: &[u8], index: &Index, name: HeaderName) -> Checked<AddressParts> {
-    let first = index.facts.first[name as usize];
-    if first == ABSENT {
-        return Ok(AddressParts::NONE);
-    }
-    // Almost always there is one line, and it holds one address.
-    let last = if index.facts.repeated & (1 << name as u8) == 0 { usize::from(first) + 1 } else { index.count };
-    let lines = index.lines.get(usize::from(first)..last).unwrap_or_default();
-    check_addresses(bytes, lines, name).ok_or(Fault::at(ErrorKind::Malformed, name))
-}
-
-fn check_addresses(bytes: &[u8], lines: &[Line], name: HeaderName) -> Option<AddressParts> {
-    let mut found = None;
-    for line in lines.iter().filter(|line| line.name == name) {
-        let text = Text::upto(bytes, usize::from(line.value.end));
-        let mut at = usize::from(line.value.start);
-        if name == HeaderName::Contact && line.value.of(bytes) == b"*" {
-            found.get_or_insert(AddressParts::NONE);
-            continue;
-        }
-        loop {
-            let (parts, end) = AddressParts::scan(text, at)?;
-            found.get_or_insert(parts);
-            if end == text.end() {
-                break;
-            }
-            at = end + 1;
-        }
-    }
-    found
-}
-
-/// Sequence number and method. Numbers beyond 31 bits are let pass, beyond 32 bits not (RFC 4475 §3.1.2.4).
-#[inline(always)]
-fn cseq(text: Text<'_>, at: usize) -> Option<(u32, Span)> {
-    let (number, digits) = text.number(at)?;
-    let method = text.skip_space(digits);
-    let end = text.skip_token(method);
-    let whole = method > digits && end > method && end == text.end();
-    whole.then_some((u32::try_from(number).ok()?, Span::new(method, end)))
-}
-
-#[inline(always)]
-fn body_span(bytes: &[u8], start: usize, index: &Index, framing: Framing) -> Checked<Span> {
-    let malformed = Fault::at(ErrorKind::Malformed, HeaderName::ContentLength);
-    let room = bytes.len() - start;
-    let length = match value(bytes, index, HeaderName::ContentLength) {
-        Some((text, start)) => whole_number(text, start).ok_or(malformed)?,
-        None if framing == Framing::Datagram => room as u64,
-        None => return Err(Fault::at(ErrorKind::Missing, HeaderName::ContentLength)),
-    };
-    match usize::try_from(length) {
-        Ok(length) if length <= room => Ok(Span::new(start, start + length)),
-        _ => Err(Fault::at(ErrorKind::Truncated, HeaderName::ContentLength)),
-    }
 }

@@ -211,3 +211,38 @@ fn an_owned_message_reads_the_same() {
     assert_eq!(owned.bytes(), parsed.bytes());
     assert!(owned.view().headers().eq(parsed.view().headers()));
 }
+
+#[test]
+fn a_name_of_sixteen_octets_is_compared_whole() {
+    for (line, expected) in [
+        ("Proxy-Authorizat: x\r\n", HeaderName::Other),
+        ("Proxy-Authorization: x\r\n", HeaderName::ProxyAuthorization),
+        ("Content-Encoding: x\r\n", HeaderName::ContentEncoding),
+        ("Content-Encodin: x\r\n", HeaderName::Other),
+    ] {
+        let bytes = with(|text| text.replace("X-Unknown:   kept,  as is \r\n", line));
+        let mut index = Index::new();
+        let message = parse(&bytes, &mut index, Framing::Datagram).unwrap();
+        assert_eq!(message.headers().find(|header| header.value == b"x").unwrap().name, expected, "{line}");
+    }
+    assert_eq!(error(&with(|text| text.replace("X-Unknown:", "Content-EncodingX "))).kind, ErrorKind::Line);
+}
+
+#[test]
+fn del_is_no_blank_around_a_value_and_begins_no_fold() {
+    assert_eq!(error(&with(|text| text.replace("CSeq:", "\x7fCSeq:"))).kind, ErrorKind::Line);
+    assert_eq!(error(&with(|text| text.replace("Call-ID: ", "Call-ID:\x7f"))).header, Some(HeaderName::CallId));
+}
+
+#[test]
+fn the_last_line_there_is_room_for_may_be_folded() {
+    let lines = with(|text| text.split("\r\n\r\n").next().unwrap_or_default().to_owned());
+    let count = parse(INVITE, &mut Index::new(), Framing::Datagram).unwrap().headers().count();
+    let fill = |more: usize, last: &str| {
+        [&lines, "\r\nX: y".repeat(more).as_bytes(), last.as_bytes(), b"\r\n\r\nv=0\r\n"].concat()
+    };
+    let mut index = Index::new();
+    let full = fill(HEADERS_MAX - count, "\r\n fold");
+    assert_eq!(parse(&full, &mut index, Framing::Datagram).unwrap().headers().last().unwrap().value, b"y\r\n fold");
+    assert_eq!(error(&fill(HEADERS_MAX - count, "\r\nX: z")).kind, ErrorKind::TooManyHeaders);
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::index::Span;
 use super::params::{Params, read_param};
-use super::scan::{Text, decimal};
+use super::scan::{Text, chunk, decimal};
 use super::uri::{host_end, host_ip};
 use crate::base::Transport;
 
@@ -36,33 +36,39 @@ impl ViaParts {
         }
     };
 
-    /// Reads the value that starts at `at`; it ends at the end of `text` or at the comma whose position is returned.
+    /// Reads the value that starts at `at`; it ends at the end of `text` or at the comma whose position is returned. Where it
+    /// fails, the offsets mean nothing.
     #[inline(always)]
-    pub fn scan(text: Text<'_>, at: usize) -> Option<(Self, usize)> {
+    pub fn scan(&mut self, text: Text<'_>, at: usize) -> Option<usize> {
         let start = text.skip_space(at);
         let transport =
             if text.has(start, b"SIP/2.0/") { text.skip_space(start + 8) } else { spaced_protocol(text, start)? };
-        let transport_end = text.skip_token(transport);
+        let transport_end = match chunk(text.bytes(), transport) {
+            Some(b"UDP " | b"TCP " | b"TLS ") => transport + 3,
+            _ => text.skip_token(transport),
+        };
         let host = text.skip_space(transport_end);
         if transport == transport_end || host == transport_end {
             return None;
         }
         let host_end = host_end(text, host)?;
-        let mut parts =
-            Self { transport: Span::new(transport, transport_end), host: Span::new(host, host_end), ..Self::NONE };
+        self.transport = Span::new(transport, transport_end);
+        self.host = Span::new(host, host_end);
+        self.port = None;
         let mut at = text.skip_space(host_end);
         if text.octet(at) == b':' {
             let (port, end) = text.number(text.skip_space(at + 1))?;
-            parts.port = Some(u16::try_from(port).ok()?);
+            self.port = Some(u16::try_from(port).ok()?);
             at = text.skip_space(end);
         }
-        let end = parts.scan_params(text, at)?;
-        parts.raw = Span::new(start, end);
-        Some((parts, end))
+        let end = self.scan_params(text, at)?;
+        self.raw = Span::new(start, end);
+        Some(end)
     }
 
     #[inline(always)]
     fn scan_params(&mut self, text: Text<'_>, start: usize) -> Option<usize> {
+        (self.branch, self.received, self.rport) = (Span::default(), Span::default(), None);
         let mut at = start;
         while text.octet(at) == b';' {
             let param = read_param(text, at)?;
@@ -113,7 +119,8 @@ impl<'a> Via<'a> {
         if text.len() > super::MESSAGE_BYTES_MAX {
             return None;
         }
-        let (parts, end) = ViaParts::scan(Text::new(text), 0)?;
+        let mut parts = ViaParts::NONE;
+        let end = parts.scan(Text::new(text), 0)?;
         (end == text.len()).then_some(Self { bytes: text, parts })
     }
 

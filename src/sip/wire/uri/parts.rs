@@ -3,7 +3,7 @@
 use super::Scheme;
 use crate::sip::wire::MESSAGE_BYTES_MAX;
 use crate::sip::wire::lanes::{Classify as _, Lanes};
-use crate::sip::wire::scan::{Mark, Marks, Seek, Text};
+use crate::sip::wire::scan::Text;
 
 /// Offsets into the URI. Zero stands for "not there" where zero cannot be a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,35 +45,17 @@ impl UriParts {
 
     /// The parts of the URI from `start` to the end of the text. `None` if it has no scheme, a blank or a bracket in it, or,
     /// for SIP and SIPS, no readable host and port.
-    pub fn scan(text: Text<'_>, start: usize) -> Option<Self> {
-        match Marks::new(text, start) {
-            Some(marks) => Self::scan_marked(text, start, &marks),
-            None => Self::scan_marked(text, start, &text),
-        }
-    }
-
     #[inline(always)]
-    fn scan_marked(text: Text<'_>, start: usize, marks: &impl Seek) -> Option<Self> {
-        if marks.seek(Mark::Foreign, start) != text.end() {
-            return None;
-        }
-        let (scheme, rest) = scheme(text, start)?;
+    pub fn scan(text: Text<'_>, start: usize) -> Option<Self> {
         let length = text.end() - start;
         if length > MESSAGE_BYTES_MAX {
             return None;
         }
+        let (scheme, rest) = scheme(text, start)?;
         let mut parts = Self::opaque(scheme, rest - start, length);
         match scheme {
-            Scheme::Sip | Scheme::Sips => parts.scan_sip(text, start, rest, marks)?,
-            Scheme::Tel => {
-                let end = text.find(rest, |lanes| lanes.equal(b';'));
-                if end == rest {
-                    return None;
-                }
-                parts.params = (end - start) as u16;
-                parts.user_end = parts.params;
-            }
-            Scheme::Other => {}
+            Scheme::Sip | Scheme::Sips => parts.scan_sip(text, start, rest)?,
+            Scheme::Tel | Scheme::Other => parts.scan_other(text, start, rest)?,
         }
         Some(parts)
     }
@@ -84,25 +66,22 @@ impl UriParts {
     }
 
     #[inline(always)]
-    fn scan_sip(&mut self, text: Text<'_>, start: usize, rest: usize, marks: &impl Seek) -> Option<()> {
+    fn scan_sip(&mut self, text: Text<'_>, start: usize, rest: usize) -> Option<()> {
         let mut host = rest;
         // No part but userinfo may have an `@`, while userinfo may have `;` and `?` (RFC 3261 §25.1, RFC 4475 §3.1.1.9).
-        let at = marks.seek(Mark::At, rest);
+        let at = text.find(rest, |lanes| lanes.brackets() | lanes.equal(b'@'));
         if at < text.end() {
-            if at == rest {
+            if at == rest || text.octet(at) != b'@' {
                 return None;
             }
             self.user_end = (at - start) as u16;
-            let colon = marks.seek(Mark::Colon, rest);
+            let colon = Text::upto(text.buffer(), at).find(rest, |lanes| lanes.equal(b':'));
             if colon < at {
                 self.password = (colon - start) as u16;
             }
             host = at + 1;
         }
-        let host_end = match text.octet(host) {
-            b'[' => host_end(text, host)?,
-            _ => Some(marks.seek(Mark::ForeignToHost, host)).filter(|end| *end > host)?,
-        };
+        let host_end = host_end(text, host)?;
         self.host = (host - start) as u16;
         self.host_end = (host_end - start) as u16;
         let mut at = host_end;
@@ -117,9 +96,22 @@ impl UriParts {
         if !matches!(text.octet(at), b';' | b'?') {
             return None;
         }
+        let question = text.find(at, |lanes| lanes.brackets() | lanes.equal(b'?'));
         self.params = (at - start) as u16;
-        self.headers = (marks.seek(Mark::Question, at) - start) as u16;
-        Some(())
+        self.headers = (question - start) as u16;
+        (text.find(question, Lanes::brackets) == text.end()).then_some(())
+    }
+
+    fn scan_other(&mut self, text: Text<'_>, start: usize, rest: usize) -> Option<()> {
+        if self.scheme == Scheme::Tel {
+            let end = text.find(rest, |lanes| lanes.equal(b';'));
+            if end == rest {
+                return None;
+            }
+            self.params = (end - start) as u16;
+            self.user_end = self.params;
+        }
+        (text.find(rest, Lanes::brackets) == text.end()).then_some(())
     }
 }
 
