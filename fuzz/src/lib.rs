@@ -6,6 +6,7 @@
 //!
 //! With cargo-fuzz: `cargo +nightly fuzz run message`. With the stable compiler: `fuzz/run message 60` (seconds).
 
+pub mod config;
 pub mod digest;
 pub mod framing;
 pub mod link;
@@ -20,6 +21,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the name is that of the corpus folder and of the file in `fuzz_targets/`.
 pub const TARGETS: &[Target] = &[
+    ("config", config::run),
     ("digest", digest::run),
     ("framing", framing::run),
     ("link", link::run),

@@ -124,10 +124,10 @@ impl<'a> NameAddr<'a> {
         Self { bytes, parts }
     }
 
-    /// The whole value as it came, may contain folds.
+    /// The whole value as it came, may contain folds; without the blanks before a comma that ends it.
     #[must_use]
     pub fn raw(&self) -> &'a [u8] {
-        self.parts.raw.of(self.bytes)
+        trim(self.parts.raw.of(self.bytes))
     }
 
     /// The display name as it came, with its quotes; empty if there is none.
