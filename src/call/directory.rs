@@ -51,6 +51,8 @@ pub struct Trunk {
     pub timeout: Duration,
     /// After such a failure it is asked last for this long.
     pub retry_after: Duration,
+    /// Its media is learnt from its packets, wherever its descriptions say that it is.
+    pub rtp_symmetric: bool,
     /// Digest user and password towards it.
     pub login: Option<(String, String)>,
     /// Codecs it may use, in its order.
@@ -405,6 +407,7 @@ fn new_trunk(trunk: &config::Trunk, previous: Option<&Directory>) -> Trunk {
         pace: trunk.max_cps.map(|rate| Arc::new(Pace::new(rate))),
         timeout: trunk.timeout,
         retry_after: trunk.retry_after,
+        rtp_symmetric: trunk.rtp_symmetric,
         login,
         codecs: CodecFilter::new(&trunk.codecs),
         qos: trunk.qos,

@@ -11,10 +11,10 @@ use super::state::{Call, Phase};
 use super::teardown;
 use crate::base::{Side, Slot};
 use crate::media::{
-    MediaEvent, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot,
+    MediaEvent, Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot,
 };
 use crate::observe::{self, Counter, DropReason, EndCause, Event, Level, MediaReport};
-use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, Session};
+use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, SdpError, Session};
 use crate::sip::wire::Message;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +29,13 @@ struct Line {
     /// The side whose offer is open, or was answered last, said `a=rtcp-mux`.
     mux_offered: bool,
     codec: Box<str>,
+}
+
+/// Values of Warning (RFC 3261 §20.43) for what is refused here.
+mod warning {
+    pub const ADDRESSES: &str = "301 - \"Incompatible network address formats\"";
+    pub const FORMATS: &str = "305 - \"Incompatible media format\"";
+    pub const MULTICAST: &str = "330 - \"Multicast not available\"";
 }
 
 /// Where a side's signalling comes from and how far its descriptions are believed.
@@ -51,6 +58,10 @@ pub struct MediaSession {
     negotiation: Negotiation,
     authors: [Option<Author>; 2],
     pending: Option<(Side, Bytes)>,
+    /// The open offer as its party wrote it.
+    offered: Option<Bytes>,
+    /// Why the last description was refused.
+    warning: Option<&'static str>,
     origins: [Option<Origin>; 2],
     ended: Vec<(StreamReport, MediaKind, Box<str>)>,
 }
@@ -67,6 +78,8 @@ impl MediaSession {
             negotiation: Negotiation::new(),
             authors: [None, None],
             pending: None,
+            offered: None,
+            warning: None,
             origins: [None, None],
             ended: Vec::new(),
         }
@@ -89,7 +102,9 @@ impl MediaSession {
         self.v6[Side::A.index()] = is_v6(a.remote);
         self.towards(target.flow.remote);
         let Some(sdp) = compose::session_body(invite) else { return Ok(None) };
-        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        let session = self.read(sdp)?;
+        self.v6[Side::A.index()] = session.is_v6().unwrap_or(is_v6(a.remote));
+        self.offered.get_or_insert_with(|| Bytes::copy_from_slice(sdp));
         if self.negotiation.open() != Some(Side::A) {
             self.negotiation.offer(Side::A).map_err(|refusal| refusal.status())?;
         }
@@ -111,7 +126,8 @@ impl MediaSession {
     ) -> Result<Vec<u8>, u16> {
         self.origins[Side::B.index()] = Some(b);
         self.towards(b.remote);
-        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        let session = self.read(sdp)?;
+        self.check_family(Side::B, &session)?;
         self.apply(core, Side::B, &session, false);
         self.write(core, Side::A, &session, codecs, false)
     }
@@ -154,8 +170,9 @@ impl MediaSession {
         codecs: &CodecFilter,
     ) -> Result<Vec<u8>, u16> {
         self.origins = [Some(a), Some(b)];
-        self.v6 = [is_v6(a.remote), is_v6(b.remote)];
-        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        let session = self.read(sdp)?;
+        self.v6 = [is_v6(a.remote), session.is_v6().unwrap_or(is_v6(b.remote))];
+        self.offered = Some(Bytes::copy_from_slice(sdp));
         self.negotiation.offer(Side::B).map_err(|refusal| refusal.status())?;
         self.open_lines(core, &session)?;
         self.apply(core, Side::B, &session, true);
@@ -167,11 +184,15 @@ impl MediaSession {
     /// # Errors
     /// The status with which it is refused: 491 for glare (RFC 3261 §14.2), 500 while the side's own is open, or 488.
     pub fn reoffer(&mut self, core: &mut Core, from: Side, sdp: &[u8], codecs: &CodecFilter) -> Result<Vec<u8>, u16> {
-        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        let session = self.read(sdp)?;
         self.negotiation.close();
         self.negotiation.offer(from).map_err(|refusal| refusal.status())?;
-        self.open_lines(core, &session)?;
-        self.pending = Some((from, Bytes::copy_from_slice(sdp)));
+        self.check_family(from, &session)
+            .and_then(|()| self.open_lines(core, &session))
+            .inspect_err(|_| self.withdraw())?;
+        let offer = Bytes::copy_from_slice(sdp);
+        self.pending = Some((from, offer.clone()));
+        self.offered = Some(offer);
         self.write(core, from.other(), &session, codecs, true)
     }
 
@@ -180,8 +201,9 @@ impl MediaSession {
     /// # Errors
     /// The status that says what is wrong with it.
     pub fn answer(&mut self, core: &mut Core, from: Side, sdp: &[u8], codecs: &CodecFilter) -> Result<Vec<u8>, u16> {
-        let session = Session::parse(sdp).map_err(|fault| fault.status())?;
+        let session = self.read(sdp)?;
         self.negotiation.body(from).map_err(|refusal| refusal.status())?;
+        self.check_family(from, &session)?;
         if let Some((side, offer)) = self.pending.take()
             && let Ok(offer) = Session::parse(&offer)
         {
@@ -190,20 +212,46 @@ impl MediaSession {
         self.apply(core, from, &session, false);
         let shown = self.write(core, from.other(), &session, codecs, false);
         self.settle(core, &session);
+        self.offered = None;
         shown
+    }
+
+    fn read<'a>(&mut self, sdp: &'a [u8]) -> Result<Session<'a>, u16> {
+        self.warning = None;
+        Session::parse(sdp).map_err(|fault| {
+            self.warning = (fault == SdpError::Multicast).then_some(warning::MULTICAST);
+            fault.status()
+        })
+    }
+
+    /// A side's sockets are of one family, that of its offer, or where we offered, that of its signalling; a description
+    /// of the other family leads nowhere.
+    fn check_family(&mut self, side: Side, session: &Session<'_>) -> Result<(), u16> {
+        if session.is_v6().is_none_or(|v6| v6 == self.v6[side.index()]) {
+            return Ok(());
+        }
+        self.warning = Some(warning::ADDRESSES);
+        Err(488)
+    }
+
+    /// The Warning that belongs to the last refusal.
+    pub fn take_warning(&mut self) -> Option<&'static str> {
+        self.warning.take()
     }
 
     /// The open offer was refused: what was agreed before holds.
     pub fn withdraw(&mut self) {
         self.negotiation.withdraw();
         self.pending = None;
+        self.offered = None;
     }
 
     /// The answer stands: silence means something from now on, and rejected streams give their ports back.
     fn settle(&mut self, core: &mut Core, answer: &Session<'_>) {
-        for (line, media) in self.lines.iter_mut().zip(&answer.media) {
+        for (at, line) in self.lines.iter_mut().enumerate() {
             let Some(slot) = line.slot else { continue };
-            if media.is_rejected() {
+            // An answer that leaves a stream out has rejected it.
+            let Some(media) = answer.media.get(at).filter(|media| !media.is_rejected()) else {
                 line.slot = None;
                 if let Some(report) = core.relay.close(core.now, slot)
                     && report.sides.iter().any(|side| side.packets > 0)
@@ -211,7 +259,7 @@ impl MediaSession {
                     self.ended.push((report, line.kind, std::mem::take(&mut line.codec)));
                 }
                 continue;
-            }
+            };
             core.relay.set_answered(core.now, slot);
             if let Some(codec) = media.codecs().find(|codec| !codec.name.eq_ignore_ascii_case(b"telephone-event")) {
                 line.codec = compose::text(codec.name);
@@ -241,11 +289,17 @@ impl MediaSession {
             match core.relay.open(core.now, options) {
                 Ok(slot) => (self.lines[at].slot, self.lines[at].kind) = (Some(slot), media.kind),
                 Err(refused) => {
-                    core.counters.limit(observe::LimitReason::PortsFull);
+                    if refused != Refused::Family {
+                        core.counters.limit(observe::LimitReason::PortsFull);
+                    }
                     core.event(
                         Event::new(core.now, core.shard, Level::Error, "no media stream")
                             .word("reason", refused.as_str()),
                     );
+                    if refused == Refused::Family {
+                        self.warning = Some(warning::ADDRESSES);
+                        return Err(488);
+                    }
                     return Err(500);
                 }
             }
@@ -267,7 +321,13 @@ impl MediaSession {
                 line.mux_offered = media.rtcp_mux;
             }
             let Some(slot) = line.slot else { continue };
-            let options = remote_options(media, origin, media.rtcp_mux && (is_offer || line.mux_offered));
+            let trunk = match origin.map(|origin| origin.peer) {
+                Some(Peer::Trunk(trunk)) => core.directory.trunk(trunk),
+                _ => None,
+            };
+            let symmetric = trunk.is_some_and(|trunk| trunk.rtp_symmetric);
+            let mux = media.rtcp_mux && (is_offer || line.mux_offered);
+            let options = remote_options(media, origin, mux, symmetric);
             core.relay.set_remote(core.now, slot, side, &options);
         }
     }
@@ -296,8 +356,14 @@ impl MediaSession {
         let address = plan.iter().find(|plan| plan.port != 0).map_or(IpAddr::from([0; 4]), |plan| plan.address);
         let author = self.authors[to.index()].get_or_insert_with(|| Author::new(core.random.next_u64(), address));
         let mut out = Vec::with_capacity(512);
-        let written = author.write(session, &plan, &mut out);
+        // An answer with as many streams as the offer needs nothing from it.
+        let offer = self.offered.as_deref().filter(|_| !is_offer).and_then(|offer| Session::parse(offer).ok());
+        let written = match offer.filter(|offer| offer.media.len() != session.media.len()) {
+            Some(offer) => author.write_answer(session, &offer, &plan, &mut out),
+            None => author.write(session, &plan, &mut out),
+        };
         if written.live == 0 && session.media.iter().any(|media| !media.is_rejected()) {
+            self.warning = Some(warning::FORMATS);
             return Err(488);
         }
         Ok(out)
@@ -352,18 +418,21 @@ fn is_v6(remote: SocketAddr) -> bool {
     !matches!(remote.ip().to_canonical(), IpAddr::V4(_))
 }
 
-fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool) -> RemoteOptions {
+/// `symmetric`: a trunk whose media may come from elsewhere, by its setting.
+fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool, symmetric: bool) -> RemoteOptions {
     let rtp = media.rtp();
     let signalled_from = origin.map(|origin| origin.remote.ip().to_canonical());
     // A phone's media and signalling come from one host; where its description says otherwise, there is a NAT between.
     let phone = origin.is_some_and(|origin| matches!(origin.peer, Peer::Account(_)));
-    let behind_nat = phone && rtp.is_none_or(|rtp| Some(rtp.ip()) != signalled_from);
+    let elsewhere = rtp.is_none_or(|rtp| Some(rtp.ip()) != signalled_from);
+    // A name is not resolved: whoever is meant is found by its packets.
+    let behind_nat = phone && elsewhere || symmetric || media.is_named();
     RemoteOptions {
         rtp,
         rtcp: media.rtcp(),
         mux,
         behind_nat,
-        symmetric: phone,
+        symmetric: phone || symmetric,
         signalled_from,
         direction: media.effective_direction(),
         telephone_event: media.telephone_event(),

@@ -58,13 +58,17 @@ fn refuse_caller(call: &mut Call, core: &mut Core, status: u16) {
     let Some(setup) = call.setup.as_mut().filter(|setup| !setup.answered) else { return };
     setup.answered = true;
     let (server, invite) = (setup.server, setup.invite.clone());
+    let warning = call.media.take_warning().filter(|_| matches!(status, 488 | 502));
     let bytes = match &call.facts.reason {
         Some(reason) => {
             let headers = [(HeaderName::Reason, reason.as_bytes())];
             let phrase = if status == 403 { gate::LIMIT_PHRASE } else { failure::reason(status) };
             compose::reply_with(core, &invite.view(), &call.a.flow, (status, phrase), &tag, &headers)
         }
-        None => compose::reply(core, &invite.view(), &call.a.flow, status, &tag, &[]),
+        None => {
+            let headers = warning.map(|warning| (HeaderName::Warning, warning.as_bytes()));
+            compose::reply(core, &invite.view(), &call.a.flow, status, &tag, headers.as_slice())
+        }
     };
     core.respond(server, status, bytes);
 }

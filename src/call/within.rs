@@ -92,7 +92,10 @@ fn carry(call: &mut Call, core: &mut Core, side: Side, server: ServerKey, reques
     let (body, has_offer) = match offer.map(|sdp| call.media.reoffer(core, side, sdp, &call.codecs)) {
         None => (None, false),
         Some(Ok(sdp)) => (Some(sdp), true),
-        Some(Err(status)) => return refuse(call, core, side, server, request, status, &[]),
+        Some(Err(status)) => {
+            let warning = call.media.take_warning().map(|warning| (HeaderName::Warning, warning.as_bytes()));
+            return refuse(call, core, side, server, request, status, warning.as_slice());
+        }
     };
     let token = call.token;
     let Some(leg) = call.leg_mut(to) else {
@@ -216,7 +219,8 @@ fn on_success(call: &mut Call, core: &mut Core, at: usize, response: Result<&Mes
     let Ok(body) = body else {
         call.exchanges.swap_remove(at);
         call.media.withdraw();
-        refuse(call, core, to.other(), server, &request.view(), 502, &[]);
+        let warning = call.media.take_warning().map(|warning| (HeaderName::Warning, warning.as_bytes()));
+        refuse(call, core, to.other(), server, &request.view(), 502, warning.as_slice());
         return;
     };
     let from = to.other();

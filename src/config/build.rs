@@ -201,6 +201,7 @@ fn trunks<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, marks: Qos) -> Vec<
             max_cps: some(reader.get(&place, "max_cps").integer()),
             timeout: reader.get(&place, "timeout").span(),
             retry_after: reader.get(&place, "retry_after").span(),
+            rtp_symmetric: reader.get(&place, "rtp_symmetric").bool(),
             login: login(reader, &place),
             codecs: codecs(reader, &place),
             qos: qos(reader, &place, "trunk.qos", marks),

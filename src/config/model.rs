@@ -261,6 +261,8 @@ pub struct Trunk {
     pub timeout: Duration,
     /// After such a failure it is asked last for this long.
     pub retry_after: Duration,
+    /// Its media is learnt from its packets.
+    pub rtp_symmetric: bool,
     /// Answer to its challenges.
     pub login: Option<TrunkLogin>,
     /// Ordered; empty = as offered.

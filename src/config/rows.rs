@@ -139,6 +139,8 @@ pub static ROWS: &[Row] = &[
     Row::new("trunk.max_cps", integer(0, 1_000_000), "0", "New calls in a second; 0 = no limit.").example("100").reloads(),
     Row::new("trunk.timeout", millis(100, 60_000), "\"4s\"", "Without any response for this long, the next trunk is tried.").reloads(),
     Row::new("trunk.retry_after", seconds(0, DAY), "\"30s\"", "After that, it is asked last for this long.").reloads(),
+    Row::new("trunk.rtp_symmetric", Kind::Bool, "false",
+        "Its media may come from another address than its SDP names: it is learnt from the first packets and gets its media there.").reloads(),
     Row::new("trunk.username", Kind::Text, "\"\"", "Digest user, where it challenges.").reloads(),
     Row::new("trunk.password", Kind::Secret, "\"\"", "Digest password.").reloads(),
     Row::new("trunk.password_file", Kind::Path, "\"\"", "A file with the digest password in its first line.").reloads(),

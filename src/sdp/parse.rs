@@ -191,6 +191,12 @@ impl<'a> Session<'a> {
         lines(self.section).find_map(|line| line.named(name))
     }
 
+    /// True for IPv6, by the first live stream whose address is known.
+    #[must_use]
+    pub fn is_v6(&self) -> Option<bool> {
+        self.media.iter().find_map(|media| Some(media.rtp()?.is_ipv6()))
+    }
+
     /// True where every live stream is held by its sender: it listens to none.
     #[must_use]
     pub fn is_hold(&self) -> bool {
@@ -296,6 +302,12 @@ impl<'a> Media<'a> {
     pub fn rtp(&self) -> Option<SocketAddr> {
         let address = self.connection?.address.filter(|address| !address.is_unspecified())?;
         (self.port != 0).then(|| SocketAddr::new(address, self.port))
+    }
+
+    /// True where a name stands in place of the address (RFC 8866 §5.7), which nobody here resolves.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.port != 0 && self.connection.is_some_and(|connection| connection.address.is_none())
     }
 
     /// Where the peer wants RTCP: `a=rtcp`, or else the port above (RFC 3605 §2.1). With mux it is the RTP address.

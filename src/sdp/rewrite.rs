@@ -86,9 +86,22 @@ pub struct Rewritten {
 
 /// Appends `session` to `out` as `plan` says, one entry per stream; streams beyond the plan are rejected.
 pub fn rewrite(session: &Session<'_>, plan: &[MediaPlan<'_>], origin: OwnOrigin, out: &mut Vec<u8>) -> Rewritten {
+    rewrite_as(session, None, plan, origin, out)
+}
+
+/// As [`rewrite`]. `offer` is what `session` answers, as its receiver wrote it: the answer gets as many streams as that
+/// has (RFC 3264 §6), those that the peer left out being rejected, those that it added left out.
+fn rewrite_as(
+    session: &Session<'_>,
+    offer: Option<&Session<'_>>,
+    plan: &[MediaPlan<'_>],
+    origin: OwnOrigin,
+    out: &mut Vec<u8>,
+) -> Rewritten {
+    let streams_max = offer.map_or(usize::MAX, |offer| offer.media.len());
     let rejected = MediaPlan::rejected();
     let plan_for = |index: usize| plan.get(index).unwrap_or(&rejected);
-    let streams = || session.media.iter().enumerate().map(|(index, media)| (media, plan_for(index)));
+    let streams = || session.media.iter().take(streams_max).enumerate().map(|(index, media)| (media, plan_for(index)));
     let shared = session
         .connection
         .is_some()
@@ -97,6 +110,9 @@ pub fn rewrite(session: &Session<'_>, plan: &[MediaPlan<'_>], origin: OwnOrigin,
     let mut rewritten = Rewritten::default();
     for (media, plan) in streams() {
         rewritten.live += usize::from(write_stream(media, plan, shared, out));
+    }
+    for media in offer.iter().flat_map(|offer| &offer.media).skip(session.media.len()) {
+        write_rejected(media, out);
     }
     rewritten
 }
@@ -286,13 +302,34 @@ impl Author {
 
     /// Appends the description to `out`, as [`rewrite`] does.
     pub fn write(&mut self, session: &Session<'_>, plan: &[MediaPlan<'_>], out: &mut Vec<u8>) -> Rewritten {
+        self.write_as(session, None, plan, out)
+    }
+
+    /// As [`write`](Self::write), with as many streams as the offer has that is answered (RFC 3264 §6).
+    pub fn write_answer(
+        &mut self,
+        session: &Session<'_>,
+        offer: &Session<'_>,
+        plan: &[MediaPlan<'_>],
+        out: &mut Vec<u8>,
+    ) -> Rewritten {
+        self.write_as(session, Some(offer), plan, out)
+    }
+
+    fn write_as(
+        &mut self,
+        session: &Session<'_>,
+        offer: Option<&Session<'_>>,
+        plan: &[MediaPlan<'_>],
+        out: &mut Vec<u8>,
+    ) -> Rewritten {
         let start = out.len();
-        let rewritten = rewrite(session, plan, self.origin, out);
+        let rewritten = rewrite_as(session, offer, plan, self.origin, out);
         let mut hash = fingerprint(&out[start..]);
         if self.last.is_some_and(|last| last != hash) {
             self.origin.version += 1;
             out.truncate(start);
-            rewrite(session, plan, self.origin, out);
+            rewrite_as(session, offer, plan, self.origin, out);
             hash = fingerprint(&out[start..]);
         }
         self.last = Some(hash);

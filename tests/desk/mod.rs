@@ -25,6 +25,8 @@ pub struct Desk {
     pub directory: Arc<Directory>,
     /// Octets sent on connections.
     pub streamed: Vec<(StreamKey, Bytes)>,
+    /// Media sockets asked for.
+    pub sockets: Vec<(SocketAddr, SocketKey)>,
 }
 
 /// A message that was sent, and where to.
@@ -51,7 +53,16 @@ impl Desk {
             ShardOptions::new(&config, Arc::clone(&directory), Arc::clone(&counters), 0, steering, MediaPath::Epoll);
         let now = Instant::from_millis(1000);
         let shard = Shard::new(options, Random::from_u64(7), now);
-        Self { shard, now, counters, records: Vec::new(), notes: Vec::new(), directory, streamed: Vec::new() }
+        Self {
+            shard,
+            now,
+            counters,
+            records: Vec::new(),
+            notes: Vec::new(),
+            directory,
+            streamed: Vec::new(),
+            sockets: Vec::new(),
+        }
     }
 
     /// Octets as a datagram; what was sent, unread.
@@ -95,6 +106,7 @@ impl Desk {
                 Output::Send { to, bytes, .. } => sent.push((to, bytes)),
                 Output::StreamSend { stream, bytes } => self.streamed.push((stream, bytes)),
                 Output::Note(note) => self.notes.push(note),
+                Output::OpenUdp { socket, bind, .. } => self.sockets.push((bind, socket)),
                 Output::Record(record) => self.records.push(*record),
                 _ => {}
             }

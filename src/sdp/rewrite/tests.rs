@@ -199,3 +199,23 @@ fn the_version_rises_only_when_something_else_changes() {
     assert_eq!(versions, ["1", "1", "2", "2", "3"]);
     assert_eq!(author.origin().id, 0x7fff_ffff);
 }
+
+/// RFC 3264 §6: whatever the peer left out or added.
+#[test]
+fn an_answer_has_as_many_streams_as_the_offer() {
+    let stream = "m=audio 4000 RTP/AVP 0\r\n";
+    let offered = offer(&format!("{stream}m=video 4002 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\na=mid:2\r\n"));
+    let mut author = Author::new(77, "203.0.113.1".parse().unwrap());
+    for (answer, media) in [
+        (offer(stream), "m=audio 30000 RTP/AVP 0\r\nm=video 0 RTP/AVP 99\r\na=mid:2\r\n"),
+        (offer(&stream.repeat(3)), "m=audio 30000 RTP/AVP 0\r\nm=audio 30002 RTP/AVP 0\r\n"),
+    ] {
+        let (answer, offered) =
+            (Session::parse(answer.as_bytes()).unwrap(), Session::parse(offered.as_bytes()).unwrap());
+        let mut out = Vec::new();
+        author.write_answer(&answer, &offered, &[plan(30_000), plan(30_002), plan(30_004)], &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with(media), "{text}");
+    }
+    assert_eq!(author.origin().version, 2);
+}
