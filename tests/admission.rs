@@ -176,12 +176,14 @@ fn a_caller_that_gives_up_while_waiting_takes_nothing() {
     let mut place = place();
     place.call("one", "+15550100");
     let call = place.asker();
+    place.desk.wait(Duration::from_millis(30));
     let sent = place.cancel("one");
     response(&sent, LEFT, 200);
     response(&sent, LEFT, 487);
     let permit = place.grant();
     assert!(place.letter(call, permit).is_empty());
-    assert_eq!(place.desk.records[0].result, CallResult::Cancelled);
+    let record = &place.desk.records[0];
+    assert_eq!((record.result, record.limit_wait), (CallResult::Cancelled, Some(Duration::from_millis(30))));
     place.assert_balanced(0);
 }
 
@@ -311,6 +313,24 @@ fn the_newest_calls_of_an_account_end_when_its_rights_are_withdrawn() {
     assert_eq!(left.load(Ordering::Relaxed), 8, "only as many as there are");
     place.desk.wait(Duration::from_secs(8_000));
     place.assert_balanced(3);
+}
+
+#[test]
+fn a_call_that_has_its_right_takes_no_second_one() {
+    let mut place = place();
+    register(&mut place);
+    place.call("one", "+15550100");
+    place.desk.wait(Duration::from_millis(50));
+    let (call, permit) = (place.asker(), place.grant());
+    request(&place.letter(call, permit), PHONE, "INVITE");
+    place.desk.wait(Duration::from_millis(50));
+    let again = place.grant();
+    assert!(place.letter(call, again).is_empty());
+    assert_eq!(place.cell.read(), (1, 2));
+    place.cancel("one");
+    assert_eq!(place.desk.records[0].limit_wait, Some(Duration::from_millis(50)));
+    place.desk.wait(Duration::from_secs(8_000));
+    place.assert_balanced(1);
 }
 
 #[test]
