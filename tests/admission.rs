@@ -214,6 +214,7 @@ fn a_right_of_somebody_else_is_no_answer() {
 fn nobody_to_ask_is_a_refusal_at_once() {
     let mut place = place();
     place.cell.set_may_borrow(false);
+    place.cell.set_cut_off(true);
     assert_over_limit(&place.call("one", "+15550100"));
     assert_eq!(place.desk.records[0].limit, Some(LimitReason::CutOff));
     assert!(place.desk.notes.iter().any(|note| matches!(note, Note::Wanted { account } if **account == *"alice")));

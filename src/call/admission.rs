@@ -140,7 +140,7 @@ fn admit_account(call: &mut Call, core: &mut Core, place: u32, patience: Patienc
     let reason = match patience {
         Patience::Waits if may_wait && !core.settings.borrow_timeout.is_zero() => return Verdict::Waits(place),
         Patience::Over(LimitReason::BorrowTimeout) => LimitReason::BorrowTimeout,
-        _ if !cell.may_borrow() && cell.read().1 < limit => LimitReason::CutOff,
+        _ if cell.is_cut_off() && cell.read().1 < limit => LimitReason::CutOff,
         _ => LimitReason::Account,
     };
     cell.refuse();

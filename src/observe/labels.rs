@@ -115,7 +115,7 @@ labels! {
         Account = "account",
         /// No other site answered within `limits.borrow_timeout`.
         BorrowTimeout = "borrow_timeout",
-        /// Rights are elsewhere, and no site that has them can be reached.
+        /// Rights are elsewhere, and no other site can be reached.
         CutOff = "cut_off",
         /// A call that was up, ended since its borrowed right lapsed, with `limits.policy = "drop"`.
         Withdrawn = "withdrawn",

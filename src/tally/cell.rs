@@ -13,6 +13,7 @@ pub struct Cell {
     word: AtomicU64,
     refused: AtomicU32,
     may_borrow: AtomicBool,
+    cut_off: AtomicBool,
 }
 
 const fn pack(live: u32, usable: u32) -> u64 {
@@ -28,7 +29,12 @@ impl Cell {
     #[must_use]
     pub fn new(usable: u32) -> Arc<Self> {
         let word = AtomicU64::new(pack(0, usable));
-        Arc::new(Self { word, refused: AtomicU32::new(0), may_borrow: AtomicBool::new(false) })
+        Arc::new(Self {
+            word,
+            refused: AtomicU32::new(0),
+            may_borrow: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
+        })
     }
 
     /// Takes a right, if there is one.
@@ -101,6 +107,17 @@ impl Cell {
     /// Says whether waiting for a right makes sense.
     pub fn set_may_borrow(&self, may: bool) {
         self.may_borrow.store(may, Ordering::Relaxed);
+    }
+
+    /// True while no other site can be reached at all: why there is no right to be had.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub fn set_cut_off(&self, cut_off: bool) {
+        self.cut_off.store(cut_off, Ordering::Relaxed);
     }
 
     fn release(&self) {

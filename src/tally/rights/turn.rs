@@ -52,6 +52,7 @@ impl Rights {
         let hints = account.busy.iter().flat_map(|busy| &busy.hints);
         let denied = hints.filter(|hint| hint.denied && self.sites.is_linked(hint.site)).count();
         account.cell.set_may_borrow(!self.holding && denied < self.links);
+        account.cell.set_cut_off(self.cut_off);
     }
 
     /// Calls on a cell that the configuration has replaced end by and by.

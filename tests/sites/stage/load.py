@@ -50,6 +50,7 @@ class Load:
         self.counts = {"placed": 0, "answered": 0, "refused": 0, "failed": 0, "silent": 0, "strays": 0, "waited": 0}
         self.statuses = {}
         self.calling = False
+        self.resting = set()
         self.registrations = {}
         for site in sites:
             middle = site.network.middle(site.number)
@@ -182,7 +183,7 @@ class Load:
         if not self.calling:
             return
         self._at(self.random.expovariate(per_second), self._arrive, site, per_second)
-        if site.running():
+        if site.running() and site not in self.resting:
             self._place(site)
 
     def _place(self, site):

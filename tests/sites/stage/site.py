@@ -28,6 +28,7 @@ class Site:
         self.directory = os.path.join(directory, self.name)
         self.address = network.address(number)
         self.starts = 0
+        self.paused = False
         self.process = None
         os.makedirs(self.directory, exist_ok=True)
         self.config = os.path.join(self.directory, "strowger.toml")
@@ -88,8 +89,20 @@ class Site:
         """Whether its process is there."""
         return self.process is not None and self.process.running()
 
+    def pause(self):
+        """It stands still."""
+        self.paused = True
+        self.process.child.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        """It goes on, if it stood still."""
+        if self.paused and self.process.running():
+            self.process.child.send_signal(signal.SIGCONT)
+        self.paused = False
+
     def kill(self):
         """Ends it without a word."""
+        self.go_on()
         self.process.child.send_signal(signal.SIGKILL)
         self.process.wait(5)
         self.process.stop()
