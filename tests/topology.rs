@@ -4,8 +4,9 @@
 mod desk;
 
 use desk::{Desk, request, response};
+use strowger::base::Transport;
 use strowger::base::time::Duration;
-use strowger::observe::Gauge;
+use strowger::observe::{Direction, Gauge, MethodLabel};
 use strowger::sip::wire::{HeaderName, Method, OwnedMessage};
 
 const CONFIG: &str = r#"
@@ -199,6 +200,25 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
     desk.wait(Duration::from_secs(70));
     let audit = desk.shard.audit();
     assert_eq!((audit.calls, audit.transactions, audit.timers, audit.ports), (0, 0, 0, 0), "{audit:?}");
+}
+
+#[test]
+fn every_request_is_counted_whoever_made_it() {
+    let mut desk = Desk::new(CONFIG);
+    let sent = desk.receive(LEFT, &invite());
+    let out = request(&sent, RIGHT, "INVITE").clone();
+    assert_eq!(desk.wait(Duration::from_millis(600)).len(), 1, "the INVITE again");
+    desk.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
+    let sent = desk.receive(LEFT, &invite().replace("INVITE sip:", "CANCEL sip:").replace("5 INVITE", "5 CANCEL"));
+    let cancel = request(&sent, RIGHT, "CANCEL").clone();
+    desk.receive(RIGHT, &respond(&cancel, "200 OK", "rtag", None));
+    let sent = desk.receive(RIGHT, &respond(&out, "487 Request Terminated", "rtag", None));
+    request(&sent, RIGHT, "ACK");
+    let count = |method, direction| desk.counters.requests(method, Transport::Udp, direction);
+    for (method, received, sent) in [(MethodLabel::Invite, 1, 2), (MethodLabel::Cancel, 1, 1), (MethodLabel::Ack, 0, 1)]
+    {
+        assert_eq!((count(method, Direction::In), count(method, Direction::Out)), (received, sent), "{method:?}");
+    }
 }
 
 #[test]

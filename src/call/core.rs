@@ -132,10 +132,16 @@ impl Core {
         while let Some(earlier) = self.layer.poll_transmit() {
             self.effects.push_back(Effect::Transmit(earlier));
         }
-        if bytes.starts_with(b"ACK ") {
-            self.counters.request(MethodLabel::Ack, flow.transport, Direction::Out);
-        }
         self.effects.push_back(Effect::Transmit(Transmit { flow, bytes }));
+    }
+
+    /// Counts a request that goes out, whoever made it: the transaction layer has its own CANCELs, ACKs and repetitions.
+    pub fn count_sent(&self, transmit: &Transmit) {
+        let method = transmit.bytes.split(|&octet| octet == b' ').next().unwrap_or_default();
+        if !method.eq_ignore_ascii_case(b"SIP/2.0") {
+            let label = MethodLabel::from_name(Method::from_token(method).as_str());
+            self.counters.request(label, transmit.flow.transport, Direction::Out);
+        }
     }
 
     /// Answers a request.
@@ -156,7 +162,6 @@ impl Core {
         bytes: Bytes,
         owner: Owner,
     ) -> Result<ClientKey, Full> {
-        self.counters.request(MethodLabel::from_name(method.as_str()), flow.transport, Direction::Out);
         self.layer.request(self.now, flow, method, branch, bytes, owner)
     }
 

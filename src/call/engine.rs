@@ -271,7 +271,11 @@ impl Engine {
     /// The next thing to do outside.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         let effect = self.core.effects.pop_front();
-        effect.or_else(|| self.core.layer.poll_transmit().map(Effect::Transmit))
+        let effect = effect.or_else(|| self.core.layer.poll_transmit().map(Effect::Transmit));
+        if let Some(Effect::Transmit(transmit)) = &effect {
+            self.core.count_sent(transmit);
+        }
+        effect
     }
 
     /// The next media socket to open or change.
