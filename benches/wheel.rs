@@ -16,6 +16,8 @@ use strowger::base::{Instant, Random, Slab, Slot, TimerKey, Wheel};
 
 const LIVE: usize = 1_000_000;
 const SPAN: Duration = Duration::from_secs(32);
+/// By the timers' clock.
+const STEP: Duration = Duration::from_nanos(SPAN.as_nanos() as u64 / LIVE as u64);
 /// Later than the bench lasts by the timers' clock.
 const FAR: Duration = Duration::from_secs(1_000_000);
 const RECENT: usize = 1_000;
@@ -147,7 +149,7 @@ impl<T: Timers> Load<T> {
     }
 
     fn step(&mut self) {
-        self.now += SPAN / LIVE as u32;
+        self.now += STEP;
         let index = match self.pick {
             Pick::Random => self.random.below(LIVE as u64) as usize,
             Pick::Recent => (self.at + 1) % RECENT,
