@@ -158,6 +158,21 @@ fn apply_sets_and_undo_brings_back() {
     assert!(host.run(&["undo"]).1.contains("nothing to undo"));
 }
 
+/// Ports that the administrator has reserved stay so, and are all that is left.
+#[test]
+fn reserved_ports_are_added_to() {
+    const NAME: &str = "proc/sys/net/ipv4/ip_local_reserved_ports";
+    let host = Host::new();
+    host.put(NAME, "8080,9148");
+    for _ in 0..2 {
+        let (output, text) = host.run(&["apply", "--only", "sysctl", "--media-ports", "20000-29999"]);
+        assert!(output.status.success(), "{text}");
+        assert_eq!(host.get(NAME), "8080,9148,20000-29999");
+    }
+    assert!(host.run(&["undo"]).0.status.success());
+    assert_eq!(host.get(NAME), "8080,9148");
+}
+
 #[test]
 fn only_some_kinds_and_cores_and_bad_usage() {
     let host = Host::new();
