@@ -166,6 +166,8 @@ fn a_day_of_an_operator() {
     assert!(nobody.status.code() == Some(1));
     assert!(said(&place.ask(&["drain"])).contains("draining: 0 calls remain"));
     assert!(place.page("/readyz").contains("503") && place.page("/readyz").ends_with("draining\n"));
+    assert!(said(&place.ask(&["drain", "--cancel"])).contains("taking new calls"));
+    assert!(place.page("/readyz").contains("200"));
     running.signal("TERM");
     let (code, log) = running.end();
     assert_eq!(code, Some(0), "{log}");

@@ -7,6 +7,8 @@ use desk::{Desk, request, response};
 use strowger::base::Transport;
 use strowger::base::time::Duration;
 use strowger::observe::{Direction, Gauge, MethodLabel};
+use strowger::shard::Input;
+use strowger::shard::mailbox::Mail;
 use strowger::sip::wire::{HeaderName, Method, OwnedMessage};
 
 const CONFIG: &str = r#"
@@ -200,6 +202,20 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
     desk.wait(Duration::from_secs(70));
     let audit = desk.shard.audit();
     assert_eq!((audit.calls, audit.transactions, audit.timers, audit.ports), (0, 0, 0, 0), "{audit:?}");
+}
+
+#[test]
+fn a_drain_can_be_called_off() {
+    let mut desk = Desk::new(CONFIG);
+    desk.input(Input::Mail(Mail::Drain));
+    response(&desk.receive(LEFT, &invite()), LEFT, 503);
+    desk.input(Input::Mail(Mail::Undrain));
+    let again = invite().replace("z9hG4bKleft1", "z9hG4bKleft2").replace("left-call", "left-again");
+    request(&desk.receive(LEFT, &again), RIGHT, "INVITE");
+    desk.input(Input::Mail(Mail::Stop));
+    desk.input(Input::Mail(Mail::Undrain));
+    let late = invite().replace("z9hG4bKleft1", "z9hG4bKleft3").replace("left-call", "left-late");
+    response(&desk.receive(LEFT, &late), LEFT, 503);
 }
 
 #[test]

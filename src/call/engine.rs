@@ -378,9 +378,9 @@ impl Engine {
         self.settle();
     }
 
-    /// Takes no new calls from now on.
-    pub fn drain(&mut self) {
-        self.core.draining = true;
+    /// Takes no new calls from now on, or takes them again.
+    pub fn drain(&mut self, draining: bool) {
+        self.core.draining = draining;
     }
 
     /// A new snapshot. Calls keep the names they were made with: peers are found again by name.

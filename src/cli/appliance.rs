@@ -198,6 +198,12 @@ impl Appliance {
         self.post_all(|| Mail::Drain);
     }
 
+    /// New calls again.
+    pub fn undrain(&self) {
+        self.state.draining.store(false, Relaxed);
+        self.post_all(|| Mail::Undrain);
+    }
+
     fn post_all(&self, mail: impl Fn() -> Mail) {
         for shard in (0..self.post.shards()).map(ShardId) {
             if !self.post.post(shard, mail()) && !self.post.is_closed(shard) {

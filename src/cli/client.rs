@@ -130,6 +130,14 @@ pub fn hangup(target: &Target, call: &str) -> Result<(), Fault> {
     target.ask(&json!({ "command": "hangup", "call": call })).map(|_| println!("{call} is being ended"))
 }
 
+/// New calls again.
+///
+/// # Errors
+/// No appliance, or one that is ending.
+pub fn undrain(target: &Target) -> Result<(), Fault> {
+    target.ask(&json!({ "command": "undrain" })).map(|_| println!("taking new calls"))
+}
+
 /// No new calls; shows what remains, and with `wait` until nothing does.
 ///
 /// # Errors

@@ -78,6 +78,9 @@ enum Command {
         /// End the appliance then, or when node.drain_timeout has passed
         #[arg(long)]
         stop: bool,
+        /// Take new calls again, unless it is already ending
+        #[arg(long, conflicts_with_all = ["wait", "stop"])]
+        cancel: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -191,7 +194,8 @@ fn dispatch(command: Command) -> Result<bool, Fault> {
             client::show(&target, &word, limit, json).map(|()| true)
         }
         Command::Reload { target } => client::reload(&target).map(|()| true),
-        Command::Drain { wait, stop, target } => client::drain(&target, wait, stop).map(|()| true),
+        Command::Drain { cancel: true, target, .. } => client::undrain(&target).map(|()| true),
+        Command::Drain { wait, stop, target, .. } => client::drain(&target, wait, stop).map(|()| true),
         Command::Link { command: LinkCommand::Keygen { out, names } } => link::keygen(&out, &names).map(|()| true),
         Command::Hangup { call, target } => client::hangup(&target, &call).map(|()| true),
     }

@@ -119,6 +119,12 @@ impl Supervisor<'_> {
                     self.end_later();
                 }
             }
+            Request::Undrain(reply) => {
+                let said =
+                    if self.until.is_some() { Err("it is ending".to_owned()) } else { Ok(self.appliance.undrain()) };
+                tracing::info!(refused = said.is_err(), "told to take new calls again");
+                let _ = reply.try_send(said);
+            }
             Request::Terminate if self.until.is_some() => {
                 tracing::warn!("told to end twice: ending the calls that are left");
                 return true;

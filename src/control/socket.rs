@@ -113,6 +113,15 @@ async fn answer(line: &str, state: &Arc<State>) -> Value {
             })
             .await
         }
+        "undrain" => {
+            blocking(state, |state| {
+                let (reply, receiver) = bounded(1);
+                ask_supervisor(&state, Request::Undrain(reply))?;
+                receiver.recv_timeout(SUPERVISOR_WAIT).map_err(|_| "no answer in time".to_owned())??;
+                Ok(json!({}))
+            })
+            .await
+        }
         "drain" => {
             let stop = request["stop"].as_bool().unwrap_or(false);
             blocking(state, move |state| {

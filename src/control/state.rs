@@ -35,6 +35,8 @@ pub enum Request {
         /// End afterwards.
         stop: bool,
     },
+    /// Take new calls again; refused once it is ending.
+    Undrain(Sender<Result<(), String>>),
     /// SIGTERM, SIGINT: drain, then stop; a second one stops at once.
     Terminate,
 }

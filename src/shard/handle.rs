@@ -333,10 +333,16 @@ impl Shard {
             Mail::Drain => {
                 self.draining = true;
                 self.counters.set(Gauge::Draining, 1);
-                self.engine.drain();
+                self.engine.drain(true);
+            }
+            Mail::Undrain if self.stopping.is_some() => {}
+            Mail::Undrain => {
+                self.draining = false;
+                self.counters.set(Gauge::Draining, 0);
+                self.engine.drain(false);
             }
             Mail::Stop => {
-                self.engine.drain();
+                self.engine.drain(true);
                 self.engine.hangup_all(self.now);
                 self.stopping = Some(self.now + STOP_PATIENCE);
             }

@@ -82,6 +82,8 @@ pub enum Mail {
     TellCalls,
     /// Take no new calls.
     Drain,
+    /// Take new calls again.
+    Undrain,
     /// Hang up what is left and stop.
     Stop,
 }
