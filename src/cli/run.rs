@@ -120,8 +120,12 @@ impl Supervisor<'_> {
                 }
             }
             Request::Undrain(reply) => {
-                let said =
-                    if self.until.is_some() { Err("it is ending".to_owned()) } else { Ok(self.appliance.undrain()) };
+                let said = if self.until.is_some() {
+                    Err("it is ending".to_owned())
+                } else {
+                    self.appliance.undrain();
+                    Ok(())
+                };
                 tracing::info!(refused = said.is_err(), "told to take new calls again");
                 let _ = reply.try_send(said);
             }
