@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use strowger::base::id::Token;
 use strowger::base::{self, Random, ShardId, Slot};
 use strowger::control::links::ledger_file::{self, NotTaken};
+use strowger::tally::ledger;
+use strowger::tally::rights::{Home, Output, Rights, Settings, Terms};
 use strowger::tally::sessions::{Bounds, News, Replica, Row, SessionMessage, Sessions};
 use strowger::tally::wire::{Frame, VERSION_NEWEST, decode, encode};
 use strowger::tally::{Cell, Identity, Record};
@@ -123,12 +125,56 @@ fn accounts() {
     });
 }
 
-fn token(number: u64) -> Token {
-    Token { shard: ShardId(0), slot: Slot { index: number as u32, generation: 1 }, salt: 1 }
-}
-
 fn site(name: &str, disk: u128) -> Identity {
     Identity { name: name.into(), disk, incarnation: 1 }
+}
+
+/// What is durable is said to be so at once.
+fn drain(rights: &mut Rights, records: &mut Vec<Record>) {
+    while let Some(output) = rights.poll_output() {
+        if let Output::Persist { seq, record } = output {
+            records.push(record);
+            rights.durable(base::Instant::ZERO, seq);
+        }
+    }
+}
+
+fn open_rights(ledger: &[Record]) -> Rights {
+    let random = Random::from_u64(1);
+    Rights::open(Settings::default(), site("ams", 1), vec!["ber".into()], ledger, random, base::Instant::ZERO)
+}
+
+/// The rights machine of a home with 1,000,000 accounts, its ledger, and the start of the next process.
+fn rights() {
+    let names: Vec<Arc<str>> = (0..ACCOUNTS).map(|number| format!("account-{number:07}").into()).collect();
+    let cells: Vec<Arc<Cell>> = names.iter().map(|_| Cell::new(0)).collect();
+    let terms = Terms { limit: 10, home: Home::Here, allowance: 0 };
+    let mut records = Vec::new();
+    let mut rights = open_rights(&[Record::Founded]);
+    let held = HELD.load(Ordering::Relaxed);
+    let start = Instant::now();
+    for (name, cell) in names.iter().zip(&cells) {
+        rights.set_account(base::Instant::ZERO, Arc::clone(name), terms.clone(), Arc::clone(cell));
+        drain(&mut rights, &mut records);
+    }
+    println!("figure set_account_us {:.2}", start.elapsed().as_secs_f64() * 1e6 / ACCOUNTS as f64);
+    let list = records.capacity() * size_of::<Record>();
+    println!("figure bytes_per_account_of_rights {}", (HELD.load(Ordering::Relaxed) - held - list) / ACCOUNTS);
+    let usable = cells.iter().filter(|cell| cell.read().1 == 10).count();
+    println!("figure accounts_usable {usable}");
+    records = rights.snapshot();
+    let file = ledger::new_file(&records).expect("it fits");
+    println!("figure ledger_bytes_per_account {}", file.len() / ACCOUNTS);
+    let start = Instant::now();
+    let replayed = ledger::replay(&file).expect("sound").records;
+    println!("figure ledger_replay_of_1000000_accounts_s {:.2}", start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    black_box(open_rights(&replayed));
+    println!("figure rights_open_of_1000000_accounts_s {:.2}", start.elapsed().as_secs_f64());
+}
+
+fn token(number: u64) -> Token {
+    Token { shard: ShardId(0), slot: Slot { index: number as u32, generation: 1 }, salt: 1 }
 }
 
 /// A site with 20,000 calls of 1,000 accounts up, and what it has to tell after 10,000 more begins and ends.
@@ -216,7 +262,7 @@ fn sessions() {
 }
 
 /// Microseconds per fsync and records per fsync on the disk under `folder`.
-fn ledger(folder: &Path) {
+fn ledger_disk(folder: &Path) {
     let folder = folder.join("strowger-ledger-bench");
     std::fs::create_dir_all(&folder).expect("a folder");
     let opened = ledger_file::open(&folder, "bench", 1).expect("a ledger");
@@ -254,9 +300,10 @@ fn ledger(folder: &Path) {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--ledger") {
-        return ledger(Path::new(arguments.get(at + 1).map_or(".", String::as_str)));
+        return ledger_disk(Path::new(arguments.get(at + 1).map_or(".", String::as_str)));
     }
     admit();
     accounts();
+    rights();
     sessions();
 }

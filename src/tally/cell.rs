@@ -6,15 +6,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// The count of one account or trunk on this node. A cache line of its own: two accounts never slow each other.
+/// The count of one account or trunk on this node.
+///
+/// With the counts of its [`Arc`] it is as large as a cache line, so that two accounts never slow each other, and what an
+/// admission writes is together at its beginning, so that it costs one cache miss where an account is seldom called.
+/// (Aligned, it took four lines of the allocator's.)
 #[derive(Debug)]
-#[repr(align(64))]
 pub struct Cell {
     word: AtomicU64,
     refused: AtomicU32,
     may_borrow: AtomicBool,
     cut_off: AtomicBool,
+    _spare: [u64; SPARE_WORDS],
 }
+
+/// So that nothing else is on the line.
+const SPARE_WORDS: usize = 4;
+const LINE_BYTES: usize = 64;
+const ARC_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+const _: () = assert!(size_of::<Cell>() + ARC_COUNTS_BYTES == LINE_BYTES);
 
 const fn pack(live: u32, usable: u32) -> u64 {
     (live as u64) << 32 | usable as u64
@@ -34,6 +44,7 @@ impl Cell {
             refused: AtomicU32::new(0),
             may_borrow: AtomicBool::new(false),
             cut_off: AtomicBool::new(false),
+            _spare: [0; SPARE_WORDS],
         })
     }
 

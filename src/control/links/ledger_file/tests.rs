@@ -110,6 +110,27 @@ fn compaction_keeps_what_came_before_and_after() {
 }
 
 #[test]
+fn a_ledger_that_has_grown_is_compacted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, writer, changes) = start_real(folder.path());
+    let long = Record::Base { account: "a".repeat(255).into(), amount: 1 };
+    for seq in 1..=20_000 {
+        while writer.append(seq, long.clone()).is_err() {
+            changes.recv_timeout(LONG).expect("room comes with a change");
+        }
+    }
+    wait_for(&changes, || writer.status().durable() == 20_000);
+    assert!(writer.status().wants_compaction());
+    writer.compact(vec![Record::Disk { name: "ams".into(), disk: 7 }, Record::Incarnation(1)]).unwrap();
+    assert!(!writer.status().wants_compaction(), "not while one is under way");
+    writer.append(20_001, base(1)).unwrap();
+    wait_for(&changes, || writer.status().durable() == 20_001);
+    assert!(!writer.status().wants_compaction());
+    assert_eq!(writer.status().bytes(), folder.path().join(FILE_NAME).metadata().unwrap().len());
+    assert!(writer.status().bytes() < 1_000);
+}
+
+#[test]
 fn a_full_disk_is_said_and_nothing_is_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("full");

@@ -73,6 +73,8 @@ pub struct LedgerStatus {
     works: AtomicBool,
     bytes: AtomicU64,
     bytes_compact: AtomicU64,
+    /// A compaction was offered and is not done.
+    compacting: AtomicBool,
     records: AtomicU64,
     batches: AtomicU64,
     failures: AtomicU64,
@@ -108,7 +110,8 @@ impl LedgerStatus {
     #[must_use]
     pub fn wants_compaction(&self) -> bool {
         const FREE_BYTES: u64 = 4 << 20;
-        self.bytes() > FREE_BYTES + 4 * self.bytes_compact.load(Relaxed)
+        let grown = self.bytes() > FREE_BYTES + 4 * self.bytes_compact.load(Relaxed);
+        grown && !self.compacting.load(Acquire)
     }
 
     /// Records, batches (one fsync each) and failed tries so far.
@@ -160,8 +163,12 @@ impl LedgerWriter {
     /// # Errors
     /// They were not taken.
     pub fn compact(&self, records: Vec<Record>) -> Result<(), NotTaken<Vec<Record>>> {
+        self.status.compacting.store(true, Release);
         match self.offer(Job::Compact(records)) {
-            Err(Job::Compact(records)) => Err(NotTaken(records)),
+            Err(Job::Compact(records)) => {
+                self.status.compacting.store(false, Release);
+                Err(NotTaken(records))
+            }
             _ => Ok(()),
         }
     }
@@ -208,6 +215,7 @@ pub(super) fn start<S: Storage>(
         works: AtomicBool::new(true),
         bytes: AtomicU64::new(appender.bytes),
         bytes_compact: AtomicU64::new(0),
+        compacting: AtomicBool::new(false),
         records: AtomicU64::new(0),
         batches: AtomicU64::new(0),
         failures: AtomicU64::new(0),
@@ -307,5 +315,6 @@ impl<S: Storage, F: Fn()> Worker<S, F> {
                 tracing::warn!(%error, "the ledger could not be compacted");
             }
         }
+        self.status.compacting.store(false, Release);
     }
 }
