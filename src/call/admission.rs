@@ -150,6 +150,15 @@ fn admit_account(call: &mut Call, core: &mut Core, place: u32, patience: Patienc
     Verdict::Refused(reason, limit)
 }
 
+/// The first phone of an account has registered here: its calls will come here, too.
+pub fn on_arrival(core: &mut Core, place: u32) {
+    let Some(account) = core.directory.account(place) else { return };
+    if account.limit > 0 && account.cell.read().1 == 0 {
+        let account = Arc::clone(&account.name);
+        core.effects.push_back(Effect::Note(Note::Wanted { account }));
+    }
+}
+
 /// Four fifths of what is here are used, and there is more elsewhere.
 fn is_nearly_full(cell: &Cell, limit: u32) -> bool {
     let (live, usable) = cell.read();

@@ -6,7 +6,7 @@ use super::store::{Binding, Store};
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant};
 use crate::call::core::Core;
-use crate::call::{compose, gate};
+use crate::call::{admission, compose, gate};
 use crate::observe::{Counter, Event, Level};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Uri};
@@ -48,10 +48,14 @@ pub fn on_register(store: &mut Store, core: &mut Core, server: ServerKey, flow: 
             return gate::refuse(core, server, flow, request, 423, &[(HeaderName::MinExpires, min.as_bytes())]);
         }
     };
+    let absent = store.bindings(&aor, core.now).next().is_none();
     if !apply(store, core, &aor, wish) {
         let event = Event::new(core.now, core.shard, Level::Error, "no room for another contact");
         core.event(event.text("setting", "shards.contacts_max"));
         return gate::refuse_overloaded(core, server, flow, request);
+    }
+    if absent && store.bindings(&aor, core.now).next().is_some() {
+        admission::on_arrival(core, signer);
     }
     core.counters.count(Counter::RegistrationsAccepted);
     answer(store, core, server, flow, request, &aor);
