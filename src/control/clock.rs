@@ -5,11 +5,13 @@
 
 use std::time::SystemTime;
 
+use rustix::time::{ClockId, clock_gettime};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::base::Instant;
+use crate::base::time::Duration;
 
 const RFC3339: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -18,20 +20,20 @@ const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day
 /// Reads instants.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    origin: std::time::Instant,
+    origin: Duration,
 }
 
 impl Clock {
     /// A clock whose [`Instant::ZERO`] is `origin`: the same that the workers have.
     #[must_use]
     pub fn new(origin: std::time::Instant) -> Self {
-        Self { origin }
+        Self { origin: boottime().saturating_sub(origin.elapsed()) }
     }
 
     /// Now, as a shard would stamp it.
     #[must_use]
     pub fn now(&self) -> Instant {
-        Instant::ZERO + self.origin.elapsed()
+        Instant::ZERO + boottime().saturating_sub(self.origin)
     }
 
     /// When that was or will be.
@@ -59,6 +61,12 @@ pub fn rfc3339(wall: OffsetDateTime) -> String {
 #[must_use]
 pub fn date(wall: OffsetDateTime) -> String {
     wall.format(DATE).unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// Since the host was started.
+fn boottime() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]
