@@ -20,7 +20,7 @@ pub use output::{Event, Output};
 #[doc(hidden)]
 pub use rules::Fault;
 pub use settings::{Home, Policy, Settings, Terms};
-pub use view::{LoanView, PlacedView, Refusal, SiteView, Totals, View};
+pub use view::{KnownSite, LoanView, PlacedView, Refusal, SiteView, Totals, View};
 
 use super::{Cell, Identity, LoanId, Message, Note, Record, SiteId};
 use crate::base::time::Duration;
@@ -359,6 +359,16 @@ impl Rights {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outbox.pop()
+    }
+
+    /// The sites that the ledger knows, one for each disk.
+    pub fn known_sites(&self) -> impl Iterator<Item = KnownSite> {
+        self.sites.iter().map(|(id, site)| KnownSite {
+            name: Arc::clone(&site.name),
+            incarnation: site.incarnation,
+            retired: site.retired,
+            replaced: self.sites.is_superseded(id),
+        })
     }
 
     fn find(&self, account: &str) -> Option<usize> {

@@ -50,6 +50,8 @@ pub struct View {
 pub struct PlacedView {
     /// Its name.
     pub site: Arc<str>,
+    /// Its last one that this site has seen: what retires it.
+    pub incarnation: u32,
     /// How many.
     pub amount: u32,
     /// True when they stay there until an operator retires that disk.
@@ -112,6 +114,19 @@ impl Refusal {
     }
 }
 
+/// A site that the ledger knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownSite {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The last one seen.
+    pub incarnation: u32,
+    /// An operator has retired it.
+    pub retired: bool,
+    /// Another disk has taken its name.
+    pub replaced: bool,
+}
+
 /// Figures of the whole machine, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -151,6 +166,7 @@ impl Rights {
         };
         let placed = account.placed.iter().filter(|row| row.net() > 0).map(|row| PlacedView {
             site: self.sites.name(row.site),
+            incarnation: self.sites.get(row.site).map_or(0, |site| site.incarnation),
             amount: u32::try_from(row.net()).unwrap_or(u32::MAX),
             stranded: self.sites.is_superseded(row.site),
         });
