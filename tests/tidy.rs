@@ -88,7 +88,20 @@ const IMPURE_STD: &[&str] = &[
 const PURE_TEST_MAY: &str = "thread::scope";
 
 /// Crates a pure room may not touch, and macros it may not call.
-const IMPURE_CRATES: &[&str] = &["tokio", "mio", "libc", "socket2", "io_uring", "getrandom", "core_affinity", "axum"];
+const IMPURE_CRATES: &[&str] = &[
+    "tokio",
+    "mio",
+    "libc",
+    "socket2",
+    "io_uring",
+    "getrandom",
+    "core_affinity",
+    "axum",
+    "quinn",
+    "rustls",
+    "rcgen",
+    "rustix",
+];
 const IMPURE_MACROS: &[&str] = &["println", "eprintln", "print", "eprint", "dbg", "thread_local"];
 
 /// Files that hold prose, code or settings, by the end of their name.

@@ -16,18 +16,22 @@ use crossbeam::channel::{Receiver, bounded};
 use super::client::is_running;
 use super::fault::{Fault, bind, path};
 use super::host::shards;
+use super::sites;
 use crate::base::{Random, ShardId, SocketKey, Transport};
 use crate::call::Directory;
 use crate::config::{Backend, Config, FastPath, Listen};
+use crate::control::limits::Desk;
+use crate::control::links::Links;
 use crate::control::records::RecordSink;
 use crate::control::state::{Answers, REQUESTS_MAX};
-use crate::control::token::{self, Token};
+use crate::control::token::{self, Bearer, Token};
 use crate::control::{self, Control, LogSettings, Request, State, log, records, socket};
 use crate::io::{self, Choice, UdpOptions, limits};
 use crate::observe::{Counters, MediaPath};
 use crate::shard::mailbox::{Answer, Mail, Query};
 
 use crate::shard::{Shard, ShardOptions, Steering};
+use crate::tally::Pulse;
 use crate::worker::{self, Outlets, Post, Worker};
 
 /// Letters that may wait for one shard.
@@ -53,10 +57,12 @@ pub struct Appliance {
     started: Config,
     current: Config,
     directory: Arc<Directory>,
+    pulse: Arc<Pulse>,
     state: Arc<State>,
     requests: Receiver<Request>,
     post: Arc<Post>,
     shards: Vec<JoinHandle<std::io::Result<()>>>,
+    links: Option<Links>,
     control: Option<Control>,
     sinks: Vec<JoinHandle<()>>,
 }
@@ -86,13 +92,17 @@ impl Appliance {
         let count = shards(config.shards.count);
         let post = Post::new(count, LETTERS_MAX);
         let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
-        let directory = Arc::new(Directory::new(&config, None));
+        let pulse = Arc::new(Pulse::waiting());
+        let directory = Arc::new(sites::directory(&config, None, &pulse));
+        let accounts = Arc::new(sites::accounts(&config, &directory));
+        let mailboxes: Arc<dyn control::Post> = Arc::new(Mailboxes(Arc::clone(&post)));
+        let (notes, links) = sites::start(&config, &accounts, &pulse, Arc::clone(&mailboxes), clock)?.unzip();
         let plan = Plan {
             config: &config,
             choice: &choice,
             directory: &directory,
             post: &post,
-            outlets: Outlets { records, events, notes: None },
+            outlets: Outlets { records, events, notes },
             clock: worker::Clock::new(origin),
         };
         let shards = plan.start(&counters)?;
@@ -101,14 +111,10 @@ impl Appliance {
             node: config.node.name.clone(),
             backend: choice.name().to_owned(),
             fast_path: if config.media.fast_path == FastPath::Off { "off" } else { "not_built" }.to_owned(),
-            peers: config
-                .link
-                .iter()
-                .flat_map(|link| &link.peers)
-                .map(|peer| (peer.name.clone(), peer.address))
-                .collect(),
+            limits: Desk::new(accounts, links.as_ref().map(|links| links.handle().clone())),
+            bearer: bearer(&config)?,
             counters,
-            post: Arc::new(Mailboxes(Arc::clone(&post))),
+            post: mailboxes,
             clock,
             log: settings,
             records: status,
@@ -121,7 +127,8 @@ impl Appliance {
         let sinks = vec![record_thread, log_thread];
         let control = Some(control);
         let started = config.clone();
-        let this = Self { started, current: config, directory, state, requests, post, shards, control, sinks };
+        let this =
+            Self { started, current: config, directory, pulse, state, requests, post, shards, links, control, sinks };
         if this.calls().missing > 0 {
             return Err(Fault::runtime("a shard did not come up; see the log"));
         }
@@ -176,8 +183,11 @@ impl Appliance {
     pub fn publish(&mut self, config: Config) -> Result<(), Fault> {
         let mut effective = config.clone();
         effective.sip = crate::config::Sip { domains: config.sip.domains.clone(), ..self.started.sip.clone() };
-        let directory = Arc::new(Directory::new(&effective, Some(&self.directory)));
+        // Whether there is a keeper, and who its peers are, needs a restart.
+        (effective.link, effective.node) = (self.started.link.clone(), self.started.node.clone());
+        let directory = Arc::new(sites::directory(&effective, Some(&self.directory), &self.pulse));
         self.state.log.apply(&config.log);
+        self.state.limits.publish(Arc::new(sites::accounts(&effective, &directory)));
         self.directory = Arc::clone(&directory);
         self.current = config;
         let deadline = Instant::now() + Duration::from_secs(2);
@@ -253,6 +263,10 @@ impl Appliance {
                 }
             }
         }
+        // A shard that hangs holds its end of the notes; the keeper would never end.
+        if let Some(links) = self.links.take().filter(|_| good) {
+            good = links.stop();
+        }
         if let Some(control) = self.control.take() {
             control.stop();
             let _ = std::fs::remove_file(&self.started.control.socket);
@@ -300,6 +314,11 @@ fn folder(config: &Config) -> Result<(), Fault> {
         Token::Found => {}
     }
     Ok(())
+}
+
+fn bearer(config: &Config) -> Result<Bearer, Fault> {
+    let file = &config.control.admin_token_file;
+    Bearer::load(file).map_err(|error| Fault::runtime(path(&error, "read", file, "control.admin_token_file")))
 }
 
 /// HTTP and the Unix socket.

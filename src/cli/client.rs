@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
+use super::limit;
 use super::load;
-use super::table::table;
+use super::table::{age, table};
 use crate::config;
 
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
@@ -90,12 +91,23 @@ fn unreachable(error: &std::io::Error, path: &Path) -> String {
 ///
 /// # Errors
 /// No appliance, or it said why not.
-pub fn show(target: &Target, what: &str, limit: usize, json: bool) -> Result<(), Fault> {
-    let answer = target.ask(&json!({ "command": "show", "what": what, "limit": limit }))?;
-    if json {
-        println!("{}", answer["rows"]);
-    } else {
-        print!("{}", table(what, answer["rows"].as_array().map_or(&[], Vec::as_slice)));
+pub fn show(target: &Target, what: &str, limit: usize, all_sites: bool, json: bool) -> Result<(), Fault> {
+    let answer = target.ask(&json!({ "command": "show", "what": what, "limit": limit, "all_sites": all_sites }))?;
+    let rows = answer["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    let linked = rows.first().is_some_and(|row| row["limit"].is_number());
+    match what {
+        _ if json => println!("{}", answer["rows"]),
+        "calls" if all_sites => print!("{}", table("calls of all sites", rows)),
+        "limits" if linked => print!("{}", table("limits of sites", rows)),
+        "links" => print!("{}", table(what, &rows.iter().map(with_refusal).collect::<Vec<_>>())),
+        _ => print!("{}", table(what, rows)),
+    }
+    for site in answer["sites"].as_array().into_iter().flatten().filter(|site| site["linked"] == false) {
+        let name = site["site"].as_str().unwrap_or_default();
+        match site["stale_s"].as_f64() {
+            Some(seconds) => eprintln!("strowger: {name} is cut off; its calls are as of {} ago", age(seconds as u64)),
+            None => eprintln!("strowger: {name} is cut off, and its calls are not known"),
+        }
     }
     if answer["cut"] == true {
         eprintln!("strowger: only the first {limit} are shown; --limit N shows more");
@@ -104,6 +116,52 @@ pub fn show(target: &Target, what: &str, limit: usize, json: bool) -> Result<(),
         Some(missing) if missing > 0 => Err(Fault::runtime(format!("{missing} shards did not answer in time"))),
         _ => Ok(()),
     }
+}
+
+/// What was last refused as one cell.
+fn with_refusal(row: &Value) -> Value {
+    let mut row = row.clone();
+    let refusal = &row["refusal"];
+    if let (Some(reason), Some(what)) = (refusal["reason"].as_str(), refusal["what"].as_str()) {
+        row["why"] = format!("{reason}: {what}").into();
+    }
+    row
+}
+
+/// Where the rights of an account are.
+///
+/// # Errors
+/// No appliance, or no such account.
+pub fn limit(target: &Target, account: &str, json: bool) -> Result<(), Fault> {
+    let answer = target.ask(&json!({ "command": "show", "what": "limits", "account": account }))?;
+    if json {
+        println!("{}", answer["limit"]);
+    } else {
+        print!("{}", limit::page(&answer["limit"]));
+    }
+    Ok(())
+}
+
+/// Says that a site is fenced and will not come back.
+///
+/// # Errors
+/// No appliance, or it says why not.
+pub fn retire(target: &Target, site: &str, incarnation: u32) -> Result<(), Fault> {
+    let answer = target.ask(&json!({ "command": "retire", "site": site, "incarnation": incarnation }))?;
+    let (rights, dropped) = (&answer["rights"], &answer["dropped"]);
+    let wait = age(answer["wait_s"].as_f64().unwrap_or(0.0).ceil() as u64);
+    println!(
+        "{site}, incarnation {incarnation}, is retired: {rights} rights placed there come back in {wait}; {dropped} rights that it had made are void here"
+    );
+    Ok(())
+}
+
+/// Lets this home make rights although its ledger is new.
+///
+/// # Errors
+/// No appliance, or it says why not.
+pub fn found(target: &Target) -> Result<(), Fault> {
+    target.ask(&json!({ "command": "found" })).map(|_| println!("this home makes the rights of its accounts now"))
 }
 
 /// Has the configuration read again and prints what changed.

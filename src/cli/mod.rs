@@ -5,10 +5,12 @@ mod check;
 mod client;
 pub mod fault;
 mod host;
+mod limit;
 mod link;
 mod load;
 mod notify;
 mod run;
+mod sites;
 mod table;
 
 use std::path::PathBuf;
@@ -56,6 +58,11 @@ enum Command {
     Show {
         /// What to list
         what: What,
+        /// With `limits`: only this account, and where its rights are
+        account: Option<String>,
+        /// With `calls`: those of the other sites, too, as far as they are known here
+        #[arg(long)]
+        all_sites: bool,
         /// Machine-readable rows
         #[arg(long)]
         json: bool,
@@ -88,6 +95,11 @@ enum Command {
     Link {
         #[command(subcommand)]
         command: LinkCommand,
+    },
+    /// Say what only an operator can know of another site
+    Site {
+        #[command(subcommand)]
+        command: SiteCommand,
     },
     /// End one call
     Hangup {
@@ -122,6 +134,31 @@ enum LinkCommand {
         /// The sites' `node.name`s
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// A site that is lost, with its disk, will not come back: its rights may be given out again
+    Retire {
+        /// Its `node.name`
+        name: String,
+        /// The last one seen of it, as `strowger show limits ACCOUNT` has it
+        #[arg(long, value_name = "N")]
+        incarnation: u32,
+        /// It is off, and stays off: no call of it is up
+        #[arg(long, required = true)]
+        i_have_fenced_it: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// This home has lost its disk, and nothing of what it had made is in use anywhere: make rights anew
+    Found {
+        /// No other site holds rights of the old disk
+        #[arg(long, required = true)]
+        i_have_fenced_it: bool,
+        #[command(flatten)]
+        target: Target,
     },
 }
 
@@ -189,10 +226,20 @@ fn dispatch(command: Command) -> Result<bool, Fault> {
             false => Err(Fault::config("")),
         },
         Command::Config { command } => configuration(command).map(|()| true),
-        Command::Show { what, json, limit, target } => {
+        Command::Show { what, account, all_sites, json, limit, target } => {
             let word = what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-            client::show(&target, &word, limit, json).map(|()| true)
+            let usage = |message: &str| Err(Fault { exit: exit::USAGE, message: message.to_owned() });
+            match (what, account) {
+                (_, None) if all_sites && !matches!(what, What::Calls) => usage("--all-sites goes with `show calls`"),
+                (_, None) => client::show(&target, &word, limit, all_sites, json).map(|()| true),
+                (What::Limits, Some(account)) => client::limit(&target, &account, json).map(|()| true),
+                (_, Some(_)) => usage("an account goes with `show limits`"),
+            }
         }
+        Command::Site { command: SiteCommand::Retire { name, incarnation, target, .. } } => {
+            client::retire(&target, &name, incarnation).map(|()| true)
+        }
+        Command::Site { command: SiteCommand::Found { target, .. } } => client::found(&target).map(|()| true),
         Command::Reload { target } => client::reload(&target).map(|()| true),
         Command::Drain { cancel: true, target, .. } => client::undrain(&target).map(|()| true),
         Command::Drain { wait, stop, target, .. } => client::drain(&target, wait, stop).map(|()| true),
@@ -244,6 +291,9 @@ mod tests {
         assert!(parse("strowger show calls --json --limit 5").is_ok());
         assert!(parse("strowger run --config x.toml").is_ok());
         assert!(parse("strowger link keygen --out keys phx-1 lon-1").is_ok());
+        assert!(parse("strowger show limits alice").is_ok() && parse("strowger show calls --all-sites").is_ok());
+        assert!(parse("strowger site retire lon-1 --incarnation 7 --i-have-fenced-it").is_ok());
+        assert!(parse("strowger site retire lon-1 --incarnation 7").is_err() && parse("strowger site found").is_err());
         assert_eq!(parse("strowger link keygen --out keys").unwrap_err().exit_code(), i32::from(exit::USAGE));
         assert!(parse("strowger demo --calls 100 --seconds 10 --json --backend io_uring").is_ok());
         assert_eq!(parse("strowger show nothing").unwrap_err().exit_code(), i32::from(exit::USAGE));

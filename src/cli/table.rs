@@ -44,7 +44,30 @@ fn columns(what: &str) -> &'static [(&'static str, &'static str)] {
             ("draining", "DRAINING"),
         ],
         "limits" => &[("of", "OF"), ("name", "NAME"), ("used", "USED"), ("max", "MAX")],
-        _ => &[("peer", "PEER"), ("address", "ADDRESS"), ("state", "STATE")],
+        "limits of sites" => &[
+            ("of", "OF"),
+            ("name", "NAME"),
+            ("limit", "LIMIT"),
+            ("used", "USED HERE"),
+            ("max", "MAX HERE"),
+            ("elsewhere", "ELSEWHERE"),
+            ("home", "HOME"),
+            ("gap", "GAP"),
+        ],
+        "calls of all sites" => {
+            &[("site", "SITE"), ("call", "CALL"), ("account", "ACCOUNT"), ("age_s", "AGE"), ("stale_s", "AS OF")]
+        }
+        _ => &[
+            ("peer", "PEER"),
+            ("address", "ADDRESS"),
+            ("state", "STATE"),
+            ("up_s", "FOR"),
+            ("incarnation", "INCARNATION"),
+            ("version", "VERSION"),
+            ("round_trip_ms", "RTT MS"),
+            ("heard_s", "HEARD"),
+            ("why", "REFUSED"),
+        ],
     }
 }
 
@@ -86,7 +109,7 @@ fn cell(key: &str, value: &Value) -> String {
 }
 
 /// `75` → `1m15s`.
-fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),

@@ -1,4 +1,4 @@
-//! HTTP: `/metrics`, `/healthz`, `/readyz`.
+//! HTTP: `/metrics`, `/healthz`, `/readyz`, `/v1/limits/{account}`.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 
+use super::limits;
 use super::listener::Bounded;
 use super::metrics::{CONTENT_TYPE, page, registry};
 use super::state::State;
@@ -22,11 +23,13 @@ struct Shared {
 /// The pages.
 pub fn router(state: Arc<State>) -> Router {
     let registry = Arc::new(registry(Arc::clone(&state)));
+    let api = Router::new().route("/v1/limits/{account}", get(limits::get)).with_state(Arc::clone(&state));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .with_state(Shared { state, registry })
+        .merge(api)
 }
 
 /// Serves until the process ends.
@@ -66,6 +69,28 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
     use tokio::net::TcpListener;
 
+    #[test]
+    fn a_limit_is_told_to_who_has_the_token() {
+        let (state, _requests) = state();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = |account: &str, credentials: &'static str| {
+            let mut headers = axum::http::HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, header::HeaderValue::from_static(credentials));
+            let path = axum::extract::Path(account.to_owned());
+            runtime.block_on(async {
+                let response = limits::get(Extract(Arc::clone(&state)), path, headers).await;
+                let status = response.status().as_u16();
+                let body = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
+                (status, serde_json::from_slice::<serde_json::Value>(&body).unwrap())
+            })
+        };
+        let (status, told) = ask("alice", "Bearer secret");
+        assert_eq!((status, told["limit"].as_u64(), told["live"].as_u64()), (200, Some(3), Some(0)));
+        assert_eq!(ask("nobody", "bearer secret").0, 404);
+        assert_eq!(ask("alice", "Bearer secreu").0, 401);
+        assert_eq!(ask("alice", "Basic secret").0, 401);
+    }
+
     fn get_page(address: std::net::SocketAddr, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -92,6 +117,9 @@ mod tests {
             let starting = page("/readyz").await;
             assert!(starting.starts_with("HTTP/1.1 503") && starting.ends_with("\r\n\r\nstarting\n"), "{starting}");
             assert!(page("/nothing").await.starts_with("HTTP/1.1 404"));
+            let refused = page("/v1/limits/alice").await;
+            assert!(refused.starts_with("HTTP/1.1 401") && refused.contains("www-authenticate: Bearer"), "{refused}");
+            assert!(refused.contains("application/problem+json") && refused.contains("\"status\":401"), "{refused}");
             server.abort();
         });
     }

@@ -45,7 +45,7 @@ pub fn page(registry: &Registry) -> String {
 }
 
 /// One page being written.
-struct Page<'e, 's> {
+pub(super) struct Page<'e, 's> {
     encoder: DescriptorEncoder<'e>,
     shards: &'s [Arc<Counters>],
 }
@@ -64,7 +64,7 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
@@ -74,14 +74,34 @@ impl Page<'_, '_> {
         metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         metric.encode_gauge(&value)
     }
 
-    fn labelled(&mut self, name: &str, help: &str, label: &'static str, values: Vec<(&str, u64)>) -> fmt::Result {
+    pub(super) fn labelled(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: Vec<(&str, u64)>,
+    ) -> fmt::Result {
         let values: Vec<_> = values.into_iter().map(|(text, value)| (vec![(label, text)], value)).collect();
         self.counters(name, help, &values)
+    }
+
+    pub(super) fn levels(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: Vec<(&str, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (text, value) in values {
+            metric.encode_family(&vec![(label, text)])?.encode_gauge(&value)?;
+        }
+        Ok(())
     }
 
     fn sip(&mut self) -> fmt::Result {
@@ -173,8 +193,7 @@ impl Page<'_, '_> {
         self.counter("strowger_log_lines_lost", "Lines that standard error refused", state.log.lost.load(Relaxed))?;
         self.gauge("strowger_shards", "Shards of this node", state.counters.len() as u64)?;
         self.gauge("strowger_ready", "1 while /readyz says so", u64::from(state.unready().is_empty()))?;
-        let help = "Age of what the other sites have told";
-        self.encoder.encode_descriptor("strowger_link_lag_seconds", help, None, MetricType::Gauge)?;
+        super::links::metrics::write(self, state.limits.links.as_ref(), state.clock.now())?;
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("backend", state.backend.as_str()),

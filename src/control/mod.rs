@@ -3,6 +3,7 @@
 
 pub mod clock;
 mod http;
+pub mod limits;
 pub mod links;
 mod listener;
 pub mod log;

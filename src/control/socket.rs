@@ -2,7 +2,9 @@
 //! owner is who may command.
 //!
 //! `{"command":"show","what":"calls","limit":100}`, `{"command":"hangup","call":"call_…"}`, `{"command":"reload"}`,
-//! `{"command":"drain","stop":false}`. The answer has `"ok":true`, or `"ok":false` and `"error"`.
+//! `{"command":"drain","stop":false}`, `{"command":"show","what":"limits","account":"alice"}`,
+//! `{"command":"show","what":"calls","all_sites":true}`, `{"command":"retire","site":"lon-1","incarnation":7}`,
+//! `{"command":"found"}`. The answer has `"ok":true`, or `"ok":false` and `"error"`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -18,6 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::links::Question;
 use super::show::{ROWS_MAX, What, show};
 use super::state::{Request, State, hangup};
 use crate::observe::CallId;
@@ -98,12 +101,38 @@ async fn answer(line: &str, state: &Arc<State>) -> Value {
         "show" => {
             let Some(what) = What::parse(&word("what")) else { return failure("nothing of that name to show") };
             let limit = request["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ROWS_MAX);
+            let limit = limit.clamp(1, ROWS_MAX);
+            if let Some(account) = request["account"].as_str() {
+                return answered(shown(state, account).await);
+            }
+            let linked = state.limits.links.is_some();
+            let question = match what {
+                What::Calls if request["all_sites"] == true => Some(Question::Calls { limit }),
+                What::Links if linked => Some(Question::Links),
+                What::Limits if linked => Some(Question::Limits { limit }),
+                _ => None,
+            };
+            if let Some(question) = question {
+                let trunks = matches!(question, Question::Limits { .. });
+                let mut answer = answered(state.limits.ask(question).await);
+                if let (true, Some(rows)) = (trunks, answer["rows"].as_array_mut()) {
+                    let all = blocking(state, |state| Ok(show(&state, What::Limits, ROWS_MAX))).await;
+                    let all = all["rows"].as_array().into_iter().flatten();
+                    rows.extend(all.filter(|row| row["of"] == "trunk").cloned());
+                }
+                return answer;
+            }
             blocking(state, move |state| Ok(show(&state, what, limit))).await
         }
         "hangup" => {
             let Some(call) = CallId::parse(&word("call")) else { return failure("that is not the name of a call") };
             blocking(state, move |state| hangup(state.post.as_ref(), call).map(|()| json!({}))).await
         }
+        "retire" => match request["incarnation"].as_u64().and_then(|number| u32::try_from(number).ok()) {
+            Some(incarnation) => answered(state.limits.ask(Question::Retire { name: word("site"), incarnation }).await),
+            None => failure("`incarnation` is a whole number"),
+        },
+        "found" => answered(state.limits.ask(Question::Found).await),
         "reload" => {
             blocking(state, |state| {
                 let (reply, receiver) = bounded(1);
@@ -134,6 +163,26 @@ async fn answer(line: &str, state: &Arc<State>) -> Value {
     }
 }
 
+/// One account's limit.
+async fn shown(state: &State, account: &str) -> Result<Value, String> {
+    match state.limits.account(&state.node, account).await? {
+        Some(limit) => Ok(json!({ "limit": limit })),
+        None => Err(format!("no account \"{account}\"; `strowger show limits` lists them")),
+    }
+}
+
+fn answered(answer: Result<Value, String>) -> Value {
+    match answer {
+        Ok(mut value) => {
+            if let Some(object) = value.as_object_mut() {
+                object.insert("ok".into(), true.into());
+            }
+            value
+        }
+        Err(error) => failure(error),
+    }
+}
+
 fn ask_supervisor(state: &State, request: Request) -> Result<(), String> {
     state.requests.try_send(request).map_err(|_| "the process is busy with earlier requests, or ending".to_owned())
 }
@@ -145,13 +194,7 @@ async fn blocking(
 ) -> Value {
     let state = Arc::clone(state);
     match tokio::task::spawn_blocking(move || work(state)).await {
-        Ok(Ok(mut value)) => {
-            if let Some(object) = value.as_object_mut() {
-                object.insert("ok".into(), true.into());
-            }
-            value
-        }
-        Ok(Err(error)) => failure(error),
+        Ok(answer) => answered(answer),
         Err(_) => failure("the request failed inside; see the log"),
     }
 }
@@ -198,6 +241,10 @@ mod tests {
         let Request::Reload(reply) = requests.recv().unwrap() else { panic!("not a reload") };
         reply.send(Ok(vec!["~ sip.t1".into()])).unwrap();
         assert_eq!(reload.join().unwrap()["changes"][0], "~ sip.t1");
+        let limit = ask(&path, r#"{"command":"show","what":"limits","account":"alice"}"#);
+        assert_eq!(limit["limit"]["usable"], 3);
+        let alone = ask(&path, r#"{"command":"retire","site":"b","incarnation":1}"#);
+        assert!(alone["error"].as_str().is_some_and(|error| error.starts_with("this node decides alone")));
         assert_eq!(ask(&path, "nonsense")["error"], "not JSON");
         assert_eq!(ask(&path, &"x".repeat(5_000))["ok"], false);
     }

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::clock::Clock;
+use super::limits::Desk;
+use super::links::Handle;
 use super::log::LogSettings;
 use super::records::RecordStatus;
+use super::token::Bearer;
 use crate::base::ShardId;
 use crate::observe::Counters;
 use crate::shard::mailbox::{Answer, Mail, Query};
@@ -52,8 +55,10 @@ pub struct State {
     pub backend: String,
     /// `xdp`, or why not in a word.
     pub fast_path: String,
-    /// Names of `[[link.peer]]`.
-    pub peers: Vec<(String, std::net::SocketAddr)>,
+    /// Limits, and the links to other sites.
+    pub limits: Desk,
+    /// The admin token.
+    pub bearer: Bearer,
     /// One for each shard.
     pub counters: Vec<Arc<Counters>>,
     /// The way to the shards.
@@ -88,6 +93,9 @@ impl State {
         if !self.shards_answer.load(Relaxed) {
             why.push("a shard does not answer".to_owned());
         }
+        if self.limits.links.as_ref().is_some_and(Handle::is_closed) {
+            why.push("the keeper of the rights has ended".to_owned());
+        }
         let (spooled, most) = (self.records.spooled.load(Relaxed), self.records.spool_max.load(Relaxed));
         if let Some(failing) = self.records.failing()
             && spooled >= most / 2
@@ -100,8 +108,10 @@ impl State {
     /// What deserves a look although the node is ready.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let failing = self.records.failing().map(|why| format!("call records cannot be written: {why}"));
-        failing.into_iter().collect()
+        let records = self.records.failing().map(|why| format!("call records cannot be written: {why}"));
+        let ledger = self.limits.links.as_ref().and_then(|links| links.ledger().failing());
+        let ledger = ledger.map(|why| format!("the ledger cannot be written, no right is lent or placed: {why}"));
+        records.into_iter().chain(ledger).collect()
     }
 
     /// Asks every shard and waits, bounded. Blocks: not for the runtime's thread.
@@ -180,7 +190,9 @@ pub fn hangup(post: &dyn Post, call: crate::observe::CallId) -> Result<(), Strin
 pub(super) mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::control::links::{AccountTerms, Accounts};
     use crate::shard::mailbox::ShardInfo;
+    use crate::tally::Cell;
 
     /// Two shards that answer at once; the second one may be deaf.
     pub struct Answering {
@@ -228,11 +240,14 @@ pub(super) mod tests {
         let (requests, receiver) = bounded(REQUESTS_MAX);
         let records = Arc::new(RecordStatus::default());
         records.spool_max.store(100, Relaxed);
+        let alice = AccountTerms { name: "alice".into(), limit: 3, home: None, cell: Cell::new(3) };
+        let accounts = Accounts::new(vec![alice], 0);
         let state = State {
             node: "n".into(),
             backend: "epoll".into(),
             fast_path: "off".into(),
-            peers: Vec::new(),
+            limits: Desk::new(Arc::new(accounts), None),
+            bearer: Bearer::new("secret"),
             counters: vec![Arc::default(), Arc::default()],
             post: Arc::new(Answering { deaf: AtomicBool::new(false) }),
             clock: Clock::new(Instant::now()),

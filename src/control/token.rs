@@ -1,9 +1,12 @@
 //! The admin token: made at first start, readable by its owner only.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use subtle::ConstantTimeEq;
 
 /// What stood there.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +17,38 @@ pub enum Token {
     Found,
     /// Was there, and others may read it.
     Exposed,
+}
+
+/// The token in memory; never shown, and compared in constant time.
+#[derive(Default)]
+pub struct Bearer(Vec<u8>);
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Bearer(…)")
+    }
+}
+
+impl Bearer {
+    /// This token; an empty one opens to nobody.
+    #[must_use]
+    pub fn new(token: &str) -> Self {
+        Self(token.trim().as_bytes().to_vec())
+    }
+
+    /// Reads the first line of the file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        Ok(Self::new(fs::read_to_string(path)?.lines().next().unwrap_or_default()))
+    }
+
+    /// True for the token.
+    #[must_use]
+    pub fn is(&self, token: &str) -> bool {
+        !self.0.is_empty() && bool::from(self.0.ct_eq(token.as_bytes()))
+    }
 }
 
 /// Makes the token unless it is there.
@@ -51,6 +86,9 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.trim().len(), 64);
         assert_eq!(ensure(&path).unwrap(), Token::Found);
+        let bearer = Bearer::load(&path).unwrap();
+        assert!(bearer.is(text.trim()) && !bearer.is("") && !bearer.is(&text));
+        assert!(!Bearer::new("").is(""));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(ensure(&path).unwrap(), Token::Exposed);

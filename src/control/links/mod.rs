@@ -1,5 +1,34 @@
 //! Links to the other sites: QUIC with mutual TLS, and the keeper of the rights that speaks over them.
+//!
+//! Everything runs on one thread of its own: the endpoint, a task for each connection, and the keeper, which alone
+//! decides. Two more threads wait for what blocks: shards' notes, and the disk ([`ledger_file`]).
 
+mod accounts;
+mod ask;
+mod feed;
+mod keeper;
 pub mod keygen;
+mod ledger;
 pub mod ledger_file;
+pub(super) mod metrics;
+mod site;
+mod start;
+mod status;
+mod talk;
 pub mod tls;
+
+pub use accounts::{AccountTerms, Accounts};
+pub use ask::Question;
+pub use start::{Handle, Links, Options, start};
+pub use status::{LinkStatus, Reason};
+
+use crate::base::time::Duration;
+
+/// How late a timer, a hang-up and a shard's last admission on an expired right may be: lenders allow for it.
+const SLOP: Duration = Duration::from_secs(2);
+
+/// The calendar in milliseconds since 1970; for people only.
+fn calendar_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

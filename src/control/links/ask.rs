@@ -1,0 +1,242 @@
+//! What people ask the keeper, and its answers as JSON. Whatever another site has said comes with its age.
+//!
+//! Owned by the keeper. Nothing here decides anything, except what an operator says after fencing a site.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::keeper::Keeper;
+use crate::base::Instant;
+use crate::base::time::Duration;
+use crate::observe::CallId;
+use crate::tally::Identity;
+use crate::tally::rights::{Home, LoanView, View};
+use crate::tally::sessions::RowView;
+
+/// Answers that may wait for the disk.
+const PENDING_MAX: usize = 16;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The links, and the sites that the ledger knows.
+    Links,
+    /// Limits and their use, at most so many.
+    Limits {
+        /// The bound.
+        limit: usize,
+    },
+    /// One account's limit, and where its rights are.
+    Account {
+        /// Its name.
+        name: String,
+    },
+    /// Calls of all sites, at most so many.
+    Calls {
+        /// The bound.
+        limit: usize,
+    },
+    /// A site that is fenced will not come back.
+    Retire {
+        /// Its name.
+        name: String,
+        /// The last one that this site has seen of it.
+        incarnation: u32,
+    },
+    /// Nothing of this home's old ledger is in use anywhere.
+    Found,
+}
+
+/// A question and where its answer goes: an object, or a sentence that says why not.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked.
+    pub question: Question,
+    /// For the answer.
+    pub reply: oneshot::Sender<Result<Value, String>>,
+}
+
+/// An answer that is true once the ledger has reached a record.
+#[derive(Debug)]
+pub struct Pending {
+    seq: u64,
+    answer: Value,
+    reply: oneshot::Sender<Result<Value, String>>,
+}
+
+fn seconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e3).round() / 1e3
+}
+
+fn named(home: Option<&Home>, me: &Identity) -> Option<String> {
+    home.map(|home| match home {
+        Home::Here => me.name.to_string(),
+        Home::At(name) => name.to_string(),
+    })
+}
+
+impl Keeper {
+    pub(super) fn answer(&mut self, now: Instant, ask: Ask) {
+        let answer = match ask.question {
+            Question::Links => Ok(self.links(now)),
+            Question::Limits { limit } => Ok(self.limits(now, limit)),
+            Question::Account { name } => self.account(now, &name).ok_or_else(|| format!("no account \"{name}\"")),
+            Question::Calls { limit } => Ok(self.calls(now, limit)),
+            Question::Retire { name, incarnation } => return self.retire(now, &name, incarnation, ask.reply),
+            Question::Found => self.rights.found(now).map(|()| json!({})),
+        };
+        let _ = ask.reply.send(answer);
+    }
+
+    fn retire(&mut self, now: Instant, name: &str, incarnation: u32, reply: oneshot::Sender<Result<Value, String>>) {
+        if let Some(peer) = self.status.peer(name)
+            && self.status.is_up(peer)
+        {
+            let _ = reply.send(Err(format!("a link to {name} stands: it is alive; fence it first")));
+            return;
+        }
+        if self.pending.len() >= PENDING_MAX {
+            let _ = reply.send(Err("too many answers wait for the ledger; see `readyz`".to_owned()));
+            return;
+        }
+        match self.rights.retire(now, name, incarnation) {
+            Ok(retired) => {
+                self.sessions.forget(name, incarnation);
+                let answer = json!({
+                    "site": name, "incarnation": incarnation, "rights": retired.rights,
+                    "wait_s": seconds(retired.wait), "dropped": retired.dropped,
+                });
+                self.pending.push(Pending { seq: retired.seq, answer, reply });
+            }
+            Err(why) => _ = reply.send(Err(why)),
+        }
+    }
+
+    /// Sends the answers that have become true.
+    pub(super) fn settle(&mut self, durable: u64) {
+        let waiting = std::mem::take(&mut self.pending);
+        let (true_now, waiting) = waiting.into_iter().partition(|pending| pending.seq <= durable);
+        self.pending = waiting;
+        let true_now: Vec<Pending> = true_now;
+        for Pending { answer, reply, .. } in true_now {
+            let _ = reply.send(Ok(answer));
+        }
+    }
+
+    fn links(&self, now: Instant) -> Value {
+        let known = self.rights.known_sites().map(|site| {
+            json!({
+                "site": *site.name, "incarnation": site.incarnation, "retired": site.retired,
+                "replaced": site.replaced,
+            })
+        });
+        json!({ "rows": self.status.rows(now), "cut": false, "known": known.collect::<Vec<_>>() })
+    }
+
+    fn limits(&self, now: Instant, limit: usize) -> Value {
+        let mut names: Vec<&Arc<str>> = self.accounts.keys().collect();
+        names.sort_unstable();
+        let cut = names.len() > limit;
+        let row = |name: &&Arc<str>| {
+            let view = self.rights.view(now, name)?;
+            let elsewhere: u32 =
+                self.sessions.counts(name).filter(|(site, _)| **site != self.me).map(|(_, count)| count).sum();
+            Some(json!({
+                "of": "account", "name": ***name, "used": view.live, "max": view.usable, "limit": view.limit,
+                "home": named(view.home.as_ref(), &self.me), "elsewhere": elsewhere, "gap": view.gap,
+            }))
+        };
+        let rows: Vec<Value> = names.iter().take(limit).filter_map(row).collect();
+        json!({ "rows": rows, "cut": cut })
+    }
+
+    fn account(&self, now: Instant, name: &str) -> Option<Value> {
+        let view = self.rights.view(now, name)?;
+        let strict = view.limit.unwrap_or(0);
+        let (allowance, sites) = self.accounts.get(name).map_or((0, 1), |(terms, _)| {
+            (if self.allowance { terms.allowance } else { 0 }, self.status.peers.len() as u32 + 1)
+        });
+        let loans = |loans: &[LoanView]| -> Vec<Value> {
+            let loan = |loan: &LoanView| json!({ "site": *loan.site, "amount": loan.amount, "left_s": seconds(loan.remaining) });
+            loans.iter().map(loan).collect()
+        };
+        let placed = view.placed.iter();
+        let placed = placed.map(|at| {
+            json!({
+                "site": *at.site, "incarnation": at.incarnation, "amount": at.amount, "stranded": at.stranded
+            })
+        });
+        let refusal = view.refusal.map(|(why, ago)| json!({ "why": why.as_str(), "ago_s": seconds(ago) }));
+        Some(json!({
+            "account": name, "node": *self.me.name, "limit": view.limit,
+            "bound": strict.saturating_add(allowance.saturating_mul(sites)),
+            "home": named(view.home.as_ref(), &self.me), "issued": view.issued, "gap": view.gap,
+            "usable": view.usable, "live": view.live, "base": view.base, "lent": view.lent, "borrowed": view.borrowed,
+            "running_off": view.running_off, "allowance": view.allowance,
+            "placed": placed.collect::<Vec<_>>(), "loans_out": loans(&view.loans_out), "loans_in": loans(&view.loans_in),
+            "sites": self.elsewhere(now, name, &view), "refusal": refusal,
+        }))
+    }
+
+    /// What the other sites have of an account, each with the age of its word.
+    fn elsewhere(&self, now: Instant, name: &str, view: &View) -> Vec<Value> {
+        let site = |(peer, status): (usize, &super::status::Peer)| {
+            let said = view.sites.iter().find(|site| *site.site == *status.name);
+            let figures = said.map(|said| said.figures);
+            let heard = self.sessions.sites().filter(|site| *site.identity.name == *status.name);
+            let newest = heard.filter_map(|site| site.heard).max();
+            let calls: u32 = self
+                .sessions
+                .counts(name)
+                .filter(|(identity, _)| *identity.name == *status.name)
+                .map(|(_, count)| count)
+                .sum();
+            json!({
+                "site": *status.name, "linked": self.status.is_up(peer), "calls": calls,
+                "calls_age_s": newest.map(|heard| seconds(now.since(heard))),
+                "base": figures.map(|figures| figures.base), "lent": figures.map(|figures| figures.lent),
+                "borrowed": figures.map(|figures| figures.borrowed), "live": figures.map(|figures| figures.live),
+                "figures_age_s": said.map(|said| seconds(said.age)),
+            })
+        };
+        self.status.peers.iter().enumerate().map(site).collect()
+    }
+
+    fn calls(&self, now: Instant, limit: usize) -> Value {
+        let mut rows = Vec::new();
+        let row = |site: &str, row: &RowView<'_>, started: Instant, stale: Option<Duration>| {
+            json!({
+                "site": site, "call": CallId(row.call).to_string(), "account": **row.account,
+                "age_s": seconds(now.since(started)), "stale_s": stale.map(seconds),
+            })
+        };
+        let mut unlisted = self.sessions.unlisted();
+        rows.extend(
+            self.sessions
+                .own()
+                .rows()
+                .take(limit + 1)
+                .map(|one| row(&self.me.name, &one, one.started, Some(Duration::ZERO))),
+        );
+        for site in self.sessions.sites() {
+            unlisted = unlisted.saturating_add(site.unlisted);
+            let feed = self.feeds.iter().flatten().find(|feed| feed.identity == *site.identity);
+            let stale = site.heard.map(|heard| now.since(heard));
+            let replica = self.sessions.replica(site.identity).into_iter().flat_map(|replica| replica.rows());
+            for one in replica.take((limit + 1).saturating_sub(rows.len())) {
+                // Without a link its clock is unknown: the age is that of its last word at least.
+                let started = feed.map_or(site.heard.unwrap_or(now), |feed| feed.here(one.started));
+                rows.push(row(&site.identity.name, &one, started, stale));
+            }
+        }
+        let cut = rows.len() > limit;
+        rows.truncate(limit);
+        let sites: Vec<Value> = self.status.peers.iter().enumerate().map(|(peer, status)| {
+            let heard = self.sessions.sites().filter(|site| *site.identity.name == *status.name).filter_map(|site| site.heard).max();
+            json!({ "site": *status.name, "linked": self.status.is_up(peer), "stale_s": heard.map(|heard| seconds(now.since(heard))) })
+        }).collect();
+        json!({ "rows": rows, "cut": cut, "unlisted": unlisted, "sites": sites })
+    }
+}

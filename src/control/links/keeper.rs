@@ -1,0 +1,356 @@
+//! The keeper of the rights: the one task that owns the rights machine, the session database and the links' other ends.
+//!
+//! Owned by the links. [`Keeper::handle`] takes one input, [`Keeper::turn`] does what is due and sends what came of it;
+//! neither waits for anything.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use tokio::sync::watch;
+
+use super::ask::Pending;
+use super::feed::Feed;
+use super::ledger::Ledger;
+use super::site::Input;
+use super::status::{LinkStatus, Reason, Up};
+use super::talk::{End, Newcomer};
+use super::{Accounts, SLOP};
+use crate::base::id::Token;
+use crate::base::time::Duration;
+use crate::base::{Instant, ShardId};
+use crate::control::Post;
+use crate::shard::mailbox::Mail;
+use crate::tally::rights::{Output, Rights, Terms};
+use crate::tally::sessions::{Reaction, Sessions};
+use crate::tally::wire::{Bye, Frame};
+use crate::tally::{Cell, Identity, Note, Pulse, SiteId};
+
+/// Shards trust the cells for this long after a turn.
+const TRUST: Duration = Duration::from_millis(900);
+const _: () = assert!(TRUST.as_millis() * 2 <= SLOP.as_millis());
+/// A turn comes at least this often.
+const TICK: Duration = Duration::from_millis(250);
+const PING_TICKS: u64 = 4;
+const DIGEST_TICKS: u64 = 16;
+/// News of sessions within this time go out together.
+const BATCH: Duration = Duration::from_millis(1);
+
+/// See the [module](self).
+pub struct Keeper {
+    pub(super) me: Identity,
+    pub(super) rights: Rights,
+    pub(super) sessions: Sessions,
+    pub(super) status: Arc<LinkStatus>,
+    /// By the place of the peer.
+    pub(super) feeds: Vec<Option<Feed>>,
+    /// What the machine has been told.
+    pub(super) accounts: HashMap<Arc<str>, (Terms, Arc<Cell>)>,
+    /// Answers that wait for the disk.
+    pub(super) pending: Vec<Pending>,
+    /// Accounts' allowances hold at a site that is cut off.
+    pub(super) allowance: bool,
+    linked: Vec<watch::Sender<bool>>,
+    ledger: Ledger,
+    post: Arc<dyn Post>,
+    pulse: Arc<Pulse>,
+    lines: u64,
+    ticks: u64,
+    tick_at: Instant,
+    news_at: Instant,
+    stopped: bool,
+}
+
+/// What a keeper is made of.
+pub struct Parts {
+    /// This site.
+    pub me: Identity,
+    /// Opened on the ledger's records.
+    pub rights: Rights,
+    /// Empty.
+    pub sessions: Sessions,
+    /// For people.
+    pub status: Arc<LinkStatus>,
+    /// The ledger's writer.
+    pub ledger: Ledger,
+    /// To the shards.
+    pub post: Arc<dyn Post>,
+    /// For the shards.
+    pub pulse: Arc<Pulse>,
+    /// The mode is "allowance".
+    pub allowance: bool,
+}
+
+impl Keeper {
+    /// A keeper without links or accounts, and what the diallers of its peers watch.
+    #[must_use]
+    pub fn new(parts: Parts, now: Instant) -> (Self, Vec<watch::Receiver<bool>>) {
+        let Parts { me, rights, sessions, status, ledger, post, pulse, allowance } = parts;
+        let (linked, watchers) = status.peers.iter().map(|_| watch::channel(false)).unzip();
+        let this = Self {
+            me,
+            rights,
+            sessions,
+            feeds: status.peers.iter().map(|_| None).collect(),
+            status,
+            accounts: HashMap::new(),
+            pending: Vec::new(),
+            allowance,
+            linked,
+            ledger,
+            post,
+            pulse,
+            lines: 0,
+            ticks: 0,
+            tick_at: now,
+            news_at: now,
+            stopped: false,
+        };
+        (this, watchers)
+    }
+
+    /// Nothing more is to be done.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// When the next turn is due at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Instant {
+        let behind = self.feeds.iter().flatten().any(|feed| feed.is_behind(&self.sessions));
+        let news = behind.then_some(self.news_at);
+        [self.rights.next_deadline(), news].into_iter().flatten().fold(self.tick_at, Instant::min)
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Up(newcomer) => self.up(now, *newcomer),
+            Input::Frames { line, frames } => self.frames(now, line, frames),
+            Input::Down { line, why } => {
+                if let Some(peer) = self.peer_of(line) {
+                    self.cut(now, peer, Bye::Stopping, &why);
+                }
+            }
+            Input::Notes(notes) => notes.into_iter().for_each(|note| self.note(now, note)),
+            Input::Accounts(accounts) => self.configure(now, &accounts),
+            Input::Ask(ask) => self.answer(now, ask),
+            Input::Stop => {
+                self.stopped = true;
+                (0..self.feeds.len()).for_each(|peer| self.cut(now, peer, Bye::Stopping, "this site stops"));
+            }
+        }
+    }
+
+    /// Does what is due and sends what came of it.
+    pub fn turn(&mut self, now: Instant) {
+        if self.rights.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.rights.handle_timeout(now);
+        }
+        if self.tick_at <= now {
+            self.tick_at = now + TICK;
+            self.tick(now);
+        }
+        self.drain();
+        if self.ledger.turn(now, &mut self.rights) {
+            self.drain();
+        }
+        self.settle(self.ledger.durable());
+        if self.news_at <= now {
+            let mut news = false;
+            for feed in self.feeds.iter_mut().flatten().filter(|feed| feed.is_behind(&self.sessions)) {
+                feed.push_news(&self.sessions);
+                news = true;
+            }
+            self.news_at = if news { now + BATCH } else { self.news_at };
+        }
+        self.flush(now);
+        self.pulse.beat(now, TRUST);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.rights.poll_output() {
+            self.apply(output);
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        for peer in 0..self.feeds.len() {
+            match self.feeds[peer].as_mut().map(Feed::flush) {
+                None => {}
+                Some(Ok(octets)) => _ = self.status.traffic.sent_bytes.fetch_add(octets as u64, Relaxed),
+                Some(Err(_)) => {
+                    let (address, what) = (self.status.peers[peer].address, "it does not read: its queue was full");
+                    self.status.refuse(now, address, Some(peer), Reason::Overflow, what);
+                    self.cut(now, peer, Bye::Garbage, what);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.ticks += 1;
+        self.status.set_totals(self.rights.totals());
+        for (peer, feed) in self.feeds.iter_mut().enumerate() {
+            let Some(feed) = feed else { continue };
+            if self.ticks.is_multiple_of(PING_TICKS) {
+                self.status.pinged(peer, now);
+                feed.push(&Frame::Ping { stamp: now });
+            }
+            if self.ticks.is_multiple_of(DIGEST_TICKS) && !feed.is_behind(&self.sessions) {
+                feed.push(&Frame::Sessions(self.sessions.digest()));
+            }
+        }
+    }
+
+    fn apply(&mut self, output: Output) {
+        match output {
+            Output::Persist { seq, record } => self.ledger.append(seq, record),
+            Output::Send { to, message } => {
+                if let Some(feed) = self.feed_of(to) {
+                    feed.push(&Frame::Rights(message));
+                }
+            }
+            // A letter that finds no room takes its right back; the call hears no answer in time.
+            Output::Right { shard, call, permit } => _ = self.post.post(shard, Mail::Right { call, permit }),
+            Output::HangUp { account, calls } => {
+                let budget = Arc::new(AtomicU32::new(calls));
+                for shard in (0..self.post.shards()).map(ShardId) {
+                    let (account, budget) = (Arc::clone(&account), Arc::clone(&budget));
+                    if !self.post.post(shard, Mail::HangUpSome { account, budget }) {
+                        tracing::error!(shard = shard.0, "a shard is too busy to be told which calls to end");
+                    }
+                }
+            }
+            Output::Event(event) => tracing::warn!("{event}"),
+        }
+    }
+
+    fn note(&mut self, now: Instant, note: Note) {
+        match note {
+            Note::Began { account, call, started } => self.sessions.began(account, call, started),
+            Note::Ended { account, call } => self.sessions.ended(&account, call),
+            Note::Calls { shard, calls } => {
+                let up: HashSet<(Token, &str)> = calls.iter().map(|one| (one.call, &*one.account)).collect();
+                let known = self.sessions.own().rows().filter(|row| row.call.shard == shard);
+                let gone = known.filter(|row| !up.contains(&(row.call, row.account.as_ref())));
+                let gone: Vec<_> = gone.map(|row| (Arc::clone(row.account), row.call)).collect();
+                gone.iter().for_each(|(account, call)| self.sessions.ended(account, *call));
+                calls
+                    .into_iter()
+                    .for_each(|session| self.sessions.began(session.account, session.call, session.started));
+            }
+            note @ (Note::Wanted { .. } | Note::Borrow { .. }) => self.rights.note(now, note),
+        }
+    }
+
+    /// Tells the machine what is new, changed or gone.
+    fn configure(&mut self, now: Instant, accounts: &Accounts) {
+        let terms: HashMap<Arc<str>, (Terms, Arc<Cell>)> = accounts.terms(&self.me.name).collect();
+        for name in self.accounts.keys().filter(|name| !terms.contains_key(*name)) {
+            self.rights.drop_account(now, name);
+        }
+        for (name, (told, cell)) in &terms {
+            let same = |(known, old): &(Terms, Arc<Cell>)| known == told && Arc::ptr_eq(old, cell);
+            if !self.accounts.get(name).is_some_and(same) {
+                self.rights.set_account(now, Arc::clone(name), told.clone(), Arc::clone(cell));
+            }
+        }
+        self.accounts = terms;
+    }
+
+    fn peer_of(&self, line: u64) -> Option<usize> {
+        self.feeds.iter().position(|feed| feed.as_ref().is_some_and(|feed| feed.line == line))
+    }
+
+    fn feed_of(&mut self, site: SiteId) -> Option<&mut Feed> {
+        self.feeds.iter_mut().flatten().find(|feed| feed.site == site)
+    }
+
+    fn up(&mut self, now: Instant, newcomer: Newcomer) {
+        let Newcomer { peer, hello, version, dialled, reply } = newcomer;
+        let preferred = dialled == (self.me.name < hello.identity.name);
+        let answer = self.admit(now, peer, &hello.identity, preferred);
+        let site = match answer {
+            Ok(site) => site,
+            Err(end) => {
+                let _ = reply.send(Err(end));
+                return;
+            }
+        };
+        self.lines += 1;
+        let identity = hello.identity.clone();
+        let (mut feed, line) = Feed::new(self.lines, site, hello, version, preferred, now);
+        if let Ok(want) = self.sessions.link_up(&identity) {
+            feed.push(&Frame::Sessions(want));
+        }
+        self.status.pinged(peer, now);
+        feed.push(&Frame::Ping { stamp: now });
+        self.feeds[peer] = Some(feed);
+        self.status.up(peer, Up { since: now, incarnation: identity.incarnation, version, dialled });
+        let _ = self.linked[peer].send(true);
+        let _ = reply.send(Ok(line));
+    }
+
+    /// Which of two connections to one peer is kept, and whether the peer is one that may come back.
+    fn admit(&mut self, now: Instant, peer: usize, identity: &Identity, preferred: bool) -> Result<SiteId, End> {
+        if let Some(feed) = &self.feeds[peer] {
+            let same = feed.identity == *identity;
+            if same && feed.preferred && !preferred {
+                return Err(End { reason: None, what: "another connection is kept".into(), bye: Bye::Redundant });
+            }
+            if feed.identity.disk == identity.disk && feed.identity.incarnation > identity.incarnation {
+                return Err(fenced(feed.identity.incarnation, false));
+            }
+            self.cut(now, peer, Bye::Redundant, "a newer connection takes its place");
+        }
+        self.rights.link_up(now, identity.clone()).map_err(|fence| fenced(fence.seen, fence.retired))
+    }
+
+    /// Ends a link with a last word; the connection closes when it sees that nothing more will come.
+    fn cut(&mut self, now: Instant, peer: usize, bye: Bye, why: &str) {
+        let Some(mut feed) = self.feeds[peer].take() else { return };
+        feed.push(&Frame::Bye(bye));
+        // Full or closed: then nothing is heard anyway.
+        let _ = feed.flush();
+        self.rights.link_down(now, feed.site);
+        self.sessions.link_down(&feed.identity);
+        self.status.down(peer, why);
+        let _ = self.linked[peer].send(false);
+    }
+
+    fn frames(&mut self, now: Instant, line: u64, frames: Vec<Frame>) {
+        let Some(peer) = self.peer_of(line) else { return };
+        self.status.heard(peer, now);
+        for frame in frames {
+            let Some(feed) = &mut self.feeds[peer] else { return };
+            match frame {
+                Frame::Ping { stamp } => feed.push(&Frame::Pong { stamp, clock: now }),
+                Frame::Pong { stamp, .. } => self.status.echoed(peer, now, stamp),
+                Frame::Rights(message) => self.rights.handle(now, feed.site, message),
+                Frame::Sessions(message) => match self.sessions.handle(now, &feed.identity, message) {
+                    Reaction::Nothing => {}
+                    Reaction::Reply(message) => feed.push(&Frame::Sessions(message)),
+                    Reaction::Owes { after } => feed.owes(after),
+                },
+                // The connection ends itself at the other side's last word.
+                Frame::Bye(_) => {}
+                Frame::Hello(_) => {
+                    let (address, what) = (self.status.peers[peer].address, "it greets a second time");
+                    self.status.refuse(now, address, Some(peer), Reason::Garbage, what);
+                    self.cut(now, peer, Bye::Garbage, what);
+                }
+            }
+        }
+    }
+}
+
+fn fenced(seen: u32, retired: bool) -> End {
+    let what = if retired {
+        "it was retired here: give it an empty `data_dir`, and it comes back as a new site".to_owned()
+    } else {
+        format!("incarnation {seen} of it has been seen: two processes share its identity, or an old disk came back")
+    };
+    End { reason: Some(Reason::Fenced), what, bye: Bye::Fenced }
+}

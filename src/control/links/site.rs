@@ -1,0 +1,149 @@
+//! Getting connected: every peer is dialled until a link stands, and whoever dials is answered.
+//!
+//! Owned by the links. Both sides may dial. Of two connections the keeper keeps the one that the site with the smaller
+//! name has dialled; the other site dials a little later, so that there seldom are two.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Endpoint, Incoming};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::ask::Ask;
+use super::status::LinkStatus;
+use super::talk::{End, Newcomer, talk};
+use super::{Accounts, tls::SILENCE_MAX};
+use crate::base::Random;
+use crate::control::Clock;
+use crate::tally::wire::Frame;
+use crate::tally::{Identity, Note};
+
+/// First and longest pause between two attempts.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// How much later the site with the larger name dials.
+const POLITENESS: Duration = Duration::from_millis(700);
+/// A link that stood for this long was a good one: the next attempt comes at once.
+const GOOD: Duration = Duration::from_secs(10);
+/// Connections from others that are not greeted yet.
+const HANDSHAKES_MAX: usize = 64;
+
+/// What the keeper hears.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection on which both sides have greeted.
+    Up(Box<Newcomer>),
+    /// Frames of a line, in their order.
+    Frames {
+        /// Which.
+        line: u64,
+        /// They.
+        frames: Vec<Frame>,
+    },
+    /// The line has ended.
+    Down {
+        /// Which.
+        line: u64,
+        /// A sentence.
+        why: String,
+    },
+    /// What shards had to say.
+    Notes(Vec<Note>),
+    /// The accounts of a new configuration.
+    Accounts(Arc<Accounts>),
+    /// Somebody asks.
+    Ask(Ask),
+    /// The process ends.
+    Stop,
+}
+
+/// What connections share.
+#[derive(Debug)]
+pub struct Site {
+    /// This site.
+    pub me: Identity,
+    /// Its clock.
+    pub clock: Clock,
+    /// To the keeper; bounded, and who fills it waits.
+    pub inputs: mpsc::Sender<Input>,
+    /// For people.
+    pub status: Arc<LinkStatus>,
+    /// QUIC.
+    pub endpoint: Endpoint,
+    /// Whether a link to a peer stands, by its place.
+    pub linked: Vec<watch::Receiver<bool>>,
+}
+
+impl Site {
+    fn ended(&self, from: SocketAddr, peer: Option<usize>, end: &End) {
+        match end.reason {
+            Some(reason) => self.status.refuse(self.clock.now(), from, peer, reason, &end.what),
+            None => tracing::debug!(%from, why = %end.what, "a connection between sites has ended"),
+        }
+    }
+}
+
+/// Dials a peer whenever no link to it stands.
+pub async fn dial(site: Arc<Site>, peer: usize, mut random: Random) {
+    let (name, address) = (Arc::clone(&site.status.peers[peer].name), site.status.peers[peer].address);
+    let mut linked = site.linked[peer].clone();
+    let polite = if *name < *site.me.name { POLITENESS } else { Duration::ZERO };
+    let mut pause = PAUSE_MIN;
+    loop {
+        if linked.wait_for(|linked| !linked).await.is_err() {
+            return;
+        }
+        let jitter = Duration::from_micros(random.below(pause.as_micros() as u64 + 1));
+        if timeout(polite + pause / 2 + jitter, linked.wait_for(|linked| *linked)).await.is_ok() {
+            continue;
+        }
+        let began = site.clock.now();
+        let end = match site.endpoint.connect(address, &name) {
+            Ok(connecting) => match timeout(SILENCE_MAX, connecting).await {
+                Ok(Ok(connection)) => talk(&site, &connection, Some(peer)).await,
+                Ok(Err(error)) => error.into(),
+                Err(_) => continue,
+            },
+            Err(error) => {
+                tracing::error!(peer = %name, %address, %error, "a peer cannot be dialled");
+                sleep(PAUSE_MAX).await;
+                continue;
+            }
+        };
+        site.ended(address, Some(peer), &end);
+        let good = site.clock.now().since(began) >= GOOD;
+        pause = if good { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+    }
+}
+
+/// Answers whoever dials.
+pub async fn answer(site: Arc<Site>) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = site.endpoint.accept().await {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let site = Arc::clone(&site);
+        tokio::spawn(async move {
+            greet(&site, incoming, place).await;
+        });
+    }
+}
+
+async fn greet(site: &Site, incoming: Incoming, place: tokio::sync::OwnedSemaphorePermit) {
+    let from = incoming.remote_address();
+    let peer = site.status.peer_at(from);
+    let connected = async { incoming.accept()?.await };
+    let end = match timeout(SILENCE_MAX, connected).await {
+        Ok(Ok(connection)) => {
+            drop(place);
+            talk(site, &connection, None).await
+        }
+        Ok(Err(error)) => error.into(),
+        Err(_) => return,
+    };
+    site.ended(from, peer, &end);
+}

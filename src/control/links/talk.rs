@@ -1,0 +1,290 @@
+//! One connection: who greets whom, and frames on one stream each way.
+//!
+//! Owned by the links. The dialler opens the stream and greets first. Each side checks that the name in the greeting is a
+//! configured peer's and the certificate's, and that there is a version that both speak, before the keeper hears of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::calendar_ms;
+use super::site::{Input, Site};
+use super::status::Reason;
+use super::tls::carries;
+use crate::tally::wire::{self, Bye, FRAME_BYTES_MAX, Frame, Hello, WireError};
+
+/// How long the other side has to greet, and to read our last word.
+const GREETING_WAIT: Duration = Duration::from_secs(5);
+const FAREWELL_WAIT: Duration = Duration::from_millis(500);
+/// Most octets read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Most frames handed to the keeper at once.
+const FRAMES_MAX: usize = 256;
+
+/// Why a connection came to nothing, or to its end.
+#[derive(Debug)]
+pub struct End {
+    /// To be counted; none for what happens to any link.
+    pub reason: Option<Reason>,
+    /// A sentence.
+    pub what: String,
+    /// Our last word.
+    pub bye: Bye,
+}
+
+impl End {
+    fn refuse(reason: Reason, bye: Bye, what: impl Into<String>) -> Self {
+        Self { reason: Some(reason), what: what.into(), bye }
+    }
+
+    fn lost(what: impl Into<String>) -> Self {
+        Self { reason: None, what: what.into(), bye: Bye::Stopping }
+    }
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Version(_) => Self::refuse(Reason::Version, Bye::Version, error.to_string()),
+            other => Self::refuse(Reason::Garbage, Bye::Garbage, other.to_string()),
+        }
+    }
+}
+
+impl From<ConnectionError> for End {
+    fn from(error: ConnectionError) -> Self {
+        let what = error.to_string();
+        let crypto = |code: u64| (0x100..0x200).contains(&code);
+        match error {
+            ConnectionError::TransportError(error) if crypto(error.code.into()) => {
+                Self::refuse(Reason::Certificate, Bye::Stranger, what)
+            }
+            ConnectionError::ConnectionClosed(close) if crypto(close.error_code.into()) => {
+                Self::refuse(Reason::Certificate, Bye::Stranger, format!("it refused our certificate: {what}"))
+            }
+            _ => Self::lost(what),
+        }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        if let ReadError::ConnectionLost(error) = error { error.into() } else { Self::lost(error.to_string()) }
+    }
+}
+
+impl From<WriteError> for End {
+    fn from(error: WriteError) -> Self {
+        if let WriteError::ConnectionLost(error) = error { error.into() } else { Self::lost(error.to_string()) }
+    }
+}
+
+/// Frames as they come in.
+struct Reading {
+    stream: RecvStream,
+    octets: Vec<u8>,
+}
+
+impl Reading {
+    /// At least one frame, and those that came with it.
+    async fn some(&mut self) -> Result<Vec<Frame>, End> {
+        loop {
+            let (mut frames, mut at) = (Vec::new(), 0);
+            while frames.len() < FRAMES_MAX
+                && let Some((frame, length)) = wire::decode(&self.octets[at..])?
+            {
+                frames.push(frame);
+                at += length;
+            }
+            self.octets.drain(..at);
+            if !frames.is_empty() {
+                return Ok(frames);
+            }
+            let chunk = self.stream.read_chunk(CHUNK_BYTES, true).await?;
+            let Some(chunk) = chunk else { return Err(End::lost("the other side has closed the link")) };
+            self.octets.extend_from_slice(&chunk.bytes);
+        }
+    }
+
+    /// The first frame of the other side.
+    async fn greeting(&mut self) -> Result<Hello, End> {
+        let mut octets = std::mem::take(&mut self.octets);
+        loop {
+            if let Some((frame, length)) = wire::decode(&octets)? {
+                octets.drain(..length);
+                self.octets = octets;
+                return match frame {
+                    Frame::Hello(hello) => Ok(hello),
+                    Frame::Bye(bye) => Err(said_bye(bye)),
+                    _ => Err(End::refuse(Reason::Garbage, Bye::Garbage, "it does not greet")),
+                };
+            }
+            let chunk = self.stream.read_chunk(FRAME_BYTES_MAX, true).await?;
+            let Some(chunk) = chunk else { return Err(End::lost("it closed the link before it greeted")) };
+            octets.extend_from_slice(&chunk.bytes);
+        }
+    }
+}
+
+/// The other side's last word.
+pub fn said_bye(bye: Bye) -> End {
+    match bye {
+        Bye::Version => End::refuse(Reason::Version, bye, "it speaks no version of the link that this site speaks"),
+        Bye::Fenced => End::refuse(Reason::Fenced, bye, "it has seen a later incarnation of this site, or retired it"),
+        Bye::Stranger => End::refuse(Reason::Stranger, bye, "it knows no peer of this site's name"),
+        Bye::Garbage => End::refuse(Reason::Garbage, bye, "it could not read what this site said"),
+        Bye::Redundant => End::lost("another connection is kept"),
+        Bye::Stopping => End::lost("it stops"),
+        Bye::Other(code) => End::lost(format!("it closes the link for reason {code}")),
+    }
+}
+
+/// What the keeper gives to a connection that it takes.
+#[derive(Debug)]
+pub struct Line {
+    /// Names the connection.
+    pub id: u64,
+    /// Encoded frames to send. Closed: this connection is not wanted any more.
+    pub outbox: mpsc::Receiver<Bytes>,
+    /// Octets in it.
+    pub queued: Arc<AtomicUsize>,
+}
+
+/// A connection on which both sides have greeted.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Which peer.
+    pub peer: usize,
+    /// Its greeting.
+    pub hello: Hello,
+    /// The version that was agreed.
+    pub version: u8,
+    /// We have dialled.
+    pub dialled: bool,
+    /// The keeper's word.
+    pub reply: oneshot::Sender<Result<Line, End>>,
+}
+
+/// Greets, and talks until the end. `expected` is the peer that was dialled.
+pub async fn talk(site: &Site, connection: &Connection, expected: Option<usize>) -> End {
+    let (mut send, end) = match timeout(GREETING_WAIT, streams(connection, expected.is_some())).await {
+        Ok(Ok((mut send, receive))) => {
+            let mut reading = Reading { stream: receive, octets: Vec::new() };
+            let end = greeted(site, connection, expected, &mut send, &mut reading).await;
+            (Some(send), end.unwrap_or_else(|end| end))
+        }
+        Ok(Err(error)) => (None, error.into()),
+        Err(_) => (None, End::refuse(Reason::Silent, Bye::Garbage, "it opened no stream in time")),
+    };
+    if let Some(send) = &mut send {
+        let mut octets = Vec::new();
+        if wire::encode(0, &Frame::Bye(end.bye), &mut octets).is_ok() {
+            let farewell = async {
+                let said = send.write_all(&octets).await.is_ok() && send.finish().is_ok();
+                said && send.stopped().await.is_ok()
+            };
+            let _ = timeout(FAREWELL_WAIT, farewell).await;
+        }
+    }
+    connection.close(VarInt::from_u32(0), b"");
+    end
+}
+
+async fn streams(connection: &Connection, dialled: bool) -> Result<(SendStream, RecvStream), ConnectionError> {
+    if dialled { connection.open_bi().await } else { connection.accept_bi().await }
+}
+
+async fn greeted(
+    site: &Site,
+    connection: &Connection,
+    expected: Option<usize>,
+    send: &mut SendStream,
+    reading: &mut Reading,
+) -> Result<End, End> {
+    let greet = async {
+        if expected.is_some() {
+            greet(site, send).await?;
+        }
+        let hello = reading.greeting().await?;
+        let (peer, version) = judge(site, connection, expected, &hello)?;
+        if expected.is_none() {
+            greet(site, send).await?;
+        }
+        Ok::<_, End>((peer, version, hello))
+    };
+    let greeted = timeout(GREETING_WAIT, greet).await;
+    let (peer, version, hello) =
+        greeted.unwrap_or_else(|_| Err(End::refuse(Reason::Silent, Bye::Garbage, "it did not greet in time")))?;
+    let (reply, answer) = oneshot::channel();
+    let newcomer = Newcomer { peer, hello, version, dialled: expected.is_some(), reply };
+    let stopping = || End::lost("this site stops");
+    site.inputs.send(Input::Up(Box::new(newcomer))).await.map_err(|_| stopping())?;
+    let mut line = answer.await.map_err(|_| stopping())??;
+    let id = line.id;
+    let end = tokio::select! {
+        end = read(site, id, reading) => end,
+        end = write(send, &mut line) => end,
+    };
+    let _ = site.inputs.send(Input::Down { line: id, why: end.what.clone() }).await;
+    Ok(end)
+}
+
+async fn greet(site: &Site, send: &mut SendStream) -> Result<(), End> {
+    let mut octets = Vec::new();
+    let hello = Frame::Hello(Hello::new(site.me.clone(), site.clock.now(), calendar_ms()));
+    wire::encode(0, &hello, &mut octets).map_err(|_| End::lost("this site's name is too long"))?;
+    Ok(send.write_all(&octets).await?)
+}
+
+/// The peer and the version, or why not.
+fn judge(site: &Site, connection: &Connection, expected: Option<usize>, hello: &Hello) -> Result<(usize, u8), End> {
+    let stranger = |what| End::refuse(Reason::Stranger, Bye::Stranger, what);
+    let name = &hello.identity.name;
+    let chain = connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'_>>>().ok());
+    let carried = chain.as_ref().and_then(|chain| chain.first()).is_some_and(|leaf| carries(leaf, name));
+    if !carried {
+        return Err(stranger(format!("it calls itself \"{name}\", which is not what its certificate says")));
+    }
+    let Some(peer) = site.status.peer(name) else {
+        return Err(stranger(format!("\"{name}\" is no peer of this site: no [[link.peer]] has that name")));
+    };
+    if expected.is_some_and(|expected| expected != peer) {
+        return Err(stranger(format!("\"{name}\" answers where another peer was dialled")));
+    }
+    let version = hello.agree().map_err(|none| End::refuse(Reason::Version, Bye::Version, none.to_string()))?;
+    Ok((peer, version))
+}
+
+async fn read(site: &Site, line: u64, reading: &mut Reading) -> End {
+    loop {
+        let frames = match reading.some().await {
+            Ok(frames) => frames,
+            Err(end) => return end,
+        };
+        site.status.traffic.received_frames.fetch_add(frames.len() as u64, Relaxed);
+        let bye = frames.iter().find_map(|frame| if let Frame::Bye(bye) = frame { Some(*bye) } else { None });
+        if site.inputs.send(Input::Frames { line, frames }).await.is_err() {
+            return End::lost("this site stops");
+        }
+        if let Some(bye) = bye {
+            return said_bye(bye);
+        }
+    }
+}
+
+async fn write(send: &mut SendStream, line: &mut Line) -> End {
+    while let Some(octets) = line.outbox.recv().await {
+        let written = send.write_all(&octets).await;
+        line.queued.fetch_sub(octets.len(), Relaxed);
+        if let Err(error) = written {
+            return error.into();
+        }
+    }
+    End { reason: None, what: "this site closes the link".into(), bye: Bye::Redundant }
+}

@@ -1,0 +1,160 @@
+//! Keepers in this process, over loopback, with certificates made for the occasion.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use serde_json::Value;
+use strowger::base::{Random, ShardId};
+use strowger::config::{Config, Link, Peer, parse};
+use strowger::control::links::keygen::{CA_FILE, keygen};
+use strowger::control::links::{AccountTerms, Accounts, Handle, Links, Options, Question, start};
+use strowger::control::{Clock, Post};
+use strowger::shard::Mail;
+use strowger::tally::{Cell, Note, Pulse};
+
+/// Nothing here takes longer, on a slow machine either.
+pub const BOUND: Duration = Duration::from_secs(20);
+
+/// One shard's mailbox.
+struct Letters(Sender<Mail>);
+
+impl Post for Letters {
+    fn shards(&self) -> u8 {
+        1
+    }
+
+    fn post(&self, _: ShardId, mail: Mail) -> bool {
+        self.0.send(mail).is_ok()
+    }
+}
+
+/// A running site.
+pub struct Site {
+    pub links: Option<Links>,
+    pub handle: Handle,
+    pub notes: Sender<Note>,
+    pub letters: Receiver<Mail>,
+    pub clock: Clock,
+    pub cells: HashMap<&'static str, Arc<Cell>>,
+    pub pulse: Arc<Pulse>,
+}
+
+/// Where a site listens, and where the others find it.
+pub struct Place {
+    pub name: &'static str,
+    pub socket: UdpSocket,
+    pub address: SocketAddr,
+}
+
+/// Free places.
+pub fn places<const N: usize>(names: [&'static str; N]) -> [Place; N] {
+    names.map(|name| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        Place { name, socket, address }
+    })
+}
+
+/// Certificates for these names in `dir`.
+pub fn certify(dir: &Path, names: &[&str]) {
+    keygen(dir, &names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+}
+
+/// `[link]` of a site.
+pub fn link(keys: &Path, name: &str, listen: SocketAddr, peers: &[(&str, SocketAddr)]) -> Link {
+    Link {
+        listen,
+        certificate_file: keys.join(format!("{name}.pem")),
+        key_file: keys.join(format!("{name}.key")),
+        ca_file: keys.join(CA_FILE),
+        peers: peers.iter().map(|(name, address)| Peer { name: (*name).to_owned(), address: *address }).collect(),
+    }
+}
+
+/// Starts a site at `place` with accounts (name, limit) whose home is `home`.
+pub fn run(
+    root: &Path,
+    keys: &Path,
+    place: Place,
+    peers: &[(&str, SocketAddr)],
+    accounts: &[(&'static str, u32)],
+    home: &str,
+) -> Site {
+    let Config { mut limits, .. } = parse("", "defaults").unwrap();
+    limits.lease = Duration::from_secs(2);
+    let cells: HashMap<_, _> = accounts.iter().map(|(name, _)| (*name, Cell::new(0))).collect();
+    let terms = accounts.iter().map(|(name, limit)| AccountTerms {
+        name: (*name).into(),
+        limit: *limit,
+        home: Some(home.into()),
+        cell: Arc::clone(&cells[name]),
+    });
+    let (note_in, notes) = bounded(1_024);
+    let (letter_in, letters) = unbounded();
+    let clock = Clock::new(StdInstant::now());
+    let pulse = Arc::new(Pulse::waiting());
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).unwrap();
+    let data_dir = root.join(place.name);
+    std::fs::create_dir_all(&data_dir).unwrap();
+    let options = Options {
+        node: place.name.to_owned(),
+        link: link(keys, place.name, place.address, peers),
+        limits,
+        socket: place.socket,
+        data_dir,
+        clock,
+        accounts: Arc::new(Accounts::new(terms.collect(), 0)),
+        notes,
+        post: Arc::new(Letters(letter_in)),
+        pulse: Arc::clone(&pulse),
+        random: Random::new(seed),
+    };
+    let links = start(options).unwrap();
+    let handle = links.handle().clone();
+    Site { links: Some(links), handle, notes: note_in, letters, clock, cells, pulse }
+}
+
+impl Site {
+    /// Asks the keeper.
+    pub fn ask(&self, question: Question) -> Result<Value, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.handle.ask(question))
+    }
+
+    /// What the keeper knows of an account.
+    pub fn account(&self, name: &str) -> Value {
+        self.ask(Question::Account { name: name.to_owned() }).unwrap()
+    }
+
+    /// Live calls and usable rights of an account.
+    pub fn cell(&self, name: &str) -> (u32, u32) {
+        self.cells[name].read()
+    }
+
+    /// True when links to all peers stand.
+    pub fn is_linked(&self) -> bool {
+        (0..self.handle.status().peers.len()).all(|peer| self.handle.status().is_up(peer))
+    }
+
+    /// Ends it as a shut-down does.
+    pub fn stop(mut self) {
+        let links = self.links.take();
+        drop(self.notes);
+        assert!(links.unwrap().stop());
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = StdInstant::now() + BOUND;
+    while !is_so() {
+        assert!(StdInstant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
