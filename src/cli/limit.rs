@@ -38,7 +38,7 @@ pub fn page(limit: &Value) -> String {
         line("", format!("{} calls go on without a right until they end", number("running_off")));
     }
     let list = |key: &str| limit[key].as_array().cloned().unwrap_or_default();
-    let seconds = |value: &Value| value.as_f64().map_or("never".to_owned(), |seconds| age(seconds as u64));
+    let seconds = |value: &Value| age(value.as_f64().unwrap_or(0.0) as u64);
     for at in list("placed") {
         let stranded = if at["stranded"] == true { ", stranded until it is retired" } else { "" };
         let (site, amount, incarnation) = (word(&at["site"]), &at["amount"], &at["incarnation"]);
@@ -63,8 +63,11 @@ pub fn page(limit: &Value) -> String {
     }
     for site in list("sites") {
         let state = if site["linked"] == true { "linked" } else { "cut off" };
-        let (calls, heard) = (&site["calls"], seconds(&site["calls_age_s"]));
-        line(&format!("at {}", word(&site["site"])), format!("{state}, {calls} calls as of {heard} ago"));
+        let calls = match site["calls_age_s"].as_f64() {
+            Some(heard) => format!("{} calls as of {} ago", site["calls"], age(heard as u64)),
+            None => "has not said its calls yet".to_owned(),
+        };
+        line(&format!("at {}", word(&site["site"])), format!("{state}, {calls}"));
     }
     if let Some(why) = limit["refusal"]["why"].as_str() {
         line("last refusal", format!("{why}, {} ago", seconds(&limit["refusal"]["ago_s"])));

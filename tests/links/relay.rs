@@ -1,11 +1,13 @@
-//! A path between two sites with a delay, which can be cut: one thread that holds each datagram until its time.
+//! A path between two sites with a delay, which can be cut: in each direction a thread that takes datagrams, and one that
+//! holds each until its time.
 
-use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Sender, bounded};
 
 /// Datagrams on their way, one direction.
 const QUEUED_MAX: usize = 65_536;
@@ -27,12 +29,19 @@ impl Relay {
         let (near_a, near_b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let (towards_b, towards_a) = (near_a.local_addr().unwrap(), near_b.local_addr().unwrap());
         let (cut, ended) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let one = |from: &UdpSocket, by: &UdpSocket, to: SocketAddr| {
+        let mut threads = Vec::new();
+        for (from, by, to) in [(&near_a, &near_b, b), (&near_b, &near_a, a)] {
             let (from, by) = (from.try_clone().unwrap(), by.try_clone().unwrap());
             let (cut, ended) = (Arc::clone(&cut), Arc::clone(&ended));
-            std::thread::spawn(move || carry(&from, &by, to, delay, &cut, &ended))
-        };
-        let threads = vec![one(&near_a, &near_b, b), one(&near_b, &near_a, a)];
+            let (sender, waiting) = bounded::<(Instant, Vec<u8>)>(QUEUED_MAX);
+            threads.push(spawn(move || take(&from, &sender, delay, &cut, &ended)));
+            threads.push(spawn(move || {
+                for (due, datagram) in waiting {
+                    sleep(due.saturating_duration_since(Instant::now()));
+                    let _ = by.send_to(&datagram, to);
+                }
+            }));
+        }
         Self { towards_b, towards_a, cut, ended, threads }
     }
 
@@ -49,24 +58,13 @@ impl Drop for Relay {
     }
 }
 
-/// What comes in at `from` leaves by `by` for `to` when its time has come.
-fn carry(from: &UdpSocket, by: &UdpSocket, to: SocketAddr, delay: Duration, cut: &AtomicBool, ended: &AtomicBool) {
-    let mut waiting: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+fn take(from: &UdpSocket, waiting: &Sender<(Instant, Vec<u8>)>, delay: Duration, cut: &AtomicBool, ended: &AtomicBool) {
+    from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let mut octets = vec![0; 65_536];
     while !ended.load(Relaxed) {
-        let until =
-            waiting.front().map_or(Duration::from_millis(20), |(due, _)| due.saturating_duration_since(Instant::now()));
-        from.set_read_timeout(Some(until.max(Duration::from_micros(50)))).unwrap();
-        if let Ok(length) = from.recv(&mut octets)
-            && !cut.load(Relaxed)
-            && waiting.len() < QUEUED_MAX
-        {
-            waiting.push_back((Instant::now() + delay, octets[..length].to_vec()));
-        }
-        while waiting.front().is_some_and(|(due, _)| *due <= Instant::now())
-            && let Some((_, datagram)) = waiting.pop_front()
-        {
-            let _ = by.send_to(&datagram, to);
+        let Ok(length) = from.recv(&mut octets) else { continue };
+        if !cut.load(Relaxed) {
+            let _ = waiting.try_send((Instant::now() + delay, octets[..length].to_vec()));
         }
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! Owned by the keeper. Nothing here decides anything, except what an operator says after fencing a site.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::accounts::AccountTerms;
 use super::keeper::Keeper;
 use crate::base::Instant;
 use crate::base::time::Duration;
@@ -91,12 +90,6 @@ impl Keeper {
     }
 
     fn retire(&mut self, now: Instant, name: &str, incarnation: u32, reply: oneshot::Sender<Result<Value, String>>) {
-        if let Some(peer) = self.status.peer(name)
-            && self.status.is_up(peer)
-        {
-            let _ = reply.send(Err(format!("a link to {name} stands: it is alive; fence it first")));
-            return;
-        }
         if self.pending.len() >= PENDING_MAX {
             let _ = reply.send(Err("too many answers wait for the ledger; see `readyz`".to_owned()));
             return;
@@ -136,28 +129,24 @@ impl Keeper {
     }
 
     fn limits(&self, now: Instant, limit: usize) -> Value {
-        let mut names: Vec<&Arc<str>> = self.accounts.keys().collect();
-        names.sort_unstable();
-        let cut = names.len() > limit;
-        let row = |name: &&Arc<str>| {
+        let row = |account: &AccountTerms| {
+            let name = &account.name;
             let view = self.rights.view(now, name)?;
             let elsewhere: u32 =
                 self.sessions.counts(name).filter(|(site, _)| **site != self.me).map(|(_, count)| count).sum();
             Some(json!({
-                "of": "account", "name": ***name, "used": view.live, "max": view.usable, "limit": view.limit,
+                "of": "account", "name": **name, "used": view.live, "max": view.usable, "limit": view.limit,
                 "home": named(view.home.as_ref(), &self.me), "elsewhere": elsewhere, "gap": view.gap,
             }))
         };
-        let rows: Vec<Value> = names.iter().take(limit).filter_map(row).collect();
-        json!({ "rows": rows, "cut": cut })
+        let rows: Vec<Value> = self.accounts.iter().take(limit).filter_map(row).collect();
+        json!({ "rows": rows, "cut": self.accounts.len() > limit })
     }
 
     fn account(&self, now: Instant, name: &str) -> Option<Value> {
         let view = self.rights.view(now, name)?;
         let strict = view.limit.unwrap_or(0);
-        let (allowance, sites) = self.accounts.get(name).map_or((0, 1), |(terms, _)| {
-            (if self.allowance { terms.allowance } else { 0 }, self.status.peers.len() as u32 + 1)
-        });
+        let (allowance, sites) = (self.accounts.allowance(), self.status.peers.len() as u32 + 1);
         let loans = |loans: &[LoanView]| -> Vec<Value> {
             let loan = |loan: &LoanView| json!({ "site": *loan.site, "amount": loan.amount, "left_s": seconds(loan.remaining) });
             loans.iter().map(loan).collect()

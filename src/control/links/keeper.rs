@@ -3,28 +3,29 @@
 //! Owned by the links. [`Keeper::handle`] takes one input, [`Keeper::turn`] does what is due and sends what came of it;
 //! neither waits for anything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use tokio::sync::watch;
 
+use super::SLOP;
+use super::accounts::{Accounts, Change, Changes};
 use super::ask::Pending;
 use super::feed::Feed;
 use super::ledger::Ledger;
 use super::site::Input;
 use super::status::{LinkStatus, Reason, Up};
 use super::talk::{End, Newcomer};
-use super::{Accounts, SLOP};
 use crate::base::id::Token;
 use crate::base::time::Duration;
 use crate::base::{Instant, ShardId};
 use crate::control::Post;
 use crate::shard::mailbox::Mail;
-use crate::tally::rights::{Output, Rights, Terms};
+use crate::tally::rights::{Event, Output, Rights};
 use crate::tally::sessions::{Reaction, Sessions};
 use crate::tally::wire::{Bye, Frame};
-use crate::tally::{Cell, Identity, Note, Pulse, SiteId};
+use crate::tally::{Identity, Note, Pulse, SiteId};
 
 /// Shards trust the cells for this long after a turn.
 const TRUST: Duration = Duration::from_millis(900);
@@ -33,6 +34,8 @@ const _: () = assert!(TRUST.as_millis() * 2 <= SLOP.as_millis());
 const TICK: Duration = Duration::from_millis(250);
 const PING_TICKS: u64 = 4;
 const DIGEST_TICKS: u64 = 16;
+/// Accounts of a new configuration that the machine is told of in one turn.
+const ACCOUNTS_A_TURN: usize = 4_096;
 /// News of sessions within this time go out together.
 const BATCH: Duration = Duration::from_millis(1);
 
@@ -44,12 +47,11 @@ pub struct Keeper {
     pub(super) status: Arc<LinkStatus>,
     /// By the place of the peer.
     pub(super) feeds: Vec<Option<Feed>>,
-    /// What the machine has been told.
-    pub(super) accounts: HashMap<Arc<str>, (Terms, Arc<Cell>)>,
+    pub(super) accounts: Arc<Accounts>,
+    /// What the machine has not been told of them yet.
+    changes: Option<Changes>,
     /// Answers that wait for the disk.
     pub(super) pending: Vec<Pending>,
-    /// Accounts' allowances hold at a site that is cut off.
-    pub(super) allowance: bool,
     linked: Vec<watch::Sender<bool>>,
     ledger: Ledger,
     post: Arc<dyn Post>,
@@ -77,15 +79,13 @@ pub struct Parts {
     pub post: Arc<dyn Post>,
     /// For the shards.
     pub pulse: Arc<Pulse>,
-    /// The mode is "allowance".
-    pub allowance: bool,
 }
 
 impl Keeper {
     /// A keeper without links or accounts, and what the diallers of its peers watch.
     #[must_use]
     pub fn new(parts: Parts, now: Instant) -> (Self, Vec<watch::Receiver<bool>>) {
-        let Parts { me, rights, sessions, status, ledger, post, pulse, allowance } = parts;
+        let Parts { me, rights, sessions, status, ledger, post, pulse } = parts;
         let (linked, watchers) = status.peers.iter().map(|_| watch::channel(false)).unzip();
         let this = Self {
             me,
@@ -93,9 +93,9 @@ impl Keeper {
             sessions,
             feeds: status.peers.iter().map(|_| None).collect(),
             status,
-            accounts: HashMap::new(),
+            accounts: Arc::default(),
+            changes: None,
             pending: Vec::new(),
-            allowance,
             linked,
             ledger,
             post,
@@ -118,6 +118,9 @@ impl Keeper {
     /// When the next turn is due at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
+        if self.changes.is_some() {
+            return Instant::ZERO;
+        }
         let behind = self.feeds.iter().flatten().any(|feed| feed.is_behind(&self.sessions));
         let news = behind.then_some(self.news_at);
         [self.rights.next_deadline(), news].into_iter().flatten().fold(self.tick_at, Instant::min)
@@ -134,7 +137,11 @@ impl Keeper {
                 }
             }
             Input::Notes(notes) => notes.into_iter().for_each(|note| self.note(now, note)),
-            Input::Accounts(accounts) => self.configure(now, &accounts),
+            Input::Accounts(accounts) => {
+                self.configure(now, usize::MAX);
+                let old = std::mem::replace(&mut self.accounts, Arc::clone(&accounts));
+                self.changes = Some(Changes::new(old, accounts));
+            }
             Input::Ask(ask) => self.answer(now, ask),
             Input::Stop => {
                 self.stopped = true;
@@ -145,6 +152,7 @@ impl Keeper {
 
     /// Does what is due and sends what came of it.
     pub fn turn(&mut self, now: Instant) {
+        self.configure(now, ACCOUNTS_A_TURN);
         if self.rights.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.rights.handle_timeout(now);
         }
@@ -223,6 +231,7 @@ impl Keeper {
                     }
                 }
             }
+            Output::Event(event @ Event::Founded) => tracing::info!("{event}"),
             Output::Event(event) => tracing::warn!("{event}"),
         }
     }
@@ -245,19 +254,23 @@ impl Keeper {
         }
     }
 
-    /// Tells the machine what is new, changed or gone.
-    fn configure(&mut self, now: Instant, accounts: &Accounts) {
-        let terms: HashMap<Arc<str>, (Terms, Arc<Cell>)> = accounts.terms(&self.me.name).collect();
-        for name in self.accounts.keys().filter(|name| !terms.contains_key(*name)) {
-            self.rights.drop_account(now, name);
-        }
-        for (name, (told, cell)) in &terms {
-            let same = |(known, old): &(Terms, Arc<Cell>)| known == told && Arc::ptr_eq(old, cell);
-            if !self.accounts.get(name).is_some_and(same) {
-                self.rights.set_account(now, Arc::clone(name), told.clone(), Arc::clone(cell));
+    /// Tells the machine what is new, changed or gone, some of it at a time.
+    fn configure(&mut self, now: Instant, steps: usize) {
+        let Some(changes) = &mut self.changes else { return };
+        for _ in 0..steps {
+            match changes.next() {
+                Some(Change::Set(account)) => {
+                    let terms = self.accounts.terms(&account, &self.me.name);
+                    self.rights.set_account(now, account.name, terms, account.cell);
+                }
+                Some(Change::Gone(name)) => self.rights.drop_account(now, &name),
+                Some(Change::Same) => {}
+                None => {
+                    self.changes = None;
+                    return;
+                }
             }
         }
-        self.accounts = terms;
     }
 
     fn peer_of(&self, line: u64) -> Option<usize> {
@@ -332,7 +345,12 @@ impl Keeper {
                 Frame::Sessions(message) => match self.sessions.handle(now, &feed.identity, message) {
                     Reaction::Nothing => {}
                     Reaction::Reply(message) => feed.push(&Frame::Sessions(message)),
-                    Reaction::Owes { after } => feed.owes(after),
+                    Reaction::Owes { after } => {
+                        feed.owes(after);
+                        if !feed.is_behind(&self.sessions) {
+                            feed.push(&Frame::Sessions(self.sessions.digest()));
+                        }
+                    }
                 },
                 // The connection ends itself at the other side's last word.
                 Frame::Bye(_) => {}

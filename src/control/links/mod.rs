@@ -15,6 +15,8 @@ mod site;
 mod start;
 mod status;
 mod talk;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use accounts::{AccountTerms, Accounts};

@@ -24,7 +24,7 @@ use crate::tally::{Identity, Note};
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// How much later the site with the larger name dials.
-const POLITENESS: Duration = Duration::from_millis(700);
+const POLITENESS: Duration = Duration::from_millis(300);
 /// A link that stood for this long was a good one: the next attempt comes at once.
 const GOOD: Duration = Duration::from_secs(10);
 /// Connections from others that are not greeted yet.
@@ -102,6 +102,8 @@ pub async fn dial(site: Arc<Site>, peer: usize, mut random: Random) {
         let began = site.clock.now();
         let end = match site.endpoint.connect(address, &name) {
             Ok(connecting) => match timeout(SILENCE_MAX, connecting).await {
+                // It may have taken long, and the other side was quicker.
+                Ok(Ok(_)) if *linked.borrow() => continue,
                 Ok(Ok(connection)) => talk(&site, &connection, Some(peer)).await,
                 Ok(Err(error)) => error.into(),
                 Err(_) => continue,

@@ -185,8 +185,7 @@ pub fn start(options: Options) -> Result<Links, String> {
     let sessions = Sessions::new(me.clone(), Bounds::default(), &mut random);
     let ledger = Ledger::new(writer);
     let (ledger_status, shared) = (ledger.status(), Arc::clone(&status));
-    let allowance = limits.mode == LimitMode::Allowance;
-    let parts = Parts { me: me.clone(), rights, sessions, status: shared, ledger, post, pulse, allowance };
+    let parts = Parts { me: me.clone(), rights, sessions, status: shared, ledger, post, pulse };
     let (mut keeper, linked) = Keeper::new(parts, now);
     keeper.handle(now, Input::Accounts(accounts));
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);

@@ -186,9 +186,10 @@ impl Sessions {
         }
     }
 
-    /// The site was retired: its rows go.
+    /// The site was retired: its rows go. One that is linked is another, on a new disk.
     pub fn forget(&mut self, name: &str, incarnation: u32) {
-        self.sites.retain(|_, site| *site.identity().name != *name || site.incarnation() > incarnation);
+        let other = |site: &Site| *site.identity().name != *name || site.incarnation() > incarnation;
+        self.sites.retain(|_, site| site.linked() || other(site));
     }
 
     /// A message of the site at the other end of a link.

@@ -23,3 +23,12 @@ use std::io;
 pub fn start(file: LedgerFile, changed: impl Fn() + Send + 'static) -> io::Result<LedgerWriter> {
     writer::start(file.appender, file.lock, changed)
 }
+
+/// The same on a disk of a test.
+///
+/// # Errors
+/// No thread.
+#[cfg(test)]
+pub(super) fn start_on(storage: impl Storage, changed: impl Fn() + Send + 'static) -> io::Result<LedgerWriter> {
+    writer::start(writer::Appender::new(storage, 0, crate::tally::ledger::BATCH_FIRST), (), changed)
+}
