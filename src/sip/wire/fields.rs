@@ -125,9 +125,17 @@ fn addresses(bytes: &[u8], index: &Index, name: HeaderName) -> Checked<AddressPa
 #[inline(never)]
 fn address_list(bytes: &[u8], lines: &[Line], name: HeaderName) -> Option<AddressParts> {
     let mut first = None;
+    let mut everything = false;
     for line in lines.iter().filter(|line| line.name == name) {
+        // RFC 3261 §20.10: `*` stands alone.
+        if everything {
+            return None;
+        }
         if name == HeaderName::Contact && line.value.of(bytes) == b"*" {
-            first.get_or_insert(AddressParts::NONE);
+            everything = true;
+            if first.replace(AddressParts::NONE).is_some() {
+                return None;
+            }
             continue;
         }
         let Value { text, start: mut at } = Value::new(bytes, line);

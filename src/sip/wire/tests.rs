@@ -246,3 +246,18 @@ fn the_last_line_there_is_room_for_may_be_folded() {
     assert_eq!(parse(&full, &mut index, Framing::Datagram).unwrap().headers().last().unwrap().value, b"y\r\n fold");
     assert_eq!(error(&fill(HEADERS_MAX - count, "\r\nX: z")).kind, ErrorKind::TooManyHeaders);
 }
+
+#[test]
+fn a_star_stands_alone() {
+    let contacts = |lines: &'static str| {
+        with(|text| {
+            text.replace("Contact: <sip:alice@client.atlanta.example.com;transport=tcp>;q=0.5;expires=60\r\n", lines)
+        })
+    };
+    let mut index = Index::new();
+    assert!(parse(&contacts("Contact: *\r\n"), &mut index, Framing::Datagram).is_ok());
+    for lines in ["Contact: *\r\nm: <sip:a@b>\r\n", "m: <sip:a@b>\r\nContact: *\r\n", "Contact: *\r\nContact: *\r\n"] {
+        let why = error(&contacts(lines));
+        assert_eq!((why.status, why.header), (400, Some(HeaderName::Contact)), "{lines:?}");
+    }
+}
