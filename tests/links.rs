@@ -80,6 +80,7 @@ fn calls_are_known_everywhere_and_go_with_their_site() {
     let root = tempfile::tempdir().unwrap();
     let [a, b, c] = three(root.path(), &[("alice", 9)]);
     let call = |index| Token { shard: ShardId(0), slot: Slot { index, generation: 1 }, salt: 9 };
+    until("each has its share", || [&a, &b, &c].iter().all(|site| site.cell("alice").1 == 3));
     for index in 0..5 {
         let (call, started) = (call(index), a.clock.now());
         a.notes.send(Note::Began { account: "alice".into(), call, started }).unwrap();
@@ -97,6 +98,14 @@ fn calls_are_known_everywhere_and_go_with_their_site() {
     a.stop();
     until("b has seen it go", || !b.handle.status().is_up(0));
     assert_eq!(listed(&b)["sites"][0]["linked"], false);
+    let links = b.ask(Question::Links).unwrap();
+    assert_eq!((links["rows"][0]["state"].as_str(), links["rows"][0]["incarnation"].as_u64()), (Some("down"), Some(1)));
+    let refused = b.ask(Question::Retire { name: "c".into(), incarnation: 1 }).unwrap_err();
+    assert!(refused.contains("fence it first"), "{refused}");
+    let retired = b.ask(Question::Retire { name: "a".into(), incarnation: 1 }).unwrap();
+    assert_eq!(retired["dropped"].as_u64(), Some(3), "{retired}");
+    assert_eq!(listed(&b)["rows"].as_array().map(Vec::len), Some(0), "its calls go with it");
+    assert_eq!(b.cell("alice"), (0, 0), "what it had made is void");
     [b, c].into_iter().for_each(Site::stop);
 }
 

@@ -19,7 +19,7 @@ use super::host::shards;
 use super::sites;
 use crate::base::{Random, ShardId, SocketKey, Transport};
 use crate::call::Directory;
-use crate::config::{Backend, Config, FastPath, Listen};
+use crate::config::{Backend, Config, FastPath, Limits, Listen};
 use crate::control::limits::Desk;
 use crate::control::links::Links;
 use crate::control::records::RecordSink;
@@ -185,6 +185,9 @@ impl Appliance {
         effective.sip = crate::config::Sip { domains: config.sip.domains.clone(), ..self.started.sip.clone() };
         // Whether there is a keeper, and who its peers are, needs a restart.
         (effective.link, effective.node) = (self.started.link.clone(), self.started.node.clone());
+        let Limits { default_max_calls, count_called, emergency_numbers, .. } = effective.limits;
+        let limits = self.started.limits.clone();
+        effective.limits = Limits { default_max_calls, count_called, emergency_numbers, ..limits };
         let directory = Arc::new(sites::directory(&effective, Some(&self.directory), &self.pulse));
         self.state.log.apply(&config.log);
         self.state.limits.publish(Arc::new(sites::accounts(&effective, &directory)));

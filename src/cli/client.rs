@@ -102,6 +102,12 @@ pub fn show(target: &Target, what: &str, limit: usize, all_sites: bool, json: bo
         "links" => print!("{}", table(what, &rows.iter().map(with_refusal).collect::<Vec<_>>())),
         _ => print!("{}", table(what, rows)),
     }
+    for site in answer["replaced"].as_array().into_iter().flatten() {
+        let (name, incarnation) = (site["site"].as_str().unwrap_or_default(), &site["incarnation"]);
+        eprintln!(
+            "strowger: {name} has a new disk; if the old one is gone: `strowger site retire {name} --incarnation {incarnation} --i-have-fenced-it`"
+        );
+    }
     for site in answer["sites"].as_array().into_iter().flatten().filter(|site| site["linked"] == false) {
         let name = site["site"].as_str().unwrap_or_default();
         match site["stale_s"].as_f64() {

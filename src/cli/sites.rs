@@ -38,7 +38,7 @@ pub fn accounts(config: &Config, directory: &Directory) -> Accounts {
     let terms = config.accounts.iter().zip(&directory.accounts).map(|(account, here)| AccountTerms {
         name: Arc::clone(&here.name),
         limit: here.limit,
-        home: account.home.as_deref().filter(|_| kept).map(Arc::from),
+        home: account.home.as_deref().or(config.limits.home.as_deref()).filter(|_| kept).map(Arc::from),
         cell: Arc::clone(&here.cell),
     });
     let allowance = if config.limits.mode == LimitMode::Allowance { config.limits.allowance } else { 0 };

@@ -261,7 +261,7 @@ fn accounts<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, marks: Qos, limit
             name,
             numbers: numbers.into_iter().map(|(number, _)| number).collect(),
             max_calls: reader.get(&place, "max_calls").integer_if_any().unwrap_or(limits.default_max_calls),
-            home: reader.get(&place, "home").text_if_any().or_else(|| limits.home.clone()),
+            home: reader.get(&place, "home").text_if_any(),
             codecs: codecs(reader, &place),
             forking: if serial { Forking::Serial } else { Forking::Parallel },
             qos: qos(reader, &place, "account.qos", marks),

@@ -298,7 +298,7 @@ pub struct Account {
     pub numbers: Vec<String>,
     /// Calls at once, over all sites.
     pub max_calls: u32,
-    /// Where its rights are made: its own `home`, else [`Limits::home`].
+    /// Where its rights are made; else [`Limits::home`].
     pub home: Option<String>,
     /// Ordered; empty = as offered.
     pub codecs: Vec<String>,

@@ -118,14 +118,20 @@ impl Keeper {
         }
     }
 
+    /// A peer that is down is shown with the last incarnation that the ledger knows: what retires it.
     fn links(&self, now: Instant) -> Value {
-        let known = self.rights.known_sites().map(|site| {
-            json!({
-                "site": *site.name, "incarnation": site.incarnation, "retired": site.retired,
-                "replaced": site.replaced,
-            })
-        });
-        json!({ "rows": self.status.rows(now), "cut": false, "known": known.collect::<Vec<_>>() })
+        let mut rows = self.status.rows(now);
+        let known: Vec<_> = self.rights.known_sites().collect();
+        for row in rows.iter_mut().filter(|row| row["incarnation"].is_null()) {
+            let last = known.iter().rfind(|site| *site.name == *row["peer"].as_str().unwrap_or_default());
+            if let Some(site) = last {
+                row["incarnation"] = site.incarnation.into();
+                row["retired"] = site.retired.into();
+            }
+        }
+        let replaced = known.iter().filter(|site| site.replaced && !site.retired);
+        let replaced = replaced.map(|site| json!({ "site": *site.name, "incarnation": site.incarnation }));
+        json!({ "rows": rows, "cut": false, "replaced": replaced.collect::<Vec<_>>() })
     }
 
     fn limits(&self, now: Instant, limit: usize) -> Value {
