@@ -199,9 +199,11 @@ impl Directory {
         let removed =
             previous.accounts.iter().map(|account| (Arc::clone(&account.name), Arc::downgrade(&account.cell)));
         let earlier = previous.lapsed.iter().cloned();
-        let gone = |(name, cell): &(Arc<str>, Weak<Cell>)| {
-            cell.strong_count() > 0 && !self.accounts.iter().any(|account| account.name == *name)
+        let known = |name: &str| {
+            let place = self.by_name.get(name.as_bytes()).and_then(|place| self.accounts.get(*place as usize));
+            place.is_some_and(|account| *account.name == *name)
         };
+        let gone = |(name, cell): &(Arc<str>, Weak<Cell>)| cell.strong_count() > 0 && !known(name);
         self.lapsed = removed.chain(earlier).filter(gone).collect();
     }
 
