@@ -14,6 +14,8 @@ mod calls;
 mod flows;
 #[path = "sim/keeper.rs"]
 mod keeper;
+#[path = "sim/limits/mod.rs"]
+mod limits;
 #[path = "sim/network.rs"]
 mod network;
 #[path = "sim/pattern.rs"]
@@ -45,6 +47,9 @@ const LOSS: u64 = 50;
 struct Wanted {
     calls: bool,
     flows: bool,
+    limits: bool,
+    mutant: Option<String>,
+    mutants: bool,
     seeds: u64,
     first_seed: u64,
     verbose: bool,
@@ -56,7 +61,9 @@ fn main() -> ExitCode {
     let wanted = match wanted(std::env::args().skip(1)) {
         Ok(wanted) => wanted,
         Err(why) => {
-            eprintln!("{why}\nusage: sim [calls [--seeds N] [--first-seed N] [--verbose] [--hashes]] [flows [NAME]]");
+            eprintln!(
+                "{why}\nusage: sim [calls|limits [--seeds N] [--first-seed N] [--verbose] [--hashes]] [flows [NAME]]\n       sim limits --mutant NAME | --mutants"
+            );
             return ExitCode::from(2);
         }
     };
@@ -72,6 +79,18 @@ fn main() -> ExitCode {
         passed += good;
         failed += bad;
     }
+    if wanted.limits {
+        let (good, bad) = limits::run(&limits::Wanted {
+            seeds: wanted.seeds,
+            first_seed: wanted.first_seed,
+            verbose: wanted.verbose,
+            hashes: wanted.hashes,
+            mutant: wanted.mutant.clone(),
+            mutants: wanted.mutants,
+        });
+        passed += good;
+        failed += bad;
+    }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s\n",
@@ -84,6 +103,9 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
         calls: false,
         flows: false,
+        limits: false,
+        mutant: None,
+        mutants: false,
         seeds: SEEDS,
         first_seed: 1,
         verbose: false,
@@ -99,6 +121,9 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
         match argument.as_str() {
             "calls" => wanted.calls = true,
             "flows" => wanted.flows = true,
+            "limits" => wanted.limits = true,
+            "--mutants" => wanted.mutants = true,
+            "--mutant" => wanted.mutant = Some(arguments.next().unwrap_or_default()),
             "--seeds" => wanted.seeds = number()?,
             "--first-seed" => wanted.first_seed = number()?,
             "--verbose" => wanted.verbose = true,
@@ -109,8 +134,8 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             other => return Err(format!("unknown argument {other:?}")),
         }
     }
-    if !wanted.calls && !wanted.flows {
-        (wanted.calls, wanted.flows) = (true, true);
+    if !wanted.calls && !wanted.flows && !wanted.limits {
+        (wanted.calls, wanted.flows, wanted.limits) = (true, true, true);
     }
     Ok(wanted)
 }

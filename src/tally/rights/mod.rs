@@ -20,7 +20,7 @@ pub use output::{Event, Output};
 #[doc(hidden)]
 pub use rules::Fault;
 pub use settings::{Home, Policy, Settings, Terms};
-pub use view::{KnownSite, LoanView, PlacedView, Refusal, SiteView, Totals, View};
+pub use view::{KnownSite, LoanEnd, LoanView, PeerView, PlacedView, Refusal, SiteView, Totals, View};
 
 use super::{Cell, Identity, LoanId, Message, Note, Record, SiteId};
 use crate::base::time::Duration;

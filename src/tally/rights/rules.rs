@@ -4,7 +4,7 @@ use super::settings::{Policy, Settings};
 use crate::base::Instant;
 use crate::base::time::Duration;
 
-/// A planted bug. Production code cannot set one: see `Settings::with_fault`.
+/// A planted bug. Only the simulator sets one: see [`Settings::fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A loan's end is counted from its receipt instead of from the request.

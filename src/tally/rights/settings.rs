@@ -37,7 +37,9 @@ pub struct Settings {
     pub loans_max: usize,
     /// Most messages that wait for the disk; beyond it nothing more is lent or placed.
     pub undurable_max: usize,
-    pub(super) fault: Option<Fault>,
+    /// A planted bug, so that the simulator can show that it would be seen. Nothing that reads a configuration names it.
+    #[doc(hidden)]
+    pub fault: Option<Fault>,
 }
 
 impl Default for Settings {
@@ -55,16 +57,6 @@ impl Default for Settings {
             undurable_max: 65_536,
             fault: None,
         }
-    }
-}
-
-impl Settings {
-    /// Plants a bug, so that the simulator can show that it would be seen. Nothing that reads a configuration calls it.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_fault(mut self, fault: Option<Fault>) -> Self {
-        self.fault = fault;
-        self
     }
 }
 

@@ -5,7 +5,7 @@ use super::account::Busy;
 use super::settings::Home;
 use crate::base::Instant;
 use crate::base::time::Duration;
-use crate::tally::Figures;
+use crate::tally::{Figures, LoanId, SiteId};
 use std::sync::Arc;
 
 /// One account, as this site knows it.
@@ -80,6 +80,36 @@ pub struct SiteView {
     pub figures: Figures,
     /// How old they are.
     pub age: Duration,
+}
+
+/// A site, as this ledger knows it: `show links`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its number here.
+    pub site: SiteId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its disk.
+    pub disk: u128,
+    /// Last seen.
+    pub incarnation: u32,
+    /// An operator has retired it.
+    pub retired: bool,
+    /// Linked now.
+    pub linked: bool,
+}
+
+/// One end of a loan, as its site sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoanEnd {
+    /// The other end.
+    pub site: SiteId,
+    /// Which.
+    pub loan: LoanId,
+    /// How many.
+    pub amount: u32,
+    /// The lender's reclaim time, or the borrower's expiry.
+    pub until: Instant,
 }
 
 /// Why a right was not to be had.
@@ -219,5 +249,44 @@ impl Rights {
             refused: self.refused,
             founded: self.founded,
         }
+    }
+
+    /// All sites that this ledger knows, by number.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView> {
+        self.sites.iter().map(|(site, row)| PeerView {
+            site,
+            name: Arc::clone(&row.name),
+            disk: row.disk,
+            incarnation: row.incarnation,
+            retired: row.retired,
+            linked: row.linked,
+        })
+    }
+
+    /// At the home: rights of the account that there are, everywhere together.
+    #[must_use]
+    pub fn issued(&self, account: &str) -> u32 {
+        self.find(account).map_or(0, |index| self.accounts[index].issued)
+    }
+
+    /// All loans out, by account.
+    pub fn loans_out(&self) -> impl Iterator<Item = LoanEnd> {
+        self.accounts.iter().flat_map(|account| &account.busy).flat_map(|busy| &busy.lent).map(|lent| LoanEnd {
+            site: lent.to,
+            loan: lent.loan,
+            amount: lent.amount,
+            until: lent.reclaim_at,
+        })
+    }
+
+    /// All loans in that have not ended, by account.
+    pub fn loans_in(&self) -> impl Iterator<Item = LoanEnd> {
+        let loans = self.accounts.iter().flat_map(|account| &account.busy).flat_map(|busy| &busy.loans);
+        loans.filter(|loan| !loan.running_off).map(|loan| LoanEnd {
+            site: loan.from,
+            loan: loan.loan,
+            amount: loan.amount,
+            until: loan.expiry,
+        })
     }
 }

@@ -1,0 +1,140 @@
+//! Limits across sites: the production machine under everything that can go wrong, in virtual time.
+//!
+//! `cargo test --release --test sim -- limits --seeds 10000 --first-seed 1` lives ten thousand lives of three to seven
+//! sites: first chaos with the invariants looked at after every step, then peace, at the end of which every right must be
+//! home. `--mutant NAME` plants a bug and expects to see it; `--mutants` does so with all of them.
+
+mod check;
+mod clock;
+mod disk;
+mod faults;
+mod plan;
+mod site;
+mod world;
+
+pub use plan::Mutant;
+use plan::{Plan, SECOND};
+use strowger::base::Random;
+use world::{Calls, World};
+
+/// What the command line says.
+pub struct Wanted {
+    pub seeds: u64,
+    pub first_seed: u64,
+    pub verbose: bool,
+    pub hashes: bool,
+    pub mutant: Option<String>,
+    pub mutants: bool,
+}
+
+/// How a life ended.
+pub struct Outcome {
+    pub calls: Calls,
+    pub hash: u64,
+    pub steps: u64,
+    pub seconds: u64,
+}
+
+/// Lives one seed.
+pub fn live(seed: u64, mutant: Mutant, verbose: bool) -> Result<Outcome, String> {
+    let mut random = Random::from_u64(seed);
+    let plan = Plan::new(&mut random, mutant);
+    if verbose {
+        println!("{plan:?}");
+    }
+    let (settings, chaos_until) = (plan.settings.clone(), plan.chaos_until);
+    let mut world = World::new(plan, mutant, random, verbose);
+    world.run(chaos_until)?;
+    world.make_peace();
+    // All that may take its whole time: calls, loans, the wait for a retired site, and the same for loans made then.
+    let whole = settings.lease + settings.max_call + settings.dead_man + settings.slop;
+    let mut until = chaos_until + 4 * whole.as_nanos() as u64 + 60 * SECOND;
+    world.run(until)?;
+    let mut home = world.all_home();
+    for _ in 0..3 {
+        if home.is_ok() {
+            break;
+        }
+        until += 20 * SECOND;
+        world.run(until)?;
+        home = world.all_home();
+    }
+    home?;
+    Ok(Outcome { calls: world.calls, hash: world.hash, steps: world.order, seconds: until / SECOND })
+}
+
+fn try_to_live(seed: u64, mutant: Mutant, verbose: bool) -> Result<Outcome, String> {
+    let life = std::panic::catch_unwind(|| live(seed, mutant, verbose));
+    life.unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
+/// Does what the command line says; passed and failed.
+pub fn run(wanted: &Wanted) -> (u64, u64) {
+    let seeds = wanted.first_seed..wanted.first_seed + wanted.seeds;
+    if let Some(name) = &wanted.mutant {
+        let Some((_, mutant)) = Mutant::all().into_iter().find(|(other, _)| other == name) else {
+            let names: Vec<&str> = Mutant::all().iter().map(|(name, _)| *name).collect();
+            println!("there is no mutant {name:?}, but {}", names.join(", "));
+            return (0, 1);
+        };
+        return catch(name, mutant, seeds, wanted.verbose);
+    }
+    if wanted.mutants {
+        return Mutant::all().into_iter().fold((0, 0), |(passed, failed), (name, mutant)| {
+            let (good, bad) = catch(name, mutant, seeds.clone(), false);
+            (passed + good, failed + bad)
+        });
+    }
+    live_all(seeds, wanted)
+}
+
+/// A bug must be seen by some seed.
+fn catch(name: &str, mutant: Mutant, seeds: std::ops::Range<u64>, verbose: bool) -> (u64, u64) {
+    for seed in seeds.clone() {
+        if let Err(why) = try_to_live(seed, mutant, verbose) {
+            println!("mutant {name:28} caught by seed {seed}: {why}");
+            return (1, 0);
+        }
+    }
+    println!("mutant {name:28} NOT CAUGHT by {} seeds", seeds.count());
+    (0, 1)
+}
+
+fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
+    let (mut passed, mut failed) = (0, 0);
+    let mut all = Calls::default();
+    let (mut steps, mut seconds) = (0, 0);
+    for seed in seeds.clone() {
+        match try_to_live(seed, Mutant::None, wanted.verbose) {
+            Ok(outcome) => {
+                passed += 1;
+                all.add(&outcome.calls);
+                (steps, seconds) = (steps + outcome.steps, seconds + outcome.seconds);
+                if wanted.hashes {
+                    println!("seed {seed} trace {:016x}", outcome.hash);
+                }
+            }
+            Err(why) => {
+                failed += 1;
+                println!("test limits, seed {seed} ... FAILED\n{why}");
+                println!("again: sim -- limits --seeds 1 --first-seed {seed} --verbose\n");
+            }
+        }
+    }
+    match [(); 2].map(|()| live(seeds.start, Mutant::None, false).map(|outcome| outcome.hash)) {
+        [Ok(once), Ok(again)] if once != again => {
+            failed += 1;
+            println!("test the same seed, the same trace ... FAILED: {once:016x} and {again:016x}");
+        }
+        _ => passed += 1,
+    }
+    println!(
+        "limits: {} seeds, {:.1} simulated hours, {steps} steps, {} calls offered, {} admitted, {} waited",
+        seeds.count(),
+        seconds as f64 / 3600.0,
+        all.offered,
+        all.admitted,
+        all.waited
+    );
+    (passed, failed)
+}
