@@ -1,7 +1,7 @@
 //! The simulator: whole shards, phones and trunks in virtual time over a network that a seed makes up.
 //!
 //! `cargo test --release --test sim -- calls --seeds 1000 --first-seed 1` lives a thousand lives and checks at every
-//! step that nothing leaks; `-- flows` plays the conversations of `tests/flows`. Without arguments a few of both.
+//! step that nothing leaks; `-- limits` does so with sites that share the limits of accounts; `-- flows` plays the conversations of `tests/flows`. Without arguments a few of both.
 //! A seed gives the same trace hash each time: what failed once can be looked at again with `--verbose`.
 
 #[path = "sim/appliance.rs"]
@@ -38,6 +38,9 @@ use std::process::ExitCode;
 /// Lives that `cargo test` lives.
 const SEEDS: u64 = 30;
 
+/// Lives of sites that `cargo test` lives.
+const LIMIT_SEEDS: u64 = 5;
+
 /// Seeds of each flow where datagrams get lost.
 const FLOW_SEEDS: u64 = 10;
 /// Lost, in parts of a thousand.
@@ -50,7 +53,7 @@ struct Wanted {
     limits: bool,
     mutant: Option<String>,
     mutants: bool,
-    seeds: u64,
+    seeds: Option<u64>,
     first_seed: u64,
     verbose: bool,
     hashes: bool,
@@ -81,7 +84,7 @@ fn main() -> ExitCode {
     }
     if wanted.limits {
         let (good, bad) = limits::run(&limits::Wanted {
-            seeds: wanted.seeds,
+            seeds: wanted.seeds.unwrap_or(LIMIT_SEEDS),
             first_seed: wanted.first_seed,
             verbose: wanted.verbose,
             hashes: wanted.hashes,
@@ -106,7 +109,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
         limits: false,
         mutant: None,
         mutants: false,
-        seeds: SEEDS,
+        seeds: None,
         first_seed: 1,
         verbose: false,
         hashes: false,
@@ -124,7 +127,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "limits" => wanted.limits = true,
             "--mutants" => wanted.mutants = true,
             "--mutant" => wanted.mutant = Some(arguments.next().unwrap_or_default()),
-            "--seeds" => wanted.seeds = number()?,
+            "--seeds" => wanted.seeds = Some(number()?),
             "--first-seed" => wanted.first_seed = number()?,
             "--verbose" => wanted.verbose = true,
             "--hashes" => wanted.hashes = true,
@@ -143,7 +146,8 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
 fn live_calls(wanted: &Wanted) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
     let (mut calls, mut answered, mut steps, mut orphans, mut waits) = (0, 0, 0, 0, (0, 0));
-    for seed in wanted.first_seed..wanted.first_seed + wanted.seeds {
+    let seeds = wanted.seeds.unwrap_or(SEEDS);
+    for seed in wanted.first_seed..wanted.first_seed + seeds {
         let life = std::panic::catch_unwind(|| calls::live(seed, wanted.verbose));
         let life = life.unwrap_or_else(|_| Err("it panicked".to_owned()));
         match life {
@@ -172,9 +176,9 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
         _ => passed += 1,
     }
     println!(
-        "calls: {} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left, \
+        "calls: {seeds} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left, \
          {} calls waited for a right and {} got one",
-        wanted.seeds, waits.0, waits.1
+        waits.0, waits.1
     );
     (passed, failed)
 }
@@ -206,7 +210,8 @@ fn play_flows(wanted: &Wanted) -> (u64, u64) {
             played.unwrap_or_else(|_| Err("it panicked".to_owned())).map_err(|why| format!("seed {seed}: {why}"))
         };
         tell(&name, play(wanted.first_seed, 0));
-        let lossy = (0..FLOW_SEEDS.min(wanted.seeds)).try_for_each(|seed| play(wanted.first_seed + seed, LOSS));
+        let lossy = (0..FLOW_SEEDS.min(wanted.seeds.unwrap_or(SEEDS)))
+            .try_for_each(|seed| play(wanted.first_seed + seed, LOSS));
         tell(&format!("{name}, 5 % lost"), lossy);
     }
     (passed, failed)

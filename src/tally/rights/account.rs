@@ -2,6 +2,7 @@
 //!
 //! Owned by the rights machine. An idle account holds no memory for dealings that it does not have.
 
+use super::TURN;
 use super::settings::{Home, Terms};
 use super::site::Sites;
 use crate::base::time::Duration;
@@ -36,6 +37,7 @@ pub(super) struct Loan {
     pub renew_at: Instant,
     /// When the last one was; a lender's answer is not believed beyond it.
     pub renewed_at: Instant,
+    pub taken_at: Instant,
     /// The lender does not want to renew it.
     pub closing: bool,
     /// Over, but calls that were admitted on it are still up (policy *keep*).
@@ -68,8 +70,11 @@ pub(super) struct Hint {
     pub at: Instant,
     /// It had nothing to spare; when to try again, and after how long then.
     pub denied: bool,
+    pub denied_at: Option<Instant>,
     pub probe_at: Instant,
     pub backoff: Duration,
+    /// When it asked here in vain: it wants to hear of rights that come free.
+    pub begged_at: Option<Instant>,
 }
 
 /// What only an account with dealings needs.
@@ -134,6 +139,29 @@ pub(super) struct Account {
 
 fn net(total: u64, ceded: u64) -> u64 {
     total.saturating_sub(ceded)
+}
+
+impl Hint {
+    /// It had nothing to spare a moment ago.
+    pub fn was_denied(&self, now: Instant) -> bool {
+        self.denied_at.is_some_and(|at| now.since(at) < 2 * TURN)
+    }
+
+    /// Its own word, if it is fresh.
+    pub fn fresh(&self, now: Instant) -> Option<&Figures> {
+        (self.at != Instant::ZERO && now.since(self.at) < 10 * TURN).then_some(&self.figures)
+    }
+
+    /// No right is to be expected of it now.
+    pub fn is_hopeless(&self, now: Instant) -> bool {
+        self.was_denied(now) || self.fresh(now).is_some_and(|figures| idle(figures) == 0)
+    }
+}
+
+/// What a site says that it could do without.
+pub(super) fn idle(figures: &Figures) -> u32 {
+    let own = figures.base.saturating_sub(figures.lent);
+    own.min(own.saturating_sub(figures.live.saturating_sub(figures.borrowed)))
 }
 
 impl Placement {
@@ -250,6 +278,17 @@ impl Account {
         }
     }
 
+    /// Another site asked here in vain a moment ago.
+    pub fn begged(&self, now: Instant) -> bool {
+        let mut hints = self.busy.iter().flat_map(|busy| &busy.hints);
+        hints.any(|hint| hint.begged_at.is_some_and(|at| now.since(at) < 2 * TURN))
+    }
+
+    /// Some site had nothing to spare a moment ago.
+    pub fn is_scarce(&self, now: Instant) -> bool {
+        self.busy.iter().flat_map(|busy| &busy.hints).any(|hint| hint.was_denied(now))
+    }
+
     pub fn placement(&mut self, site: SiteId) -> &mut Placement {
         let at = self.placed.iter().position(|row| row.site == site).unwrap_or_else(|| {
             self.placed.push(Placement { site, total: 0, ceded: 0, acknowledged: 0, again_at: Instant::ZERO });
@@ -271,7 +310,16 @@ impl Account {
         let hints = &mut self.busy().hints;
         let at = hints.iter().position(|hint| hint.site == site).unwrap_or_else(|| {
             let (probe_at, backoff, figures) = (now, Duration::ZERO, Figures::default());
-            hints.push(Hint { site, figures, at: Instant::ZERO, denied: false, probe_at, backoff });
+            hints.push(Hint {
+                site,
+                figures,
+                at: Instant::ZERO,
+                denied: false,
+                denied_at: None,
+                probe_at,
+                backoff,
+                begged_at: None,
+            });
             hints.len() - 1
         });
         &mut hints[at]

@@ -3,13 +3,13 @@
 //!
 //! Owned by the rights machine.
 
-use super::account::{Account, Loan, Open, Waiter};
+use super::account::{Account, Loan, Open, Waiter, idle};
 use super::rules::Fault;
 use super::view::Refusal;
 use super::{Output, Policy, Rights, TURN};
 use crate::base::Instant;
 use crate::base::time::Duration;
-use crate::tally::{Figures, LoanId, Message, RequestId, SiteId};
+use crate::tally::{LoanId, Message, RequestId, SiteId};
 use std::sync::Arc;
 
 /// Lenders asked at once for one account.
@@ -113,6 +113,7 @@ impl Rights {
         let mut next = self.give_up_asking(now, index);
         let account = &mut self.accounts[index];
         let (live, usable, limit) = (account.live(), account.usable(), account.limit());
+        let scarce = account.is_scarce(now);
         let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
         let growing = live > busy.live_before;
         let wanted = busy.wanted_at.is_some_and(|at| now.since(at) < TURN);
@@ -124,7 +125,8 @@ impl Rights {
         if self.holding || limit == 0 || busy.loans.len() >= LOANS_PER_ACCOUNT_MAX {
             return next;
         }
-        let ahead = (live / 4).max(1);
+        // Where rights are scarce, no more than calls were refused: what is idle here is missing elsewhere.
+        let ahead = if scarce { busy.refused.min(live / 4).max(u32::from(waits == 0)) } else { (live / 4).max(1) };
         let wish = waits.saturating_add(ahead).min(limit);
         let patient = busy.open.iter().all(|open| open.sent_at + PATIENCE <= now);
         if busy.open.is_empty() || (patient && busy.open.len() < OPEN_MAX) {
@@ -180,10 +182,10 @@ impl Rights {
                 next = next.min(hint.probe_at);
                 continue;
             }
-            let fresh = hint.filter(|hint| hint.at != Instant::ZERO && now.since(hint.at) < 10 * TURN);
+            let fresh = hint.and_then(|hint| hint.fresh(now));
             let unknown = account.limit() / (self.sites.linked().count() as u32 + 1);
             let home = u32::from(account.lives_at(&row.name));
-            let score = fresh.map_or(unknown, |hint| idle(&hint.figures)).saturating_mul(2) + home;
+            let score = fresh.map_or(unknown, idle).saturating_mul(2) + home;
             if best.is_none_or(|(most, _)| score > most) {
                 best = Some((score, site));
             }
@@ -220,7 +222,7 @@ impl Rights {
         account.busy().open.remove(at);
         let hint = account.hint(from, now);
         hint.backoff = (hint.backoff * 3 / 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
-        (hint.denied, hint.probe_at) = (true, now + hint.backoff + jitter);
+        (hint.denied, hint.denied_at, hint.probe_at) = (true, Some(now), now + hint.backoff + jitter);
         hint.at = Instant::ZERO;
         self.settle(now, index);
     }
@@ -274,6 +276,7 @@ impl Rights {
         let account = &mut self.accounts[index];
         let hint = account.hint(offered.from, now);
         (hint.denied, hint.backoff) = (false, Duration::ZERO);
+        hint.figures.lent = hint.figures.lent.saturating_add(offered.amount);
         account.busy().loans.push(Loan {
             from: offered.from,
             loan: offered.loan,
@@ -281,6 +284,7 @@ impl Rights {
             expiry,
             renew_at: sent_at + self.rules.lease * 2 / 5,
             renewed_at: sent_at,
+            taken_at: now,
             closing: false,
             running_off: false,
         });
@@ -349,6 +353,8 @@ impl Rights {
         let mut needed = live.saturating_sub(account.usable());
         let mut held_up = account.running_off();
         let (headroom, cell) = (live / 8, Arc::clone(&account.cell));
+        let wanted_here = account.busy.as_ref().and_then(|busy| busy.wanted_at).is_some_and(|at| now.since(at) < TURN);
+        let others_want = account.begged(now) && !wanted_here;
         let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
         let (borrowed_from, outbox) = (&mut self.borrowed_from, &mut self.outbox);
         let idle = || {
@@ -361,8 +367,9 @@ impl Rights {
                 held_up -= if over { loan.amount } else { 0 };
                 over
             } else {
-                let keep = if loan.closing { 0 } else { headroom };
-                let idle = (loan.closing || loan.renew_at <= now) && idle() >= loan.amount.saturating_add(keep);
+                let called = loan.closing || (others_want && loan.taken_at + TURN / 4 <= now);
+                let keep = if called { 0 } else { headroom };
+                let idle = (called || loan.renew_at <= now) && idle() >= loan.amount.saturating_add(keep);
                 // A shard may have taken one meanwhile: then it stays, and the next push puts back what is missing.
                 idle && cell.withdraw(loan.amount) == loan.amount
             };
@@ -393,12 +400,6 @@ impl Rights {
             self.outbox.push(Output::HangUp { account: name, calls });
         }
     }
-}
-
-/// What a site says that it could do without.
-pub(super) fn idle(figures: &Figures) -> u32 {
-    let own = figures.base.saturating_sub(figures.lent);
-    own.min((own + figures.borrowed).saturating_sub(figures.live).saturating_sub(figures.borrowed))
 }
 
 fn request_message(account: &Account, open: &Open, incarnation: u32) -> Message {

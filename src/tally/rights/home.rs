@@ -269,7 +269,7 @@ impl Rights {
             lent.remind_at = Instant::ZERO;
         }
         for hint in busy.hints.iter_mut().filter(|hint| hint.site == site) {
-            hint.denied = false;
+            (hint.denied, hint.denied_at) = (false, None);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Most loans of one account that are out at once.
 const LOANS_PER_ACCOUNT_MAX: usize = 256;
 /// One loan is at most this part of the limit, so that what comes back idle comes in pieces.
-const PART: u32 = 8;
+const PART: u32 = 32;
 
 /// A request as it came in.
 pub(super) struct Asked {
@@ -34,8 +34,8 @@ impl Rights {
         if amount == 0 {
             self.denied += 1;
             self.outbox.send(asked.from, denied);
-            self.tell_figures_to(now, index, asked.from);
-            return;
+            self.accounts[index].hint(asked.from, now).begged_at = Some(now);
+            return self.settle(now, index);
         }
         self.lend(now, index, asked, amount);
     }
@@ -65,16 +65,35 @@ impl Rights {
     /// How much this site can do without: less for one that has no calls to refuse than for one that has.
     fn spare(&self, now: Instant, index: usize, asked: &Asked) -> u32 {
         let account = &self.accounts[index];
-        let (mut reserve, mut starving) = (0, false);
-        if let Some(busy) = &account.busy {
-            let recent = now.since(busy.peak_at) < self.rules.lease;
-            reserve = if recent { busy.live_peak.saturating_sub(account.live()) } else { 0 };
-            starving = busy.hints.iter().any(|hint| hint.site == asked.from && hint.figures.refused > 0);
+        let mut hints = account.busy.iter().flat_map(|busy| &busy.hints);
+        let starving = hints.any(|hint| hint.site == asked.from && hint.figures.refused > 0);
+        let part = account.limit().div_ceil(PART).max(1);
+        self.free_beyond_own(now, index, starving).min(asked.wanted).min(part)
+    }
+
+    /// Free rights less those that this site's own calls needed a moment ago.
+    fn free_beyond_own(&self, now: Instant, index: usize, starving: bool) -> u32 {
+        let account = &self.accounts[index];
+        let recent = account.busy.as_ref().filter(|busy| now.since(busy.peak_at) < self.rules.lease);
+        let needed = recent.map_or(0, |busy| busy.live_peak.saturating_sub(account.live()));
+        account.free().saturating_sub(needed.min(account.limit() / if starving { 400 } else { 20 }))
+    }
+
+    /// Tells those who asked in vain lately that something has come free. Tells when to look again.
+    pub(super) fn tell_beggars(&mut self, now: Instant, index: usize) -> Instant {
+        if !self.accounts[index].begged(now) {
+            return Instant::MAX;
         }
-        let limit = account.limit();
-        reserve = reserve.min(if starving { limit / 400 } else { limit / 20 });
-        let free = account.free().saturating_sub(reserve);
-        free.min(asked.wanted).min(limit.div_ceil(PART).max(1))
+        let begged = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < 2 * TURN);
+        if self.may_lend(index) && self.free_beyond_own(now, index, true) > 0 {
+            let account = &mut self.accounts[index];
+            let (name, figures) = (Arc::clone(&account.name), account.figures());
+            for hint in account.busy().hints.iter_mut().filter(|hint| begged(hint.begged_at)) {
+                hint.begged_at = None;
+                self.outbox.send(hint.site, Message::Figures { account: Arc::clone(&name), figures });
+            }
+        }
+        now + TURN / 10
     }
 
     fn lend(&mut self, now: Instant, index: usize, asked: &Asked, amount: u32) {

@@ -13,6 +13,8 @@ mod replay;
 mod rules;
 mod settings;
 mod site;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod view;
 
@@ -358,7 +360,13 @@ impl Rights {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop()
+        loop {
+            match self.outbox.pop()? {
+                // Its link has gone meanwhile, or leads to another disk now.
+                Output::Send { to, .. } if !self.sites.is_linked(to) => {}
+                output => return Some(output),
+            }
+        }
     }
 
     /// The sites that the ledger knows, one for each disk.

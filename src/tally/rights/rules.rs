@@ -83,7 +83,7 @@ impl Rules {
             _ => Duration::ZERO,
         };
         let dead = stretched(settings.dead_man) + settings.slop;
-        let no_hold = fault == Some(Fault::NoAdoptHold);
+        let no_hold = fault == Some(Fault::NoAdoptHold) || settings.dead_man == Duration::ZERO;
         Self {
             lease: settings.lease,
             reclaim: stretched(settings.lease) + calls + dead,

@@ -33,8 +33,9 @@ impl Rights {
         self.push(index);
         next = next.min(self.look_for_rights(now, index));
         next = next.min(self.serve_waiters(now, index));
+        next = next.min(self.tell_beggars(now, index));
         next = next.min(self.take_notice(now, index));
-        self.set_may_borrow(index);
+        self.set_may_borrow(now, index);
         self.schedule(now, index, next);
     }
 
@@ -47,11 +48,14 @@ impl Rights {
         account.cell.set_usable(usable.saturating_sub(account.former()));
     }
 
-    fn set_may_borrow(&self, index: usize) {
+    /// Waiting makes sense while some linked site may have rights to spare. One that had none a moment ago may not, nor
+    /// one whose figures say so: rights that come free there are fetched behind the calls' back, and calls are told at
+    /// once.
+    fn set_may_borrow(&self, now: Instant, index: usize) {
         let account = &self.accounts[index];
         let hints = account.busy.iter().flat_map(|busy| &busy.hints);
-        let denied = hints.filter(|hint| hint.denied && self.sites.is_linked(hint.site)).count();
-        account.cell.set_may_borrow(!self.holding && denied < self.links);
+        let hopeless = hints.filter(|hint| self.sites.is_linked(hint.site) && hint.is_hopeless(now)).count();
+        account.cell.set_may_borrow(!self.holding && hopeless < self.links);
         account.cell.set_cut_off(self.cut_off);
     }
 
@@ -109,16 +113,6 @@ impl Rights {
         }
     }
 
-    /// A hint for one that has just asked in vain.
-    pub(super) fn tell_figures_to(&mut self, now: Instant, index: usize, site: SiteId) {
-        let account = &self.accounts[index];
-        let told = account.busy.as_ref().and_then(|busy| busy.told);
-        if told.is_none_or(|(at, _)| now.since(at) >= TURN) {
-            let (account, figures) = (Arc::clone(&account.name), account.figures());
-            self.outbox.send(site, Message::Figures { account, figures });
-        }
-    }
-
     /// A site's hint. Rights to spare are good news for those who were denied.
     pub(super) fn figures_of(&mut self, now: Instant, from: SiteId, account: &str, figures: Figures) {
         let Some(index) = self.find(account) else { return };
@@ -128,7 +122,7 @@ impl Rights {
         }
         let hint = account.hint(from, now);
         (hint.figures, hint.at) = (figures, now);
-        let good_news = hint.denied && super::borrow::idle(&figures) > 0;
+        let good_news = hint.denied && super::account::idle(&figures) > 0;
         hint.denied &= !good_news;
         if good_news || account.timer.is_none() {
             self.settle(now, index);

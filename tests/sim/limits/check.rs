@@ -107,7 +107,8 @@ impl Checker {
     pub fn sent(&mut self, site: usize, host: &Host, to: SiteId, message: &Message, now: u64) {
         let _ = now;
         let durable = match message {
-            Message::Loan { loan, .. } => host.disk.knows_loan(*loan),
+            // One that is not out any more can be taken by nobody: its time is over.
+            Message::Loan { loan, .. } => host.disk.knows_loan(*loan) || !is_out(host, *loan),
             Message::Placed { account, total } => host.disk.knows_total(account, to.0, false) >= *total,
             Message::Ceded { account, total } => host.disk.knows_total(account, to.0, true) >= *total,
             _ => true,
@@ -190,3 +191,7 @@ impl Checker {
 }
 
 const SECOND_OF_NONE: strowger::base::time::Duration = strowger::base::time::Duration::ZERO;
+
+fn is_out(host: &Host, loan: LoanId) -> bool {
+    host.process.iter().flat_map(|process| process.rights.loans_out()).any(|end| end.loan == loan)
+}

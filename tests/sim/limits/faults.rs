@@ -197,7 +197,7 @@ impl World {
             self.after(0, Event::At(site, Step::Boot));
             for account in 0..self.accounts.len() {
                 let limit = self.plan.limits[account];
-                self.after(SECOND, Event::At(site, Step::Configure { account, limit }));
+                self.after(6 * SECOND, Event::At(site, Step::Configure { account, limit }));
             }
         }
     }

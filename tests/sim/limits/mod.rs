@@ -6,10 +6,12 @@
 
 mod check;
 mod clock;
+mod counter;
 mod disk;
 mod faults;
 mod plan;
 mod site;
+mod skew;
 mod world;
 
 pub use plan::Mutant;
@@ -121,6 +123,15 @@ fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
             }
         }
     }
+    for outcome in [counters(seeds.clone()), rights_follow(seeds.start)] {
+        match outcome {
+            Ok(()) => passed += 1,
+            Err(why) => {
+                failed += 1;
+                println!("test {why} ... FAILED");
+            }
+        }
+    }
     match [(); 2].map(|()| live(seeds.start, Mutant::None, false).map(|outcome| outcome.hash)) {
         [Ok(once), Ok(again)] if once != again => {
             failed += 1;
@@ -137,4 +148,33 @@ fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
         all.waited
     );
     (passed, failed)
+}
+
+/// The counter that others use must be seen to let too many in; otherwise we look at the wrong things.
+fn counters(seeds: std::ops::Range<u64>) -> Result<(), String> {
+    let tried = seeds.clone().take(100).count();
+    let excess: Vec<u32> = seeds.take(100).map(counter::worst_excess).collect();
+    let over = excess.iter().filter(|excess| **excess > 0).count();
+    let worst = excess.iter().max().copied().unwrap_or(0);
+    println!("naive counter: over-admits in {over} of {tried} seeds, by up to {worst} of 10");
+    if over > 0 { Ok(()) } else { Err("a naive counter was not seen to over-admit".to_owned()) }
+}
+
+/// Goals of rule 8: 99 % of the rights where the calls are after five seconds, 95 % of the calls decided at once.
+fn rights_follow(seed: u64) -> Result<(), String> {
+    for limit in skew::LIMITS {
+        let figures = skew::measure(seed, *limit)?;
+        println!(
+            "skew, limit {:5}: usable where the calls are {:.2} % (least {:.2} %), in use {:.2} %, decided at once {:.2} %",
+            figures.limit,
+            figures.usable * 100.0,
+            figures.usable_least * 100.0,
+            figures.in_use * 100.0,
+            figures.at_once * 100.0
+        );
+        if *limit >= skew::GOAL_FROM && (figures.usable < 0.99 || figures.at_once < 0.95) {
+            return Err(format!("rights of an account of {limit} do not follow the calls"));
+        }
+    }
+    Ok(())
 }

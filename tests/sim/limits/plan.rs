@@ -63,13 +63,17 @@ pub struct Plan {
     pub call: u64,
     /// How often the site that most calls are at is chosen, in parts of a hundred.
     pub skew: u64,
+    /// Nothing is lost, doubled or late.
+    pub good: bool,
+    /// The first call comes then.
+    pub calls_from: u64,
 }
 
 impl Plan {
     pub fn new(random: &mut Random, mutant: Mutant) -> Self {
         let mut pick = |from: &[u64]| from[random.below(from.len() as u64) as usize];
         let sites = pick(&[3, 3, 3, 4, 4, 5, 6, 7]) as usize;
-        let crowd = pick(&[1; 1]) + if pick(&[0, 0, 0, 0, 0, 0, 0, 1]) == 1 { pick(&[2, 5, 10]) } else { 0 };
+        let crowd = 1 + if pick(&[0, 0, 0, 0, 0, 0, 0, 1]) == 1 { pick(&[2, 5, 10]) } else { 0 };
         let accounts = if random.below(200) == 0 { [100, 300, 1_000][random.below(3) as usize] } else { crowd };
         let mut pick = |from: &[u64]| from[random.below(from.len() as u64) as usize];
         let lease = Duration::from_secs(pick(&[4, 4, 6, 10, 30]));
@@ -106,6 +110,8 @@ impl Plan {
             doubled: pick(&[0, 100, 200]),
             call,
             skew: pick(&[0, 50, 90]),
+            good: false,
+            calls_from: 2 * SECOND,
             settings,
         }
     }

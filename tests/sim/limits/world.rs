@@ -22,7 +22,7 @@ pub enum Step {
     End { life: u64, call: u64 },
     Wake { life: u64, wake: u64 },
     Beat { life: u64 },
-    Deliver { from: usize, sender: Identity, message: Message },
+    Deliver { from: usize, sender: Identity, to: u128, message: Message },
     Synced { life: u64 },
     Repaired { life: u64 },
     HangUp { life: u64, account: usize, calls: u32 },
@@ -140,8 +140,11 @@ impl World {
             world.after(after, Event::At(site, Step::Boot));
         }
         world.after(0, Event::Dial);
-        world.after(3 * SECOND, Event::Fault);
-        world.after(2 * SECOND, Event::At(0, Step::Arrive));
+        if !world.plan.good {
+            world.after(3 * SECOND, Event::Fault);
+        }
+        let calls_from = world.plan.calls_from - world.now;
+        world.after(calls_from, Event::At(0, Step::Arrive));
         world.after(SECOND, Event::Look);
         world
     }
@@ -241,7 +244,12 @@ impl World {
                     self.next_beat(site);
                 }
             }
-            Step::Deliver { from, sender, message } => self.deliver(site, from, &sender, message),
+            Step::Deliver { from, sender, to, message } => {
+                // A link leads to one identity: another disk behind the same name never hears what was meant for it.
+                if to == self.hosts[site].disk.identity {
+                    self.deliver(site, from, &sender, message);
+                }
+            }
             Step::Synced { life } => self.synced(site, life),
             Step::Repaired { life } => self.repaired(site, life),
             Step::HangUp { life, account, calls } => self.hang_up(site, life, account, calls),
@@ -366,8 +374,11 @@ impl World {
                 Output::Send { to, message } => {
                     let Some(&peer) = process.numbers.get(&to) else { continue };
                     let sender = process.identity.clone();
+                    let Some((number, identity)) = &process.links[peer] else { continue };
+                    assert_eq!(*number, to, "a message for an identity that is not linked");
+                    let disk = identity.disk;
                     self.check.sent(site, &self.hosts[site], to, &message, self.now);
-                    self.send(site, peer, &sender, &message);
+                    self.send(site, peer, &sender, disk, &message);
                 }
                 Output::Right { call, permit, .. } => {
                     let account = process.waiting.remove(&call.index);
@@ -407,22 +418,22 @@ impl World {
         self.after(at + late - self.now, Event::At(site, Step::Wake { life, wake }));
     }
 
-    fn send(&mut self, from: usize, to: usize, sender: &Identity, message: &Message) {
+    fn send(&mut self, from: usize, peer: usize, sender: &Identity, to: u128, message: &Message) {
         let copies = 1 + u64::from(!self.calm && self.chance(self.plan.doubled));
         for _ in 0..copies {
             if !self.calm && self.chance(self.plan.loss) {
-                self.say(|| format!("{from} -> {to} lost {message:?}"));
+                self.say(|| format!("{from} -> {peer} lost {message:?}"));
                 continue;
             }
-            let late = if self.calm { 0 } else { self.random.below(40) };
+            let late = if self.calm || self.plan.good { 0 } else { self.random.below(40) };
             let delay = match late {
                 38 => self.random.below(5 * SECOND),
                 39 => self.random.below(60 * SECOND),
                 30..38 => 80 * MILLI + self.random.below(200 * MILLI),
-                _ => MILLI + self.random.below(30 * MILLI),
+                _ => 10 * MILLI + self.random.below(30 * MILLI),
             };
             let (sender, message) = (sender.clone(), message.clone());
-            self.after(delay, Event::At(to, Step::Deliver { from, sender, message }));
+            self.after(delay, Event::At(peer, Step::Deliver { from, sender, to, message }));
         }
     }
 
@@ -449,7 +460,7 @@ impl World {
         let Some(process) = &self.hosts[site].process else { return };
         let life = process.life;
         if process.ledger_works && self.hosts[site].disk.sync() {
-            let slow = if self.random.below(50) == 0 { SECOND } else { 5 * MILLI };
+            let slow = if !self.plan.good && self.random.below(50) == 0 { SECOND } else { 5 * MILLI };
             let after = self.random.below(slow);
             self.after(after, Event::At(site, Step::Synced { life }));
         }
@@ -460,7 +471,7 @@ impl World {
         if self.process(site, life).is_none() {
             return;
         }
-        if !self.calm && self.random.below(300) == 0 {
+        if !self.calm && !self.plan.good && self.random.below(300) == 0 {
             self.say(|| format!("{site} cannot sync"));
             self.hosts[site].disk.fail();
             let repair = self.about(2 * SECOND);

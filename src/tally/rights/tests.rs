@@ -1,0 +1,194 @@
+//! Single behaviours, between two sites with a good disk and a good network. Everything else: `tests/sim/limits`.
+
+use super::*;
+use crate::base::{ShardId, Slot};
+use crate::tally::{Message, RequestId};
+
+const ACCOUNT: &str = "acme";
+
+/// A site and what it is called.
+struct Node {
+    rights: Rights,
+    identity: Identity,
+    cell: Arc<Cell>,
+    peer: Option<SiteId>,
+    ledger: Vec<Record>,
+    permits: Vec<super::super::Permit>,
+    answers: Vec<bool>,
+}
+
+fn terms(me: &str, limit: u32) -> Terms {
+    let home = if me == "home" { Home::Here } else { Home::At("home".into()) };
+    Terms { limit, home, allowance: 0 }
+}
+
+impl Node {
+    fn new(name: &str, peer: &str, limit: u32) -> Self {
+        let identity = Identity { name: name.into(), disk: name.len() as u128, incarnation: 1 };
+        let random = Random::from_u64(1);
+        let settings = Settings { max_call: Duration::from_secs(60), ..Settings::default() };
+        let mut rights =
+            Rights::open(settings, identity.clone(), vec![peer.into()], &[], random, Instant::from_millis(1));
+        let cell = Cell::new(0);
+        rights.set_account(Instant::from_millis(1), ACCOUNT.into(), terms(name, limit), Arc::clone(&cell));
+        let (ledger, permits, answers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rights, identity, cell, peer: None, ledger, permits, answers }
+    }
+
+    fn view(&self, now: Instant) -> View {
+        self.rights.view(now, ACCOUNT).unwrap()
+    }
+}
+
+/// Passes everything to and fro until nothing is left.
+fn settle(now: Instant, a: &mut Node, b: &mut Node) {
+    loop {
+        let moved = drain(now, a, b) + drain(now, b, a);
+        if moved == 0 {
+            return;
+        }
+    }
+}
+
+fn drain(now: Instant, from: &mut Node, to: &mut Node) -> usize {
+    let mut moved = 0;
+    while from.rights.next_deadline().is_some_and(|at| at <= now) {
+        from.rights.handle_timeout(now);
+    }
+    while let Some(output) = from.rights.poll_output() {
+        moved += 1;
+        match output {
+            Output::Persist { seq, record } => {
+                from.ledger.push(record);
+                from.rights.durable(now, seq);
+            }
+            Output::Send { message, .. } => to.rights.handle(now, to.peer.unwrap(), message),
+            Output::Right { permit, .. } => {
+                from.answers.push(permit.is_some());
+                from.permits.extend(permit);
+            }
+            Output::HangUp { .. } | Output::Event(_) => {}
+        }
+    }
+    moved
+}
+
+fn link(now: Instant, a: &mut Node, b: &mut Node) {
+    a.peer = Some(a.rights.link_up(now, b.identity.clone()).unwrap());
+    b.peer = Some(b.rights.link_up(now, a.identity.clone()).unwrap());
+    settle(now, a, b);
+}
+
+fn pair(limit: u32) -> (Node, Node) {
+    let (mut home, mut away) = (Node::new("home", "away", limit), Node::new("away", "home", limit));
+    link(Instant::from_millis(2), &mut home, &mut away);
+    (home, away)
+}
+
+fn borrow(call: u32, now: Instant) -> Note {
+    let call = Slot { index: call, generation: 0 };
+    Note::Borrow { account: ACCOUNT.into(), shard: ShardId(0), call, deadline: now + Duration::from_millis(400) }
+}
+
+#[test]
+fn a_home_issues_once_its_peers_agree_and_shares_what_is_large() {
+    let alone = Node::new("home", "away", 10);
+    assert_eq!(alone.cell.read(), (0, 0), "nobody has said that the old ledger is out of use");
+    let (home, away) = pair(10);
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 5), (0, 5)));
+    let (home, away) = pair(3);
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 3), (0, 0)));
+}
+
+#[test]
+fn a_call_that_waits_gets_a_borrowed_right_and_the_right_goes_home() {
+    let (mut home, mut away) = pair(1);
+    let now = Instant::from_millis(10);
+    assert!(away.cell.may_borrow());
+    away.rights.note(now, borrow(1, now));
+    settle(now, &mut home, &mut away);
+    assert_eq!((away.answers.as_slice(), home.cell.read(), away.cell.read()), (&[true][..], (0, 0), (1, 1)));
+    away.rights.note(now, borrow(2, now));
+    settle(now, &mut home, &mut away);
+    assert_eq!(away.answers, [true, false], "there is one right only");
+    away.permits.clear();
+    for second in 1..20 {
+        settle(Instant::from_millis(10 + second * 1_000), &mut home, &mut away);
+    }
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 1), (0, 0)));
+}
+
+#[test]
+fn a_loan_that_nobody_asked_for_is_refused_and_counted() {
+    let (mut home, mut away) = pair(1);
+    let request = RequestId { incarnation: 1, number: 77 };
+    let loan = LoanId { incarnation: 1, number: 1 };
+    let (account, sent_at) = (Arc::from(ACCOUNT), Instant::ZERO);
+    let from = away.peer.unwrap();
+    away.rights.handle(Instant::from_millis(9), from, Message::Loan { request, loan, account, amount: 5, sent_at });
+    settle(Instant::from_millis(9), &mut home, &mut away);
+    assert_eq!((away.cell.read(), away.rights.totals().refused), ((0, 0), 1));
+}
+
+#[test]
+fn without_a_ledger_nothing_is_lent_and_calls_go_on() {
+    let (mut home, mut away) = pair(2);
+    let now = Instant::from_millis(10);
+    home.rights.ledger_works(now, false);
+    let permit = home.cell.admit();
+    away.rights.note(now, borrow(1, now));
+    settle(now, &mut home, &mut away);
+    assert_eq!((permit.is_some(), away.answers.as_slice()), (true, &[false][..]));
+    assert_eq!(away.view(now).refusal.map(|(why, _)| why), Some(Refusal::Denied));
+}
+
+#[test]
+fn an_account_that_is_dropped_everywhere_leaves_no_right_behind() {
+    let (mut home, mut away) = pair(10);
+    let permit = away.cell.admit();
+    let drop_at = Instant::from_millis(10);
+    home.rights.drop_account(drop_at, ACCOUNT);
+    away.rights.drop_account(drop_at, ACCOUNT);
+    for step in 0..40 {
+        settle(Instant::from_millis(10 + step * 250), &mut home, &mut away);
+    }
+    assert_eq!((home.rights.issued(ACCOUNT), away.cell.read()), (1, (1, 1)), "a call is up");
+    drop(permit);
+    for step in 40..80 {
+        settle(Instant::from_millis(10 + step * 250), &mut home, &mut away);
+    }
+    assert_eq!((home.rights.issued(ACCOUNT), home.cell.read(), away.cell.read()), (0, (0, 0), (0, 0)));
+}
+
+#[test]
+fn a_cell_that_is_replaced_counts_the_calls_of_the_one_before() {
+    let (mut home, _away) = pair(10);
+    let permits = [home.cell.admit(), home.cell.admit()];
+    let now = Instant::from_millis(10);
+    let next = Cell::new(0);
+    home.rights.set_account(now, ACCOUNT.into(), terms("home", 10), Arc::clone(&next));
+    assert_eq!((home.cell.read().1, next.read()), (0, (0, 3)));
+    drop(permits);
+    home.rights.handle_timeout(Instant::from_millis(600));
+    assert_eq!(next.read(), (0, 5));
+}
+
+#[test]
+fn a_snapshot_says_what_the_ledger_says() {
+    let (mut home, mut away) = pair(10);
+    let now = Instant::from_millis(10);
+    let permits: Vec<_> = (0..5).map(|_| away.cell.admit()).collect();
+    away.rights.note(now, borrow(1, now));
+    settle(now, &mut home, &mut away);
+    assert_eq!(home.view(now).loans_out.len(), 1);
+    let reopen = |records: &[Record]| {
+        let identity = Identity { incarnation: 2, ..home.identity.clone() };
+        let peers = vec!["away".into()];
+        let rights = Rights::open(Settings::default(), identity, peers, records, Random::from_u64(2), now);
+        let view = rights.view(now, ACCOUNT).unwrap();
+        (rights.totals().founded, view.issued, view.base, view.lent, view.placed)
+    };
+    assert_eq!(reopen(&home.ledger), reopen(&home.rights.snapshot()));
+    assert_eq!(reopen(&home.ledger).1, Some(10));
+    drop(permits);
+}
