@@ -1,6 +1,66 @@
-//! The rights machine: how an account's limit holds over all sites while each call is admitted without asking anyone.
+//! The rights machine: how an account's limit N holds over all sites while each call is admitted without asking anyone.
 //!
-//! Owned by the one task of a node that speaks with the other sites; pure.
+//! Owned by the one task of a node that speaks with the other sites (the keeper); pure: time and randomness are
+//! arguments, everything to be done comes out of [`Rights::poll_output`].
+//!
+//! # The story
+//!
+//! A *right* is the permission to have one call up. Rights are made at one place only, the account's **home**, and
+//! never more than N of them: `issued`. A site admits a call when it has a right that no other call uses; nobody is
+//! asked. So the promise is about rights, not about calls: **at each instant the sum over all sites of
+//! max(calls up, usable rights) is at most `issued`**. Everything here moves rights so that this sum never grows.
+//!
+//! *Placing.* The home gives each site that it is linked with an equal share of a large account, for good (`home`). A
+//! small one stays at home. Both directions are totals that never shrink, of one home, one site and one account; the
+//! receiver adds what is news. Lost, doubled, late, reordered: no difference.
+//!
+//! *Lending.* A site that needs more asks another one; the loan lasts D unless it is renewed (`borrow`, `lend`). The
+//! borrower counts D from when *it* asked, which is before the lender decided; the lender waits D·f from when it decided,
+//! f = (1+ρ)/(1−ρ) for clocks that run apart, and what else it takes until no call on that right can be heard: M·f, the
+//! longest call, if calls may finish (*keep*); X·f, how long media of a dead process flows; and slop for late timers
+//! and hang-ups (`rules`). So a borrower's time ends before its lender's, whatever the network does, and no wall clock
+//! is read.
+//!
+//! *The order of each step* is what the rest of the argument needs:
+//!
+//! 1. Who gives takes the right out of its shards' hands first ([`Cell::withdraw`](super::Cell::withdraw): atomic, never
+//!    one that a call uses), writes that down, and tells the other once it is **on disk** (`outbox`). A crash at any
+//!    point leaves the right with the giver or away from it, never in both places.
+//! 2. Who receives adds it once: a loan only for a question of this very process that is still open, a placement only
+//!    by how much its total grew. It may use it before its own record is durable: after a crash it merely has less than
+//!    it could have, and records keep their order, so that whatever it gave on was written later than what it got.
+//! 3. Who returns forgets first and tells then. A loan that answers no question goes back: it was never used.
+//!
+//! *Crash.* A new incarnation is durable before the process speaks. Loans in are forgotten. Loans out wait their whole
+//! time again (`replay`): renewals were not written down, but each of them ended less than a whole wait after the crash.
+//! Nothing is admitted, lent or returned until X has passed, because calls of the process before may be heard so long.
+//! A lender that sees its borrower in a later incarnation waits X only: the process that used the loan is dead.
+//! A lender that has not heard of a loan for a while repeats it, which brings lost loans and lost returns to light.
+//!
+//! *Loss of a site* (`site`, `founding`). A name with a disk is an identity; a lost disk is another one, with zero
+//! rights. Base rights at an identity that is gone stay there until an operator has fenced and retired it; the home
+//! then waits a loan's whole time before it uses them, since what the dead site had lent may be in use elsewhere. A home
+//! that lost its disk does not know what it had issued: it issues nothing until all peers have said, twice, that nothing
+//! of it is in use.
+//!
+//! *Changing N.* Raised: issued at the home. Lowered: lenders grant and renew nothing, free rights are unmade, placed
+//! ones recalled; until that is done the limit in force is `issued`, and the gap is shown.
+//!
+//! *Following users.* Notes of shards ask ahead of need; lenders keep only what their own calls needed a moment ago;
+//! those who asked in vain are told when something comes free; idle loans go back. Hints (`Figures`) decide whom to
+//! ask, never what is right.
+//!
+//! # What the keeper must do
+//!
+//! - Hand in a message only if it came over a link that was greeted as that identity, and was meant for this one: a
+//!   peer's new disk counts its loans from one again.
+//! - Be at [`Rights::handle_timeout`] in time, and beat the [`Pulse`](super::Pulse) after each turn: a shard that admits
+//!   while the keeper stands still would use rights that have ended.
+//! - Keep the order of records, and never put one behind a gap: after a failed write, a whole [`Rights::snapshot`]
+//!   (taken when all outputs are drained) comes first.
+//! - Run one process on a ledger at a time.
+//!
+//! The simulator (`tests/sim/limits`) holds all this against true time, and plants a [`Fault`] for each of these reasons.
 
 mod account;
 mod borrow;

@@ -31,11 +31,10 @@ pub fn worst_excess(seed: u64) -> u32 {
         if random.below(60 * SECOND / STEP) == 0 {
             cut_until = now + random.below(10 * SECOND);
         }
-        if now % SECOND == 0 && now >= cut_until {
-            for site in 0..SITES {
-                for other in 0..SITES {
-                    seen[site][other] = calls[other].len() as u32;
-                }
+        if now.is_multiple_of(SECOND) && now >= cut_until {
+            let told: Vec<u32> = calls.iter().map(|up| up.len() as u32).collect();
+            for row in &mut seen {
+                row.copy_from_slice(&told);
             }
         }
         let up: usize = calls.iter().map(Vec::len).sum();
