@@ -218,16 +218,17 @@ pub fn start(options: Options) -> Result<Links, String> {
 }
 
 fn settings(limits: &Limits) -> Settings {
-    let mut settings = Settings::default();
-    settings.lease = limits.lease;
-    settings.max_call = limits.max_call_duration;
-    // Media goes through sockets, which die with their process.
-    settings.dead_man = Duration::ZERO;
-    settings.drift_ppm = limits.clock_drift_ppm;
-    settings.slop = SLOP;
-    settings.policy = if limits.policy == LimitPolicy::Drop { Policy::Drop } else { Policy::Keep };
-    settings.allowance = limits.mode == LimitMode::Allowance;
-    settings
+    Settings {
+        lease: limits.lease,
+        max_call: limits.max_call_duration,
+        // Media goes through sockets, which die with their process.
+        dead_man: Duration::ZERO,
+        drift_ppm: limits.clock_drift_ppm,
+        slop: SLOP,
+        policy: if limits.policy == LimitPolicy::Drop { Policy::Drop } else { Policy::Keep },
+        allowance: limits.mode == LimitMode::Allowance,
+        ..Settings::default()
+    }
 }
 
 /// Shards' notes, as many as there are at once, until the last shard is gone.
