@@ -180,7 +180,7 @@ fn a_snapshot_says_what_the_ledger_says() {
     let permits: Vec<_> = (0..5).map(|_| away.cell.admit()).collect();
     away.rights.note(now, borrow(1, now));
     settle(now, &mut home, &mut away);
-    assert_eq!(home.view(now).loans_out.len(), 1);
+    assert!(home.view(now).lent > 0);
     let reopen = |records: &[Record]| {
         let identity = Identity { incarnation: 2, ..home.identity.clone() };
         let peers = vec!["away".into()];
