@@ -94,7 +94,8 @@ pub(super) struct Busy {
     pub live_peak: u32,
     pub peak_at: Instant,
     pub told: Option<(Instant, Figures)>,
-    pub hung_up_at: Option<Instant>,
+    /// How many calls are being hung up, and since when.
+    pub hanging_up: (Instant, u32),
     /// When the home last asked for rights above the limit.
     pub recalled_at: Option<Instant>,
 }

@@ -386,18 +386,23 @@ impl Rights {
         if held_up > 0 { now + TURN / 4 } else { Instant::MAX }
     }
 
-    /// Policy *drop*: calls whose rights have ended end. Not said again before it can have happened.
+    /// Policy *drop*: calls whose rights have ended end. What was said already is said again only when it must have
+    /// happened long ago; what has come on top of it at once, since the lender waits no longer than slop.
     pub(super) fn hang_up(&mut self, now: Instant, index: usize, calls: u32) {
         let pause = self.settings.slop / 2;
-        if calls == 0 || self.settings.policy == Policy::Keep {
+        if self.settings.policy == Policy::Keep {
             return;
         }
         let account = &mut self.accounts[index];
         let name = Arc::clone(&account.name);
         let busy = account.busy();
-        if busy.hung_up_at.is_none_or(|at| at + pause <= now) {
-            busy.hung_up_at = Some(now);
-            self.outbox.push(Output::HangUp { account: name, calls });
+        let (at, under_way) = busy.hanging_up;
+        let under_way = if at + pause <= now { 0 } else { under_way.min(calls) };
+        if calls > under_way {
+            busy.hanging_up = (now, calls);
+            self.outbox.push(Output::HangUp { account: name, calls: calls - under_way });
+        } else {
+            busy.hanging_up = (at, under_way);
         }
     }
 }

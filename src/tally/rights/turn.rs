@@ -66,7 +66,7 @@ impl Rights {
         let excess = if busy.former.is_empty() { Instant::MAX } else { now + TURN / 4 };
         let account = &self.accounts[index];
         let void = account.borrowed() == 0 && account.running_off() == 0 && account.base < account.lent();
-        if void {
+        if void && account.live() > account.usable() {
             let calls = account.live().saturating_sub(account.usable());
             self.hang_up(now, index, calls);
         }
