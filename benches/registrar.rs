@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use strowger::base::{Flow, Instant, Random, ShardId, SocketKey, Transport};
-use strowger::call::registrar::{Binding, Store};
+use strowger::call::contacts::{Binding, Store};
 
 struct Counting;
 

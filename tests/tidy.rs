@@ -7,6 +7,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/proof.rs"]
 mod proof;
 #[path = "tidy/source.rs"]
@@ -62,6 +64,9 @@ const ROOMS: &[Room] = &[
 
 /// The rooms that may hold `unsafe`.
 const UNSAFE_ROOMS: &[&str] = &["io", "xdp"];
+
+/// Rooms whose files name each other in no circle.
+const ROOMS_WITHOUT_CIRCLE: &[&str] = &["call"];
 
 /// Words a pure room may not say, as prefixes of `std` paths.
 const IMPURE_STD: &[&str] = &[
@@ -357,4 +362,19 @@ fn the_house_is_tidy() {
     assert!(files.iter().any(|path| path.ends_with("src/lib.rs")), "the files were not found");
     let list: Vec<String> = broken.iter().map(Finding::to_string).collect();
     assert!(list.is_empty(), "{} broken rules:\n{}", list.len(), list.join("\n"));
+}
+
+#[test]
+fn no_circle_comes_back() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for room in ROOMS_WITHOUT_CIRCLE {
+        let within = root.join("src").join(room);
+        let mut names = circles::Names::default();
+        for path in files(root).iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+            let Ok(inside) = path.strip_prefix(&within) else { continue };
+            names.read(room, &inside.to_string_lossy(), &fs::read_to_string(path).unwrap_or_default());
+        }
+        let circles = names.circles();
+        assert!(circles.is_empty(), "in src/{room}/ these name each other in a circle, or lead into one: {circles:?}");
+    }
 }

@@ -8,25 +8,14 @@
 
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
-use super::engine::Engine;
+use super::release::stop_waiting;
 use super::routing::{self, Destination};
-use super::state::{Call, Phase, Right};
-use super::{begin, compose, setup, teardown};
-use crate::base::{Instant, Slot};
+use super::state::{Call, Phase, Right, Waiting};
+use super::{compose, setup, teardown};
 use crate::observe::{EndCause, LimitReason};
 use crate::sip::wire::Message;
 use crate::tally::{Cell, Note, Permit};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A call that waits for a right.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
-    /// Whose; follows the account over reloads.
-    pub account: u32,
-    /// Since when.
-    pub since: Instant,
-}
 
 /// What a call that finds no right does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +43,7 @@ pub fn begin(call: &mut Call, core: &mut Core, to: Destination, request: &Messag
         other => other,
     };
     if matches!(verdict, Verdict::Admitted | Verdict::Waits(_)) {
-        let tag = setup::local_tag(call, core);
+        let tag = call.local_tag(core);
         let trying = compose::reply(core, request, &call.a.flow, 100, &tag, &[]);
         if let Some(server) = call.setup.as_ref().map(|setup| setup.server) {
             core.respond(server, 100, trying);
@@ -65,7 +54,7 @@ pub fn begin(call: &mut Call, core: &mut Core, to: Destination, request: &Messag
 
 /// The account's right came, or will not come: the rest is asked for anew, by what the directory says now.
 fn go_on(call: &mut Call, core: &mut Core, patience: Patience) {
-    let invite = setup::setup_invite(call);
+    let invite = call.invite();
     let request = invite.view();
     let to = routing::destination(core, &request.uri(), call.a.peer);
     let verdict = if to == Destination::Unknown { Verdict::Gone } else { admit(call, core, &to, patience) };
@@ -77,7 +66,7 @@ fn obey(call: &mut Call, core: &mut Core, verdict: Verdict, to: Destination, req
         Verdict::Admitted => {
             core.cancel_timer(&mut call.timer);
             call.phase = Phase::Ringing;
-            begin::start(call, core, to, request);
+            setup::start(call, core, to, request);
         }
         Verdict::Waits(account) => wait(call, core, account),
         Verdict::Refused(reason, limit) => refuse(call, core, reason, limit),
@@ -178,15 +167,8 @@ fn wait(call: &mut Call, core: &mut Core, place: u32) {
     core.effects.push_back(Effect::Note(Note::Borrow { account, shard, call, deadline: until }));
 }
 
-/// The wait is over, one way or the other.
-pub fn stop_waiting(call: &mut Call, core: &Core) -> Option<Waiting> {
-    let waiting = call.waiting.take()?;
-    let waited = call.facts.limit_wait.unwrap_or_default() + core.now.since(waiting.since);
-    call.facts.limit_wait = Some(waited);
-    Some(waiting)
-}
-
-fn on_right(call: &mut Call, core: &mut Core, permit: Option<Permit>) {
+/// A right that the call has waited for, or the news that there is none.
+pub fn on_right(call: &mut Call, core: &mut Core, permit: Option<Permit>) {
     let Some(account) = call.waiting.and_then(|waiting| core.directory.account(waiting.account)) else { return };
     let patience = match permit {
         // A right of another account answers another question.
@@ -213,7 +195,7 @@ pub fn on_borrow_timer(call: &mut Call, core: &mut Core) {
 /// 403 speaks of an account's limit. A trunk is told in its own terms: 480 makes it try elsewhere or tell its caller so,
 /// and the cause says what is full (ITU-T Q.850: 34 no channel, 42 congestion). Never 503, for which a carrier would stop
 /// sending calls to this node at all.
-fn refuse(call: &mut Call, core: &mut Core, reason: LimitReason, limit: u32) {
+pub fn refuse(call: &mut Call, core: &mut Core, reason: LimitReason, limit: u32) {
     core.counters.limit(reason);
     let (status, words) = match reason {
         LimitReason::TrunkCalls => (480, format!("Q.850;cause=34;text=\"trunk limit {limit}\"").into()),
@@ -234,45 +216,6 @@ fn take(call: &mut Call, core: &mut Core, right: Right) {
     call.rights.push(right);
 }
 
-/// All rights go back.
-pub fn give_back(call: &mut Call, core: &mut Core) {
-    for right in call.rights.drain(..) {
-        drop(right.permit);
-        if let Some(account) = right.account {
-            core.effects.push_back(Effect::Note(Note::Ended { account, call: call.token }));
-        }
-    }
-}
-
 fn limit_reason(limit: u32) -> Box<str> {
     format!("SIP;cause=403;text=\"limit {limit}\"").into()
-}
-
-impl Engine {
-    /// A right that a call has waited for, or the news that there is none. For a call that is gone or waits no more it goes
-    /// back at once.
-    pub fn right(&mut self, now: Instant, call: Slot, permit: Option<Permit>) {
-        self.core.now = now;
-        self.with_call(call, |call, core| on_right(call, core, permit));
-        self.settle();
-    }
-
-    /// Ends the newest calls of an account that has more calls than rights, each for one of the `budget`.
-    pub fn hang_up_some(&mut self, now: Instant, account: &str, budget: &AtomicU32) {
-        self.core.now = now;
-        let named = |right: &Right| right.account.as_deref() == Some(account);
-        let holds = |call: &Call| call.phase != Phase::Ending && call.rights.iter().any(named);
-        let mut found: Vec<(Instant, Slot)> =
-            self.calls.iter().filter(|(_, call)| holds(call)).map(|(slot, call)| (call.facts.started, slot)).collect();
-        found.sort_unstable_by_key(|call| std::cmp::Reverse(*call));
-        let limit = self.core.directory.limit_of(account);
-        for (_, slot) in found {
-            let one = budget.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
-            if one.is_err() {
-                break;
-            }
-            self.with_call(slot, |call, core| refuse(call, core, LimitReason::Withdrawn, limit));
-        }
-        self.settle();
-    }
 }

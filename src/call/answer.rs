@@ -5,8 +5,8 @@
 use super::core::{Core, Timer};
 use super::directory::Peer;
 use super::media::Origin;
+use super::release::cancel_branches;
 use super::retry::on_failure;
-use super::setup::{cancel_branches, local_tag, setup_invite};
 use super::state::{Branch, BranchState, Call, Leg, Phase, Right};
 use super::{compose, teardown};
 use crate::observe::{EndCause, Event, Level};
@@ -61,7 +61,7 @@ fn on_provisional(call: &mut Call, core: &mut Core, at: usize, response: &Messag
         Some(sdp) => call.media.preview_from_b(core, origin, sdp, &call.codecs).ok(),
         None => None,
     };
-    let invite = setup_invite(call);
+    let invite = call.invite();
     let bytes = compose::carried_response(
         core,
         call,
@@ -70,7 +70,7 @@ fn on_provisional(call: &mut Call, core: &mut Core, at: usize, response: &Messag
         &compose::Carried {
             flow: &call.a.flow,
             status: response.status(),
-            tag: &local_tag(call, core),
+            tag: &call.local_tag(core),
             body: body.as_deref(),
         },
     );
@@ -133,11 +133,11 @@ fn answer_caller(call: &mut Call, core: &mut Core, response: &Message<'_>, late_
     if !late_offer {
         acknowledge(call, core, None);
     }
-    let invite = setup_invite(call);
+    let invite = call.invite();
     let carried = compose::Carried {
         flow: &call.a.flow,
         status: response.status(),
-        tag: &local_tag(call, core),
+        tag: &call.local_tag(core),
         body: body.as_deref(),
     };
     let bytes = compose::carried_response(core, call, response, &invite.view(), &carried);

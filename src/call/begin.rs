@@ -2,15 +2,15 @@
 //!
 //! The order is the promise: authentication, destination, rights; nothing outside is touched before all have said yes.
 
-use super::core::{Core, Owner, Timer};
+use super::core::{Core, Owner};
 use super::directory::Peer;
 use super::engine::Engine;
 use super::routing::{self, Destination};
 use super::state::{Call, Facts, Leg, Phase, Setup};
-use super::{admission, compose, gate, media, setup};
+use super::{admission, compose, gate, media};
 use crate::base::Flow;
 use crate::base::id::Token;
-use crate::observe::{Event, Level, LimitReason};
+use crate::observe::LimitReason;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{Message, OwnedMessage};
@@ -106,29 +106,5 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
         bye_at_ack: false,
         farewell: None,
         locating: None,
-    }
-}
-
-/// All rights are there: the other side is called.
-pub fn start(call: &mut Call, core: &mut Core, to: Destination, request: &Message<'_>) {
-    let patience = core.settings.ring_timeout.min(core.settings.max_call_duration);
-    call.timer = core.schedule(patience, Timer::Ring(call.slot));
-    let event = Event::new(core.now, core.shard, Level::Debug, "call begins").call(call.id());
-    let event = event.digits("from", call.facts.from.clone()).digits("to", call.facts.to.clone());
-    core.event(event);
-    match to {
-        Destination::Account(account) => {
-            call.phase = Phase::Locating;
-            setup::locate(call, core, account);
-        }
-        Destination::Trunks(trunks) => {
-            let user = routing::called_user(&request.uri());
-            let groups = trunks.iter().filter_map(|trunk| routing::trunk_target(core, *trunk, &user));
-            if let Some(setup) = &mut call.setup {
-                setup.groups = groups.map(|target| vec![target]).collect();
-            }
-            setup::next_group(call, core);
-        }
-        Destination::Unknown => {}
     }
 }

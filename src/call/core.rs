@@ -2,8 +2,8 @@
 //!
 //! Owned by the [`Engine`](super::Engine). A call borrows it for as long as it handles one event.
 
+use super::contacts::Lifetimes;
 use super::directory::{Directory, Listener, Peer};
-use super::registrar::Lifetimes;
 use crate::base::id::Token;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slot, TimerKey, Transmit, Wheel};

@@ -3,11 +3,12 @@
 //! Owned by the shard. The order of work is always the same: the transaction layer first, then the call, then what the
 //! layer has to say, until nothing is left to say.
 
+use super::contacts::{Binding, Store};
 use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
 use super::directory::Directory;
-use super::registrar::{self, Binding, Store};
+use super::registrar;
 use super::state::Call;
-use super::{admission, answer, compose, gate, media, retry, setup, teardown, within};
+use super::{admission, answer, compose, gate, retry, setup, teardown, watch, within};
 use crate::base::Side;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
@@ -335,7 +336,7 @@ impl Engine {
 
     fn on_media_event(&mut self, event: MediaEvent) {
         let (_, slot) = event.subject();
-        self.with_call(slot, |call, core| media::on_event(call, core, event));
+        self.with_call(slot, |call, core| watch::on_event(call, core, event));
     }
 
     pub(super) fn with_call(&mut self, slot: Slot, work: impl FnOnce(&mut Call, &mut Core)) {

@@ -15,9 +15,6 @@ use bytes::Bytes;
 /// Option tags that we can honour when a peer requires them: none, since what is required is required of us.
 const SUPPORTED: [&[u8]; 1] = [b"timer"];
 
-/// Methods that we take.
-pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO";
-
 /// Answers what can be answered before anybody asks who it is. True when the request has had its answer.
 pub fn answered_early(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) -> bool {
     let (status, header) = match early_verdict(request) {
@@ -37,11 +34,11 @@ fn early_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
     let method = request.method();
     match method {
         // RFC 3261 §8.2.1: known methods that we do not take, and those nobody knows (RFC 4475 §3.1.1.2).
-        Method::Other => return Some((501, Some((HeaderName::Allow, ALLOW.to_vec())))),
+        Method::Other => return Some((501, Some((HeaderName::Allow, compose::ALLOW.to_vec())))),
         Method::Invite | Method::Options | Method::Register | Method::Bye | Method::Ack | Method::Cancel => {}
         // Methods that only a dialog gives a meaning (RFC 3262 §3, RFC 3311 §5, RFC 6086 §4.2, RFC 6665 §4.1.3).
         Method::Prack | Method::Update | Method::Info | Method::Notify => return Some((481, None)),
-        _ => return Some((405, Some((HeaderName::Allow, ALLOW.to_vec())))),
+        _ => return Some((405, Some((HeaderName::Allow, compose::ALLOW.to_vec())))),
     }
     // RFC 3261 §8.2.2.1.
     let callable = request.uri().is_sip() || (method == Method::Invite && request.uri().scheme() == Scheme::Tel);

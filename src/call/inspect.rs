@@ -1,7 +1,7 @@
 //! What an engine says of itself: for `show`, for metrics, and for the simulator, which checks that everything balances.
 
+use super::contacts::Binding;
 use super::engine::Engine;
-use super::registrar::Binding;
 use super::state::{Call, Phase, Right};
 use super::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::base::Instant;

@@ -3,17 +3,15 @@
 //! Owned by the [`Call`]. What A offers to us we offer to B with our ports in it, and so back (RFC 3264). An offer that
 //! changes a session takes effect with its answer, so that a refused one changes nothing (RFC 3264 §8).
 
-use super::compose;
+use super::content::{session_body, text};
 use super::core::Core;
 use super::directory::Peer;
 use super::routing::Target;
-use super::state::{Call, Phase};
-use super::teardown;
 use crate::base::{Side, Slot};
 use crate::media::{
-    MediaEvent, Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot,
+    Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot,
 };
-use crate::observe::{self, Counter, DropReason, EndCause, Event, Level, MediaReport};
+use crate::observe::{self, Counter, DropReason, Event, Level, MediaReport};
 use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, SdpError, Session};
 use crate::sip::wire::Message;
 use bytes::Bytes;
@@ -101,7 +99,7 @@ impl MediaSession {
         self.origins[Side::B.index()] = Some(Origin { remote: target.flow.remote, peer: target.peer });
         self.v6[Side::A.index()] = is_v6(a.remote);
         self.towards(target.flow.remote);
-        let Some(sdp) = compose::session_body(invite) else { return Ok(None) };
+        let Some(sdp) = session_body(invite) else { return Ok(None) };
         let session = self.read(sdp)?;
         self.v6[Side::A.index()] = session.is_v6().unwrap_or(is_v6(a.remote));
         self.offered.get_or_insert_with(|| Bytes::copy_from_slice(sdp));
@@ -262,7 +260,7 @@ impl MediaSession {
             };
             core.relay.set_answered(core.now, slot);
             if let Some(codec) = media.codecs().find(|codec| !codec.name.eq_ignore_ascii_case(b"telephone-event")) {
-                line.codec = compose::text(codec.name);
+                line.codec = text(codec.name);
             }
         }
     }
@@ -402,7 +400,8 @@ impl MediaSession {
     }
 
     /// True while any stream has a reason to go on.
-    fn is_alive(&self, core: &Core) -> bool {
+    #[must_use]
+    pub fn is_alive(&self, core: &Core) -> bool {
         self.lines.iter().any(|line| line.slot.is_some_and(|slot| core.relay.is_alive(core.now, slot)))
     }
 
@@ -461,37 +460,6 @@ fn media_report(side: &SideReport, kind: MediaKind, codec: &str, path: observe::
         dscp: side.dscp,
         remote: side.source.or(side.signalled),
         path,
-    }
-}
-
-/// What the relay noticed.
-pub fn on_event(call: &mut Call, core: &mut Core, event: MediaEvent) {
-    let log = |core: &mut Core, level, what, side: Option<Side>| {
-        let event = Event::new(core.now, core.shard, level, what).call(call.id());
-        core.event(match side {
-            Some(side) => event.word("leg", teardown::leg_of(side).as_str()),
-            None => event,
-        });
-    };
-    match event {
-        MediaEvent::Silent { .. }
-            if matches!(call.phase, Phase::Up | Phase::Answered) && !call.media.is_alive(core) =>
-        {
-            core.counters.count(Counter::MediaSilent);
-            log(core, Level::Warn, "no media from either side", None);
-            teardown::end(call, core, EndCause::MediaSilent, None, 408);
-        }
-        MediaEvent::OneWay { silent_side, .. } => {
-            core.counters.count(Counter::MediaOneWay);
-            log(core, Level::Warn, "one-way audio", Some(silent_side));
-        }
-        MediaEvent::Recovered { side, .. } => log(core, Level::Info, "audio both ways again", Some(side)),
-        MediaEvent::Dtmf { .. } => core.counters.count(Counter::MediaDtmf),
-        MediaEvent::Failed { .. } => {
-            log(core, Level::Error, "a media port could not be opened", None);
-            teardown::end(call, core, EndCause::Internal, None, 500);
-        }
-        MediaEvent::Silent { .. } | MediaEvent::Settled { .. } => {}
     }
 }
 

@@ -3,9 +3,9 @@
 //! Reads the directory only. Longest prefix wins; within one prefix the order of the configuration; shorter prefixes are
 //! what is left when those fail.
 
+use super::contacts::Binding;
 use super::core::Core;
 use super::directory::{Directory, Peer, Trunk};
-use super::registrar::Binding;
 use crate::base::{Flow, ShardId, SocketKey, Transport};
 use crate::config::Forking;
 use crate::sip::wire::{Scheme, Uri};

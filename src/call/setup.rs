@@ -4,21 +4,45 @@
 //! branches say is read in [`answer`](super::answer) and [`retry`](super::retry).
 
 use super::compose;
+use super::contacts::Binding;
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
 use super::failure;
-use super::registrar::Binding;
-use super::routing::{self, Target};
+use super::routing::{self, Destination, Target};
 use super::state::{Branch, BranchState, Call, Failure, Phase};
 use super::teardown;
 use crate::base::Side;
 use crate::config::Forking;
 use crate::observe::{Counter, Event, Level, LimitReason};
-use crate::sip::wire::{Framing, Method, OwnedMessage};
+use crate::sip::wire::{Framing, Message, Method, OwnedMessage};
 use crate::tally::Permit;
 
 /// Branches one call may have in all, failover and redirection included.
 pub(super) const BRANCHES_MAX: usize = 32;
+
+/// All rights are there: the other side is called.
+pub fn start(call: &mut Call, core: &mut Core, to: Destination, request: &Message<'_>) {
+    let patience = core.settings.ring_timeout.min(core.settings.max_call_duration);
+    call.timer = core.schedule(patience, Timer::Ring(call.slot));
+    let event = Event::new(core.now, core.shard, Level::Debug, "call begins").call(call.id());
+    let event = event.digits("from", call.facts.from.clone()).digits("to", call.facts.to.clone());
+    core.event(event);
+    match to {
+        Destination::Account(account) => {
+            call.phase = Phase::Locating;
+            locate(call, core, account);
+        }
+        Destination::Trunks(trunks) => {
+            let user = routing::called_user(&request.uri());
+            let groups = trunks.iter().filter_map(|trunk| routing::trunk_target(core, *trunk, &user));
+            if let Some(setup) = &mut call.setup {
+                setup.groups = groups.map(|target| vec![target]).collect();
+            }
+            next_group(call, core);
+        }
+        Destination::Unknown => {}
+    }
+}
 
 /// Calls the next group of targets; with none left, tells the caller the best failure.
 pub fn next_group(call: &mut Call, core: &mut Core) {
@@ -162,9 +186,9 @@ pub(super) fn fail(call: &mut Call, core: &mut Core) {
     let failure = failure.unwrap_or(Failure { status: 480, response: None });
     let cause = failure::cause(failure.status);
     if let Some(response) = &failure.response {
-        let invite = setup_invite(call);
+        let invite = call.invite();
         let carried =
-            compose::Carried { flow: &call.a.flow, status: failure.status, tag: &local_tag(call, core), body: None };
+            compose::Carried { flow: &call.a.flow, status: failure.status, tag: &call.local_tag(core), body: None };
         let bytes = compose::carried_response(core, call, &response.view(), &invite.view(), &carried);
         let setup = call.setup.as_mut().expect("a set-up fails once");
         setup.answered = true;
@@ -197,27 +221,6 @@ pub fn on_branch_timer(call: &mut Call, core: &mut Core, number: u8) {
     }
     refuse(call, 408);
     progress(call, core);
-}
-
-/// Asks for the end of every branch that may still answer (RFC 3261 §16.10); the winner is not among them.
-pub fn cancel_branches(call: &mut Call, core: &mut Core, reason: Option<&str>) {
-    let Some(setup) = &mut call.setup else { return };
-    for branch in setup.branches.iter_mut().filter(|branch| branch.state.is_open()) {
-        branch.state = BranchState::Cancelled;
-        core.cancel_timer(&mut branch.timer);
-        let cancel = compose::cancel(&branch.request.view(), reason);
-        core.layer.cancel(core.now, branch.client, cancel);
-    }
-}
-
-pub(super) fn setup_invite(call: &Call) -> OwnedMessage {
-    call.setup.as_ref().expect("called while the call is being set up").invite.clone()
-}
-
-/// Our tag towards the caller.
-#[must_use]
-pub fn local_tag(call: &Call, core: &Core) -> Vec<u8> {
-    core.name_of_leg(call.token, 0)
 }
 
 /// A client transaction is over: what is kept only for its late responses goes.

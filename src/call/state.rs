@@ -3,7 +3,6 @@
 //! Owned by the [`Engine`](super::Engine). `setup.rs` brings it up, `within.rs` carries what happens while it is up,
 //! `teardown.rs` ends it; each takes the call and the [`Core`](super::core::Core).
 
-use super::admission::Waiting;
 use super::core::Core;
 use super::core::Owner;
 use super::directory::Directory;
@@ -240,6 +239,15 @@ pub struct Right {
     pub account: Option<Arc<str>>,
 }
 
+/// A call that waits for a right.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Whose; follows the account over reloads.
+    pub account: u32,
+    /// Since when.
+    pub since: Instant,
+}
+
 /// Exchanges that may be open at once in one call; more are refused with 500 and Retry-After.
 pub const EXCHANGES_MAX: usize = 8;
 
@@ -295,6 +303,18 @@ impl Call {
     #[must_use]
     pub fn owner(&self, leg: u8) -> Owner {
         Owner { call: self.slot, leg }
+    }
+
+    /// The caller's INVITE, while the call is being set up.
+    #[must_use]
+    pub fn invite(&self) -> OwnedMessage {
+        self.setup.as_ref().expect("called while the call is being set up").invite.clone()
+    }
+
+    /// Our tag towards the caller.
+    #[must_use]
+    pub fn local_tag(&self, core: &Core) -> Vec<u8> {
+        core.name_of_leg(self.token, 0)
     }
 
     /// The leg of a side, once there is one.

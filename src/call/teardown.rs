@@ -5,7 +5,7 @@
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
 use super::state::{Call, Exchange, Leg, Phase, Purpose};
-use super::{admission, compose, failure, gate, setup};
+use super::{compose, failure, gate, release};
 use crate::base::time::Duration;
 use crate::base::{Flow, Side};
 use crate::observe::{self, CallRecord, CallResult, EndCause, Event, LegReport, Level};
@@ -27,8 +27,8 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
     call.locating = None;
     core.cancel_timer(&mut call.timer);
     call.facts.end = Some((cause, by));
-    setup::cancel_branches(call, core, None);
-    admission::stop_waiting(call, core);
+    release::cancel_branches(call, core, None);
+    release::stop_waiting(call, core);
     if matches!(was, Phase::Waiting | Phase::Locating | Phase::Ringing) {
         call.facts.status = status;
         refuse_caller(call, core, status);
@@ -45,7 +45,7 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
         bye(call, core, Side::B);
     }
     record(call, core);
-    admission::give_back(call, core);
+    release::give_back(call, core);
     if let Some(setup) = &mut call.setup {
         setup.groups.clear();
         setup.branches.iter_mut().for_each(|branch| branch.permit = None);
@@ -54,7 +54,7 @@ pub fn end(call: &mut Call, core: &mut Core, cause: EndCause, by: Option<Side>, 
 }
 
 fn refuse_caller(call: &mut Call, core: &mut Core, status: u16) {
-    let tag = setup::local_tag(call, core);
+    let tag = call.local_tag(core);
     let Some(setup) = call.setup.as_mut().filter(|setup| !setup.answered) else { return };
     setup.answered = true;
     let (server, invite) = (setup.server, setup.invite.clone());
@@ -135,7 +135,7 @@ pub fn on_cancel(call: &mut Call, core: &mut Core, reason: Option<&[u8]>) {
         return;
     }
     let reason = reason.map(|value| String::from_utf8_lossy(value).into_owned());
-    setup::cancel_branches(call, core, reason.as_deref());
+    release::cancel_branches(call, core, reason.as_deref());
     end(call, core, EndCause::Cancelled, Some(Side::A), 487);
 }
 

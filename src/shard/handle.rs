@@ -6,7 +6,7 @@ use super::steer::Steering;
 use super::streams::{Streams, Way};
 use crate::base::time::Duration;
 use crate::base::{Flow, Forward, Instant, Random, ShardId, SocketKey, StreamKey, Transmit, Transport};
-use crate::call::registrar::Lifetimes;
+use crate::call::contacts::Lifetimes;
 use crate::call::{Audit, Directory, Effect, Engine, EngineOptions, Settings};
 use crate::config::Config;
 use crate::media::{LocalAddress, RelayConfig, SocketRequest, Verdict};

@@ -2,7 +2,7 @@
 
 use crate::base::{Flow, ShardId, Slot, SocketKey, Transmit};
 use crate::call::Directory;
-use crate::call::registrar::Binding;
+use crate::call::contacts::Binding;
 pub use crate::call::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::observe::CallId;
 use crate::tally::Permit;

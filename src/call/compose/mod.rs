@@ -8,6 +8,7 @@ mod path;
 mod request;
 mod response;
 
+pub use super::content::{SDP, session_body, text};
 pub use again::{by_another_path, with_credentials};
 pub use path::{flow_for_size, next_flow};
 pub use request::{Outgoing, Words, ack, bye, cancel, carried_request, invite_out};
@@ -19,21 +20,8 @@ use crate::base::{Flow, Transport};
 use crate::sip::wire::{Framing, Message, OwnedMessage, Rewrite};
 use bytes::Bytes;
 
-/// The type of a body that we understand.
-pub const SDP: &[u8] = b"application/sdp";
-
-/// The session description of a message, if that is what its body is.
-#[must_use]
-pub fn session_body<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
-    let kind = message.content_type()?.split(|byte| *byte == b';').next()?.trim_ascii();
-    (kind.eq_ignore_ascii_case(SDP) && !message.body().is_empty()).then(|| message.body())
-}
-
-/// Text for records and logs.
-#[must_use]
-pub fn text(bytes: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(bytes).into()
-}
+/// Methods that we take.
+pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO";
 
 /// The CSeq number of a message that we wrote.
 #[must_use]

@@ -2,10 +2,9 @@
 
 use super::super::core::Core;
 use super::super::directory::Peer;
-use super::super::gate::ALLOW;
 use super::super::routing::{self, Target};
 use super::super::state::{Call, Leg};
-use super::{SDP, contact, host_of, max_forwards, next_flow, session_body, via, written};
+use super::{ALLOW, SDP, contact, host_of, max_forwards, next_flow, session_body, via, written};
 use crate::base::Flow;
 use crate::base::id::Token;
 use crate::sip::wire::{Builder, HeaderName, Message, Method, Rewrite, Uri};

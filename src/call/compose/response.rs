@@ -2,9 +2,8 @@
 
 use super::super::core::Core;
 use super::super::failure;
-use super::super::gate::ALLOW;
 use super::super::state::Call;
-use super::{SDP, contact, session_body};
+use super::{ALLOW, SDP, contact, session_body};
 use crate::base::Flow;
 use crate::sip::wire::{Builder, HeaderName, Message, Method};
 use bytes::Bytes;

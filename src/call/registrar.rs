@@ -2,11 +2,11 @@
 //!
 //! All or nothing: everything is checked before anything is written.
 
-use super::store::{Binding, Store};
+use super::contacts::{Binding, Store};
+use super::core::Core;
+use super::{admission, compose, gate};
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant};
-use crate::call::core::Core;
-use crate::call::{admission, compose, gate};
 use crate::observe::{Counter, Event, Level};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Uri};
