@@ -9,6 +9,7 @@ pub mod g711;
 mod half;
 pub mod learning;
 pub mod options;
+pub mod path;
 pub mod ports;
 pub mod quality;
 pub mod relay;
@@ -19,6 +20,7 @@ mod stream;
 mod table;
 
 pub use options::{LocalAddress, Refused, RelayConfig, RemoteOptions, SideOptions, StreamKind, StreamOptions};
+pub use path::{FastCounts, FastPath, FastRule, PathRequest, Swept};
 pub use ports::PortPool;
 pub use relay::{DropReason, Verdict};
 pub use report::{MediaEvent, RelayCounts, SideReport, SocketRequest, StreamReport, StreamSlot};
