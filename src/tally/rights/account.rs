@@ -38,10 +38,19 @@ pub(super) struct Loan {
     /// When the last one was; a lender's answer is not believed beyond it.
     pub renewed_at: Instant,
     pub taken_at: Instant,
-    /// The lender does not want to renew it.
+    /// The lender wants it back.
     pub closing: bool,
+    /// Called in (policy *drop*): no call is admitted on it any more, and it is renewed while calls need it.
+    pub called_in: bool,
     /// Over, but calls that were admitted on it are still up (policy *keep*).
     pub running_off: bool,
+}
+
+impl Loan {
+    /// Calls may be admitted on it.
+    pub fn admits(&self) -> bool {
+        !self.running_off && !self.called_in
+    }
 }
 
 /// A request out.
@@ -228,16 +237,24 @@ impl Account {
         lent.fold(0, |sum, loan| sum.saturating_add(loan.amount))
     }
 
-    /// Loans in that have not ended.
-    pub fn borrowed(&self) -> u32 {
-        let loans = self.busy.iter().flat_map(|busy| &busy.loans).filter(|loan| !loan.running_off);
+    fn loans_that(&self, are: impl Fn(&Loan) -> bool) -> u32 {
+        let loans = self.busy.iter().flat_map(|busy| &busy.loans).filter(|loan| are(loan));
         loans.fold(0, |sum, loan| sum.saturating_add(loan.amount))
+    }
+
+    /// Loans in that calls may be admitted on.
+    pub fn borrowed(&self) -> u32 {
+        self.loans_that(Loan::admits)
     }
 
     /// Loans in that have ended with calls on them.
     pub fn running_off(&self) -> u32 {
-        let loans = self.busy.iter().flat_map(|busy| &busy.loans).filter(|loan| loan.running_off);
-        loans.fold(0, |sum, loan| sum.saturating_add(loan.amount))
+        self.loans_that(|loan| loan.running_off)
+    }
+
+    /// Loans in that have not ended, and admit nothing more.
+    pub fn called_in(&self) -> u32 {
+        self.loans_that(|loan| loan.called_in && !loan.running_off)
     }
 
     /// Calls on cells that the configuration has replaced.
@@ -250,7 +267,7 @@ impl Account {
         self.cell.read().0 + self.former()
     }
 
-    /// `usable = base − lent out + unexpired loans in`.
+    /// `usable = base − lent out + unexpired loans in`, those called in left out.
     pub fn usable(&self) -> u32 {
         let usable = i64::from(self.base) - i64::from(self.lent()) + i64::from(self.borrowed());
         u32::try_from(usable.max(0)).unwrap_or(u32::MAX)

@@ -286,6 +286,7 @@ impl Rights {
             renewed_at: sent_at,
             taken_at: now,
             closing: false,
+            called_in: false,
             running_off: false,
         });
         self.borrowed_from.insert((offered.from, offered.loan), index as u32);
@@ -313,8 +314,10 @@ impl Rights {
     }
 
     pub(super) fn closed(&mut self, now: Instant, from: SiteId, loan: LoanId) {
+        let runs_off = self.settings.policy == Policy::Drop && !self.rules.has(Fault::CalledInEnds);
         if let Some((index, held)) = self.loan_mut(from, loan) {
             held.closing = true;
+            held.called_in = runs_off;
             self.settle(now, index);
         }
     }
@@ -333,14 +336,16 @@ impl Rights {
         let mut next = self.return_what_ran_off(now, index);
         let Some(mut busy) = self.accounts[index].busy.take() else { return next };
         for loan in busy.loans.iter_mut().filter(|loan| !loan.running_off) {
-            if loan.renew_at <= now && !loan.closing {
+            let renews = loan.called_in || !loan.closing;
+            if loan.renew_at <= now && renews {
                 (loan.renew_at, loan.renewed_at) = (now + self.rules.lease / 10, now);
                 if self.sites.is_linked(loan.from) {
                     self.outbox.send(loan.from, Message::Renew { loan: loan.loan, sent_at: now });
                 }
             }
             next = next.min(loan.expiry);
-            next = if loan.closing { next.min(now + TURN) } else { next.min(loan.renew_at) };
+            next = if renews { next.min(loan.renew_at) } else { next.min(now + TURN) };
+            next = if loan.called_in { next.min(now + TURN / 10) } else { next };
         }
         self.accounts[index].busy = Some(busy);
         next
@@ -350,8 +355,8 @@ impl Rights {
     fn return_what_ran_off(&mut self, now: Instant, index: usize) -> Instant {
         let account = &mut self.accounts[index];
         let live = account.live();
-        let mut needed = live.saturating_sub(account.usable());
-        let mut held_up = account.running_off();
+        let needed = live.saturating_sub(account.usable());
+        let (mut ended, mut called_in) = (account.running_off(), account.called_in());
         let (headroom, cell) = (live / 8, Arc::clone(&account.cell));
         let wanted_here = account.busy.as_ref().and_then(|busy| busy.wanted_at).is_some_and(|at| now.since(at) < TURN);
         let others_want = account.begged(now) && !wanted_here;
@@ -363,8 +368,12 @@ impl Rights {
         };
         busy.loans.retain(|loan| {
             let over = if loan.running_off {
-                let over = held_up - loan.amount >= needed;
-                held_up -= if over { loan.amount } else { 0 };
+                let over = called_in + ended - loan.amount >= needed;
+                ended -= if over { loan.amount } else { 0 };
+                over
+            } else if loan.called_in {
+                let over = called_in - loan.amount >= needed;
+                called_in -= if over { loan.amount } else { 0 };
                 over
             } else {
                 let called = loan.closing || (others_want && loan.taken_at + TURN / 4 <= now);
@@ -379,11 +388,9 @@ impl Rights {
             }
             !over
         });
-        if held_up == 0 {
-            needed = 0;
-        }
-        self.hang_up(now, index, needed);
-        if held_up > 0 { now + TURN / 4 } else { Instant::MAX }
+        let excess = if ended == 0 { 0 } else { needed.saturating_sub(called_in) };
+        self.hang_up(now, index, excess);
+        if ended > 0 { now + TURN / 4 } else { Instant::MAX }
     }
 
     /// Policy *drop*: calls whose rights have ended end. What was said already is said again only when it must have

@@ -5,6 +5,7 @@
 
 use super::account::{Account, Lent};
 use super::rules::Fault;
+use super::settings::Policy;
 use super::{Rights, TURN};
 use crate::base::Instant;
 use crate::tally::{LoanId, Message, Record, RequestId, SiteId};
@@ -137,27 +138,31 @@ impl Rights {
     pub(super) fn asked_to_renew(&mut self, now: Instant, from: SiteId, loan: LoanId, sent_at: Instant) {
         let reclaim_at = now + self.rules.reclaim;
         let remind_at = now + self.rules.lease;
-        let wanted_back = self.lent_to.get(&loan).is_some_and(|&index| self.wants_back(now, index as usize));
+        let index = self.lent_to.get(&loan).map(|&index| index as usize);
+        let wanted_back = index.is_some_and(|index| self.wants_back(now, index));
+        let void = index.is_some_and(|index| self.accounts[index].base < self.accounts[index].lent());
+        let goes_on = self.settings.policy == Policy::Drop && !void && !self.rules.has(Fault::CalledInEnds);
         let Some((_, lent)) = self.lent_mut(from, loan) else {
             return self.outbox.send(from, Message::Closed { loan });
         };
         lent.remind_at = remind_at;
-        if lent.closing || wanted_back {
-            lent.closing = true;
-            return self.outbox.send(from, Message::Closed { loan });
+        lent.closing |= wanted_back || void;
+        let closing = lent.closing;
+        if !closing || goes_on {
+            lent.reclaim_at = lent.reclaim_at.max(reclaim_at);
+            self.outbox.send(from, Message::Renewed { loan, sent_at });
         }
-        lent.reclaim_at = lent.reclaim_at.max(reclaim_at);
-        self.outbox.send(from, Message::Renewed { loan, sent_at });
+        if closing {
+            self.outbox.send(from, Message::Closed { loan });
+        }
     }
 
-    /// The limit was lowered, the base is void, or calls are refused here while own rights are away: then one loan at a
-    /// time is called in.
+    /// The limit was lowered, or calls are refused here while own rights are away: then one loan at a time is called in.
+    /// Calls that were admitted on it do not end for that: under *keep* it runs off once its time is over; under *drop*
+    /// it admits nothing more and is renewed until they have ended. Only a loan of rights that are void ends with calls.
     fn wants_back(&self, now: Instant, index: usize) -> bool {
         let account = &self.accounts[index];
         if account.gap() > 0 || account.received.iter().any(|row| row.recalled.is_some()) {
-            return true;
-        }
-        if account.base < account.lent() {
             return true;
         }
         let Some(busy) = &account.busy else { return false };

@@ -47,7 +47,8 @@
 //! ones recalled; until that is done the limit in force is `issued`, and the gap is shown.
 //!
 //! *Following users.* Notes of shards ask ahead of need; lenders keep only what their own calls needed a moment ago;
-//! those who asked in vain are told when something comes free; idle loans go back. Hints (`Figures`) decide whom to
+//! those who asked in vain are told when something comes free; idle loans go back; a lender that refuses calls of its own
+//! calls loans in one by one, and each ends with the calls on it, not they with it. Hints (`Figures`) decide whom to
 //! ask, never what is right.
 //!
 //! # What the keeper must do

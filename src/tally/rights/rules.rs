@@ -35,6 +35,8 @@ pub enum Fault {
     RetiredNoWait,
     /// A borrower that restarted is believed to have no calls up at once.
     RestartNoWait,
+    /// A loan that its lender wants back ends with the calls on it, also under *drop*.
+    CalledInEnds,
 }
 
 impl Fault {
@@ -54,6 +56,7 @@ impl Fault {
         ("fenced_incarnation_accepted", Self::FencedAccepted),
         ("retired_no_wait", Self::RetiredNoWait),
         ("restart_no_wait", Self::RestartNoWait),
+        ("called_in_ends", Self::CalledInEnds),
     ];
 }
 

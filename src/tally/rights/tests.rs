@@ -15,6 +15,7 @@ struct Node {
     ledger: Vec<Record>,
     permits: Vec<super::super::Permit>,
     answers: Vec<bool>,
+    hung_up: u32,
 }
 
 fn terms(me: &str, limit: u32) -> Terms {
@@ -23,16 +24,16 @@ fn terms(me: &str, limit: u32) -> Terms {
 }
 
 impl Node {
-    fn new(name: &str, peer: &str, limit: u32) -> Self {
+    fn new(name: &str, peer: &str, limit: u32, policy: Policy) -> Self {
         let identity = Identity { name: name.into(), disk: name.len() as u128, incarnation: 1 };
         let random = Random::from_u64(1);
-        let settings = Settings { max_call: Duration::from_secs(60), ..Settings::default() };
+        let settings = Settings { max_call: Duration::from_secs(60), policy, ..Settings::default() };
         let mut rights =
             Rights::open(settings, identity.clone(), vec![peer.into()], &[], random, Instant::from_millis(1));
         let cell = Cell::new(0);
         rights.set_account(Instant::from_millis(1), ACCOUNT.into(), terms(name, limit), Arc::clone(&cell));
         let (ledger, permits, answers) = (Vec::new(), Vec::new(), Vec::new());
-        Self { rights, identity, cell, peer: None, ledger, permits, answers }
+        Self { rights, identity, cell, peer: None, ledger, permits, answers, hung_up: 0 }
     }
 
     fn view(&self, now: Instant) -> View {
@@ -67,7 +68,8 @@ fn drain(now: Instant, from: &mut Node, to: &mut Node) -> usize {
                 from.answers.push(permit.is_some());
                 from.permits.extend(permit);
             }
-            Output::HangUp { .. } | Output::Event(_) => {}
+            Output::HangUp { calls, .. } => from.hung_up += calls,
+            Output::Event(_) => {}
         }
     }
     moved
@@ -80,7 +82,11 @@ fn link(now: Instant, a: &mut Node, b: &mut Node) {
 }
 
 fn pair(limit: u32) -> (Node, Node) {
-    let (mut home, mut away) = (Node::new("home", "away", limit), Node::new("away", "home", limit));
+    pair_that(Policy::Keep, limit)
+}
+
+fn pair_that(policy: Policy, limit: u32) -> (Node, Node) {
+    let (mut home, mut away) = (Node::new("home", "away", limit, policy), Node::new("away", "home", limit, policy));
     link(Instant::from_millis(2), &mut home, &mut away);
     (home, away)
 }
@@ -92,7 +98,7 @@ fn borrow(call: u32, now: Instant) -> Note {
 
 #[test]
 fn a_home_issues_once_its_peers_agree_and_shares_what_is_large() {
-    let alone = Node::new("home", "away", 10);
+    let alone = Node::new("home", "away", 10, Policy::Keep);
     assert_eq!(alone.cell.read(), (0, 0), "nobody has said that the old ledger is out of use");
     let (home, away) = pair(10);
     assert_eq!((home.cell.read(), away.cell.read()), ((0, 5), (0, 5)));
@@ -116,6 +122,27 @@ fn a_call_that_waits_gets_a_borrowed_right_and_the_right_goes_home() {
         settle(Instant::from_millis(10 + second * 1_000), &mut home, &mut away);
     }
     assert_eq!((home.cell.read(), away.cell.read()), ((0, 1), (0, 0)));
+}
+
+#[test]
+fn a_loan_that_is_called_in_ends_with_its_calls_and_ends_none() {
+    for policy in [Policy::Keep, Policy::Drop] {
+        let (mut home, mut away) = pair_that(policy, 1);
+        away.rights.note(Instant::from_millis(10), borrow(1, Instant::from_millis(10)));
+        settle(Instant::from_millis(10), &mut home, &mut away);
+        for tenth in 1..600 {
+            let now = Instant::from_millis(10 + tenth * 100);
+            home.rights.note(now, Note::Wanted { account: ACCOUNT.into() });
+            settle(now, &mut home, &mut away);
+        }
+        assert_eq!((away.permits.len(), away.hung_up), (1, 0), "{policy:?}: it is up after two leases");
+        assert_eq!((away.cell.read(), home.cell.read()), ((1, 0), (0, 0)), "{policy:?}: and the last on this right");
+        away.permits.clear();
+        for tenth in 600..606 {
+            settle(Instant::from_millis(10 + tenth * 100), &mut home, &mut away);
+        }
+        assert_eq!(home.cell.read(), (0, 1), "{policy:?}");
+    }
 }
 
 #[test]

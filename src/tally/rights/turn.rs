@@ -63,14 +63,14 @@ impl Rights {
     fn look_after_former(&mut self, now: Instant, index: usize) -> Instant {
         let Some(busy) = self.accounts[index].busy.as_mut() else { return Instant::MAX };
         busy.former.retain(|cell| cell.read().0 > 0);
-        let excess = if busy.former.is_empty() { Instant::MAX } else { now + TURN / 4 };
+        let next = if busy.former.is_empty() { Instant::MAX } else { now + TURN / 4 };
         let account = &self.accounts[index];
         let void = account.borrowed() == 0 && account.running_off() == 0 && account.base < account.lent();
-        if void && account.live() > account.usable() {
-            let calls = account.live().saturating_sub(account.usable());
-            self.hang_up(now, index, calls);
+        let excess_calls = account.live().saturating_sub(account.usable() + account.called_in());
+        if void && excess_calls > 0 {
+            self.hang_up(now, index, excess_calls);
         }
-        excess
+        next
     }
 
     /// Remembers how many calls there were, tells others where rights are, forgets what has no use any more.

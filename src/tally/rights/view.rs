@@ -29,7 +29,7 @@ pub struct View {
     pub usable: u32,
     /// Calls up here.
     pub live: u32,
-    /// Calls of expired loans that may finish (policy *keep*): loans that they hold.
+    /// Loans that admit nothing more, and calls hold: expired (policy *keep*), or called in by their lender (*drop*).
     pub running_off: u32,
     /// The allowance that is in force now.
     pub allowance: u32,
@@ -216,7 +216,7 @@ impl Rights {
             borrowed: account.borrowed(),
             usable,
             live: live + account.former(),
-            running_off: account.running_off(),
+            running_off: account.running_off() + account.called_in(),
             allowance: if self.settings.allowance && self.cut_off {
                 account.terms.as_ref().map_or(0, |terms| terms.allowance)
             } else {

@@ -132,6 +132,15 @@ impl Checker {
         }
     }
 
+    /// I7: while nothing goes wrong, no call ends for want of a right elsewhere.
+    pub fn hung_up(&mut self, site: usize, account: usize, calls: u32, plan: &Plan) {
+        if plan.quiet {
+            self.accuse(|| {
+                format!("I7: site {site} hangs up {calls} calls of account {account}, and all links are up")
+            });
+        }
+    }
+
     /// I3: no loan lasts longer at its borrower, calls included, than its lender waits.
     pub fn look(&mut self, hosts: &[Host], _now: u64, plan: &Plan) {
         let mut out: HashMap<(u128, LoanId), u64> = HashMap::new();

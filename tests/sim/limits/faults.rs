@@ -13,6 +13,9 @@ impl World {
         }
         let next = self.about(self.plan.calm);
         self.after(next, Event::Fault);
+        if self.plan.quiet {
+            return self.change_limit();
+        }
         let sites = self.plan.sites as u64;
         let site = self.random.below(sites) as usize;
         let other = self.random.below(sites) as usize;

@@ -65,6 +65,8 @@ pub struct Plan {
     pub skew: u64,
     /// Nothing is lost, doubled or late.
     pub good: bool,
+    /// Under *drop*, nothing goes wrong and limits change: no call may be hung up.
+    pub quiet: bool,
     /// The first call comes then.
     pub calls_from: u64,
 }
@@ -97,6 +99,7 @@ impl Plan {
         let all: u64 = limits.iter().map(|limit| u64::from(*limit)).sum();
         let call = pick(&[2, 5, 10]) * SECOND;
         let load = pick(&[1, 2, 3, 6]);
+        let quiet = settings.policy == Policy::Drop && pick(&[0, 0, 0, 1]) == 1;
         Self {
             between_calls: (call / (all * load)).max(if accounts > 20 { 20 * MILLI } else { 30 * MILLI }),
             drift_ppm,
@@ -106,11 +109,12 @@ impl Plan {
             allowances,
             chaos_until: pick(&[60, 60, 120, 240]) * SECOND / if accounts > 20 { 3 } else { 1 },
             calm: pick(&[3, 6, 15]) * SECOND,
-            loss: pick(&[0, 20, 50, 300]),
-            doubled: pick(&[0, 100, 200]),
+            loss: if quiet { 0 } else { pick(&[0, 20, 50, 300]) },
+            doubled: if quiet { 0 } else { pick(&[0, 100, 200]) },
             call,
             skew: pick(&[0, 50, 90]),
-            good: false,
+            good: quiet,
+            quiet,
             calls_from: 2 * SECOND,
             settings,
         }

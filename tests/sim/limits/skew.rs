@@ -50,6 +50,7 @@ fn plan(limit: u32) -> Plan {
         call: CALL,
         skew: 88,
         good: true,
+        quiet: false,
         calls_from: FROM,
     }
 }

@@ -140,7 +140,7 @@ impl World {
             world.after(after, Event::At(site, Step::Boot));
         }
         world.after(0, Event::Dial);
-        if !world.plan.good {
+        if !world.plan.good || world.plan.quiet {
             world.after(3 * SECOND, Event::Fault);
         }
         let calls_from = world.plan.calls_from - world.now;
@@ -389,6 +389,7 @@ impl World {
                 }
                 Output::HangUp { account, calls } => {
                     let account = self.accounts.iter().position(|name| *name == account).unwrap_or(0);
+                    self.check.hung_up(site, account, calls, &self.plan);
                     if self.at_once {
                         self.hang_up(site, life, account, calls);
                         continue;
