@@ -20,7 +20,7 @@ mod stream;
 mod table;
 
 pub use options::{LocalAddress, Refused, RelayConfig, RemoteOptions, SideOptions, StreamKind, StreamOptions};
-pub use path::{FastCounts, FastPath, FastRule, PathRequest, Swept};
+pub use path::{FastCounts, FastPath, FastRule, PassReason, PathRequest, PathTotals, Swept};
 pub use ports::PortPool;
 pub use relay::{DropReason, Verdict};
 pub use report::{MediaEvent, RelayCounts, SideReport, SocketRequest, StreamReport, StreamSlot};

@@ -1,15 +1,28 @@
-//! The way down into the kernel and up again, as values: the relay asks, the worker passes on, whoever owns the fast path
-//! (`xdp`, or a model of it in tests) does it. What a rule does to a packet is [`apply`](super::relay::apply)'s business:
-//! a fast path does the same to what it takes and leaves everything else to the sockets.
+//! The way down into the kernel and up again, as values, and the trait of whoever does it (`xdp`, or a model of it in
+//! tests).
+//!
+//! Owned by the [`Relay`](super::Relay), which alone decides who goes by which way: a stream's side is moved *down* once
+//! its rule has stood for a while, and *up*, at once, before anything about it changes. What a rule does to a packet is
+//! [`apply`](super::relay::apply)'s business: a fast path does the same to what it takes and leaves everything else of an
+//! open port to the sockets.
 
 use crate::base::time::Duration;
 use crate::base::{Instant, SocketKey};
-use std::net::SocketAddr;
+use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
+
+/// How long a rule stands unchanged before it is moved down. Also the least time between two rules of one port, so that
+/// no reader in the kernel can still be at the first while the second is written.
+pub const SETTLE: Duration = Duration::from_millis(100);
+/// How often what is down is read, and its deadlines put off.
+pub const SWEEP: Duration = Duration::from_millis(500);
+/// How long a side stays on its socket after the fast path has refused it.
+pub const REFUSED_REST: Duration = Duration::from_millis(900);
 
 /// What the relay asks of the fast path. Every key is that of a pair's RTP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathRequest {
-    /// The pair is in use: its packets go up to the sockets.
+    /// The pair is in use, or somebody else's: its packets go up to the sockets.
     Opened {
         /// The pair.
         key: SocketKey,
@@ -80,21 +93,107 @@ pub struct FastCounts {
 /// What a sweep has to say of one pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
-    /// Packets went by since the last sweep.
+    /// Packets went by since the last reading.
     Counts(FastCounts),
-    /// The stream is not in the kernel: no known neighbour, no room. It stays on the sockets until asked for again.
+    /// The stream is not in the kernel any more: its device went away. It stays on the sockets until asked for again.
     Refused,
 }
 
-/// The fast path of one shard.
-pub trait FastPath: Send {
-    /// Does what the relay asks. An [`Up`](PathRequest::Up) or [`Closed`](PathRequest::Closed) that follows a
-    /// [`Down`](PathRequest::Down) leaves its last counts to the next sweep.
-    fn apply(&mut self, now: Instant, request: PathRequest);
+/// What a fast path did with packets that no rule of ours covered, since it was started, for the whole node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathTotals {
+    /// Dropped: to a pair that nobody has.
+    pub closed: u64,
+    /// Dropped: from a blocked source.
+    pub blocked: u64,
+    /// Passed up, by [`PassReason::index`].
+    pub passed: [u64; PassReason::ALL.len()],
+}
+
+/// Why a packet for one of our media ports was passed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassReason {
+    /// The port is open and has no rule.
+    Open,
+    /// From elsewhere.
+    Source,
+    /// RTCP, DTLS, rubbish.
+    NotRtp,
+    /// Another source identifier or payload type: a telephone event, comfort noise.
+    Unexpected,
+    /// The rule's deadline had passed.
+    Expired,
+    /// The way to the far party is not known now.
+    NoHop,
+    /// Larger than what the way out carries.
+    TooBig,
+    /// A fragment, IP options, IPv6 extensions.
+    Odd,
+    /// The rule was being written.
+    Torn,
+}
+
+impl PassReason {
+    /// All of them, for counters.
+    pub const ALL: [Self; 9] = [
+        Self::Open,
+        Self::Source,
+        Self::NotRtp,
+        Self::Unexpected,
+        Self::Expired,
+        Self::NoHop,
+        Self::TooBig,
+        Self::Odd,
+        Self::Torn,
+    ];
+
+    /// The place in [`ALL`](Self::ALL).
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The label of a counter.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Source => "source",
+            Self::NotRtp => "not_rtp",
+            Self::Unexpected => "unexpected",
+            Self::Expired => "expired",
+            Self::NoHop => "no_hop",
+            Self::TooBig => "too_big",
+            Self::Odd => "odd",
+            Self::Torn => "torn",
+        }
+    }
+}
+
+/// The fast path of one shard. What is down stays down only while it is swept: each rule carries a deadline that
+/// [`sweep`](Self::sweep) puts off, so that a process that has died relays nothing for long. Dropping it ends every rule.
+pub trait FastPath: Send + Debug {
+    /// `"xdp"` or `"xdp-generic"`, as in metric labels.
+    fn name(&self) -> &'static str;
+
+    /// Does what the relay asks. False refuses a [`Down`](PathRequest::Down): no known neighbour, no room; it is asked
+    /// again later. Nothing else is ever refused.
+    fn apply(&mut self, now: Instant, request: PathRequest) -> bool;
+
+    /// What has gone by here since the last reading; after an [`Up`](PathRequest::Up) the rest, so that a call's record is
+    /// whole when it ends.
+    fn read(&mut self, now: Instant, key: SocketKey) -> FastCounts;
 
     /// Keeps installed rules alive for another while, and reports what has gone by.
     fn sweep(&mut self, now: Instant, report: &mut dyn FnMut(SocketKey, Swept));
 
-    /// `"xdp"` or `"xdp-generic"`, as in metric labels.
-    fn name(&self) -> &'static str;
+    /// Drops everything from this source until then, but what a rule covers.
+    fn block(&mut self, now: Instant, source: IpAddr, until: Instant) {
+        let _ = (now, source, until);
+    }
+
+    /// The node's totals. Only one of the shards' paths says them, so that they are counted once.
+    fn totals(&mut self) -> Option<PathTotals> {
+        None
+    }
 }
