@@ -23,7 +23,9 @@ Examples:
   Through a registrar, to a user registered for the purpose:
     strowger-loadgen calls --target sbc:5060 --register-uas bob:secret --auth alice:secret --concurrent 100
   Five thousand users register, each once:
-    strowger-loadgen register --target sbc:5060 --auth 'user{}:pass{}' --users 5000 --rate 500";
+    strowger-loadgen register --target sbc:5060 --auth 'user{}:pass{}' --users 5000 --rate 500
+  Five hundred streams each way through an rtpengine (--listen-ng=127.0.0.1:2223), without a SIP server:
+    strowger-loadgen rtp --target 127.0.0.1:2223 --streams 500 --duration 30s";
 
 /// Open-loop SIP and RTP load generator: latency counts from when a call was due, not from when it was sent.
 #[derive(Debug, Parser)]
@@ -39,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Place calls, answer them, or both; with RTP each way, verified where it arrives
     Calls(Box<Calls>),
+    /// Media alone through a relay that is asked for its ports, verified where it arrives
+    Rtp(Box<Rtp>),
     /// Register users, again and again until the duration is over
     Register(Box<Register>),
 }
@@ -61,9 +65,9 @@ pub enum Arrivals {
     Poisson,
 }
 
-/// Media.
+/// Media of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Rtp {
+pub enum Codec {
     /// G.711 µ-law, 20 ms, both ways.
     Pcmu,
     /// Signalling only.
@@ -77,6 +81,15 @@ pub enum Side {
     Uac,
     /// The answering side.
     Uas,
+}
+
+/// What joins the two ends of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// An rtpengine-compatible relay whose ng control port is --target.
+    Ng,
+    /// Nothing: the floor, each end sends to the other.
+    Nothing,
 }
 
 /// Driver.
@@ -185,7 +198,7 @@ pub struct Calls {
     pub calls: Option<u64>,
     /// Media of each call
     #[arg(long, value_enum, default_value = "pcmu")]
-    pub rtp: Rtp,
+    pub rtp: Codec,
     /// Ports for RTP; even ones are used
     #[arg(long, value_name = "LOW-HIGH", default_value = "10000-29999", value_parser = units::ports)]
     pub rtp_ports: (u16, u16),
@@ -219,6 +232,26 @@ pub struct Calls {
     /// Longest wait for an answer to a call that rings; then it is cancelled
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     pub setup_max: Duration,
+}
+
+/// `rtp`.
+#[derive(Debug, Args)]
+pub struct Rtp {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub common: Common,
+    /// What joins the two ends of a stream
+    #[arg(long, value_enum, default_value = "ng")]
+    pub via: Via,
+    /// Pairs of streams, each with 50 packets a second in both directions
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub streams: u32,
+    /// Ports for RTP; even ones are used
+    #[arg(long, value_name = "LOW-HIGH", default_value = "10000-29999", value_parser = units::ports)]
+    pub rtp_ports: (u16, u16),
+    /// Lost RTP that still counts as good
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::percent)]
+    pub rtp_loss_max: f64,
 }
 
 /// `register`.

@@ -7,6 +7,7 @@ mod cli;
 mod core;
 mod json;
 mod machine;
+mod ng;
 mod preflight;
 mod report;
 mod run;
@@ -36,8 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
-    let (command, common, setup, rtp_loss_max) = match &cli.command {
+    let (command, common, mut setup, rtp_loss_max) = match &cli.command {
         cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
+        cli::Command::Rtp(rtp) => ("rtp", &rtp.common, setup::rtp(rtp)?, rtp.rtp_loss_max),
         cli::Command::Register(register) => ("register", &register.common, setup::register(register)?, 0.0),
     };
     for note in &setup.notes {
@@ -48,7 +50,11 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     }
     let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
     let began = OffsetDateTime::now_utc();
+    let relay = setup.relay.take();
     let outcome = run::run(common, setup)?;
+    if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
+        eprintln!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence);
+    }
     let report = Report { command, common, plan: &plan, outcome: &outcome, backend, concurrent, rtp_loss_max, began };
     let verdict = report.verdict();
     let text = report.text(&verdict);

@@ -55,7 +55,7 @@ impl Report<'_> {
         let saturated = self.saturated();
         let failures = self.failures();
         let unheld: Vec<&str> = self.asserts().filter(|(_, _, holds)| !holds).map(|(text, ..)| text).collect();
-        let begun = c.calls_attempted + c.uas_calls + c.registrations_attempted;
+        let begun = c.calls_attempted + c.uas_calls + c.registrations_attempted + c.streams_begun;
         let (code, result) = if self.outcome.end == End::TimedOut {
             (97, "timeout")
         } else if begun + c.calls_skipped == 0 && self.outcome.end == End::Done {

@@ -308,6 +308,7 @@ impl Runner<'_> {
                 (c.registrations_attempted, c.registrations_completed, failed, "rrd")
             }
             Job::Calls { uac: false, .. } => (c.uas_calls, c.uas_completed, c.uas_failed + c.uas_refused, "sdd"),
+            Job::Streams => (c.streams_begun, 0, 0, "rtp_delay_uas"),
             Job::Calls { .. } => (c.calls_attempted, c.calls_completed, c.calls_failed + c.calls_skipped, "srd"),
         };
         let rtp = c.rtp_sent_uac + c.rtp_sent_uas;

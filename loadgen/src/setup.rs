@@ -15,6 +15,7 @@ use crate::core::schedule::{Arrivals, Load};
 use crate::core::station::{Options, Station};
 use crate::core::{Job, Plan, Role};
 use crate::machine::{clock_domain, now};
+use crate::ng;
 use crate::preflight::{self, Trouble};
 use crate::sockets::Sockets;
 
@@ -57,6 +58,8 @@ pub struct Setup {
     pub concurrent: u32,
     /// Sentences worth saying before the start.
     pub notes: Vec<String>,
+    /// The relay that media alone goes through.
+    pub relay: Option<ng::Client>,
 }
 
 struct Place {
@@ -174,7 +177,7 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
     plan.hold = options.hold;
     plan.ring = options.ring;
     plan.setup_max = options.setup_max;
-    plan.rtp = options.rtp == cli::Rtp::Pcmu;
+    plan.rtp = options.rtp == cli::Codec::Pcmu;
     plan.hangup = if options.hangup == cli::Side::Uac { Role::Uac } else { Role::Uas };
     if let Some((user, _)) = &plan.secret {
         plan.from = user.clone();
@@ -188,7 +191,7 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
     }
     plan.register_uas = register_uas;
     let longest = load_time(&plan.load) + options.hold + options.ring + options.setup_max + common.t1 * 128 + SLACK * 5;
-    let mut setup = open(common, plan, &place, options.uas_listen, options.rtp_ports, concurrent)?;
+    let mut setup = open(common, plan, &place, options.uas_listen, options.rtp_ports, concurrent, None)?;
     setup.timeout = common.timeout.or((!options.uas).then_some(longest));
     Ok(setup)
 }
@@ -209,9 +212,44 @@ pub fn register(options: &cli::Register) -> Result<Setup, Trouble> {
     plan.reuse_nonce = options.reuse_nonce;
     plan.concurrent = options.concurrent.div_ceil(u32::from(common.threads)) as usize;
     let longest = load_time(&plan.load) + common.t1 * 192 + SLACK * 5;
-    let mut setup = open(common, plan, &place, None, (1, 1), options.concurrent)?;
+    let mut setup = open(common, plan, &place, None, (1, 1), options.concurrent, None)?;
     setup.timeout = common.timeout.or(Some(longest));
     Ok(setup)
+}
+
+/// Prepares `rtp`.
+pub fn rtp(options: &cli::Rtp) -> Result<Setup, Trouble> {
+    let common = &options.common;
+    let place = place(common, (options.via == cli::Via::Nothing).then_some(SocketAddr::from(([127, 0, 0, 1], 9))))?;
+    let duration = common.duration.unwrap_or(DURATION);
+    let load = load(common, f64::from(options.streams), Some(u64::from(options.streams)), Some(duration));
+    let mut plan = base_plan(common, &place, Job::Streams, load)?;
+    plan.rtp = true;
+    plan.hold = duration;
+    plan.concurrent = options.streams.div_ceil(u32::from(common.threads)) as usize;
+    plan.concurrent_uas = plan.concurrent;
+    let relay = match options.via {
+        cli::Via::Ng => Some(ng::Client::connect(place.target, random()?.next_u64() as u32)?),
+        cli::Via::Nothing => None,
+    };
+    let mut setup = open(common, plan, &place, None, options.rtp_ports, options.streams, relay)?;
+    setup.timeout = common.timeout.or(Some(duration + SLACK * 5));
+    Ok(setup)
+}
+
+/// Where the ends of each pair send: to the relay, or to each other.
+fn join(
+    relay: &mut Option<ng::Client>,
+    first: usize,
+    ports: &[(Role, SocketAddr)],
+) -> Result<Vec<[SocketAddr; 2]>, Trouble> {
+    let (uac, uas) = ports.split_at(ports.len() / 2);
+    let ends = uac.iter().zip(uas).map(|(uac, uas)| [uac.1, uas.1]).enumerate();
+    ends.map(|(number, ends)| match relay {
+        Some(relay) => relay.pair(first + number, ends),
+        None => Ok([ends[1], ends[0]]),
+    })
+    .collect()
 }
 
 fn open(
@@ -221,15 +259,21 @@ fn open(
     uas_listen: Option<SocketAddr>,
     rtp_range: (u16, u16),
     concurrent: u32,
+    mut relay: Option<ng::Client>,
 ) -> Result<Setup, Trouble> {
     let (uac, answers) = match plan.job {
         Job::Calls { uac, uas } => (uac, uas),
         Job::Register => (true, false),
+        Job::Streams => (false, false),
     };
     let mut uas = answers.then(|| uas_listen.unwrap_or(SocketAddr::new(place.local.ip(), 0)));
     let threads = usize::from(common.threads);
     let pins = preflight::pins(common.pin.as_deref(), threads)?;
-    let rtp_per_core = if plan.rtp { [if uac { plan.concurrent } else { 0 }, plan.concurrent_uas] } else { [0, 0] };
+    let places_calls = uac || plan.job == Job::Streams;
+    let rtp_per_core = match plan.rtp {
+        true => [if places_calls { plan.concurrent } else { 0 }, plan.concurrent_uas],
+        false => [0, 0],
+    };
     let rtp_ports = preflight::rtp_ports(rtp_range, threads * rtp_per_core.iter().sum::<usize>())?;
     let sources = if uac { usize::from(common.sources) } else { 0 };
     examine(&plan, uas, threads * (sources + 8 + rtp_per_core.iter().sum::<usize>()))?;
@@ -250,14 +294,18 @@ fn open(
         let media_base = sockets.count();
         let ips = [place.local.ip(), uas.map_or(place.local.ip(), |uas| uas.ip())];
         let media_ports = sockets.media(&mut ports, ips, rtp_per_core)?;
+        let remotes = match plan.job {
+            Job::Streams => join(&mut relay, usize::from(core) * plan.concurrent, &media_ports)?,
+            _ => Vec::new(),
+        };
         let (sockets, driver) = (sockets.count() as usize, sockets.driver);
         let (cores, random) = (common.threads, random()?);
         let options =
-            Options { plan: plan.clone(), core, cores, uac, uas: uas_opened, media_base, media_ports, random };
+            Options { plan: plan.clone(), core, cores, uac, uas: uas_opened, media_base, media_ports, remotes, random };
         opened.push(Core { driver, sockets, station: Station::new(now(), options) });
     }
     let (backend, local) = (choice.name(), place.local);
-    Ok(Setup { plan, cores: opened, pins, backend, local, uas, timeout: None, concurrent, notes })
+    Ok(Setup { plan, cores: opened, pins, backend, local, uas, timeout: None, concurrent, notes, relay })
 }
 
 /// What stands in the way before anything is opened.
@@ -268,7 +316,7 @@ fn examine(plan: &Plan, uas: Option<SocketAddr>, sockets: usize) -> Result<(), T
         ));
     }
     preflight::open_files(sockets as u64)?;
-    let calls_out = !matches!(plan.job, Job::Calls { uac: false, .. }) || plan.register_uas.is_some();
+    let calls_out = !matches!(plan.job, Job::Calls { uac: false, .. } | Job::Streams) || plan.register_uas.is_some();
     if calls_out && uas != Some(plan.target) {
         preflight::probe(plan.target, plan.transport)?;
     }

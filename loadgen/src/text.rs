@@ -47,7 +47,7 @@ impl Report<'_> {
         let c = &stats.counters;
         let (uac, uas) = match self.plan.job {
             Job::Calls { uac, uas } => (uac, uas),
-            Job::Register => (false, false),
+            Job::Register | Job::Streams => (false, false),
         };
         if self.plan.job == Job::Register {
             lines.push(format!(
@@ -58,6 +58,10 @@ impl Report<'_> {
                 c.registrations_skipped,
                 c.challenges_answered
             ));
+        }
+        if self.plan.job == Job::Streams {
+            lines.push(format!("  streams        {} pairs begun", c.streams_begun));
+            return self.rtp(lines);
         }
         if uac {
             let ratios = stats.ratios().map(|r| format!(", SER {:.2}%, ASR {:.2}%, NER {:.2}%", r.ser, r.asr, r.ner));
@@ -91,6 +95,12 @@ impl Report<'_> {
             c.received_again,
             c.strays
         ));
+        self.rtp(lines);
+    }
+
+    fn rtp(&self, lines: &mut Vec<String>) {
+        let stats = &self.outcome.stats;
+        let c = &stats.counters;
         if c.rtp_sent_uac + c.rtp_sent_uas > 0 {
             lines.push(format!(
                 "  rtp            {} sent, {} received, {} lost ({:.4}%), {} twice, {} out of order, {} damaged, {} astray",

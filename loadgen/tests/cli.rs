@@ -250,3 +250,24 @@ fn each_way_to_end_has_its_exit_code() {
     expect(&format!("{common} --late-max 30s --assert rrd_max<1ns"), 3, &["rrd_max<1ns: FAILED", "does not hold"]);
     expect(&format!("{common} --late-max 1ns"), 4, &["generator saturated", "lower the rate"]);
 }
+
+#[test]
+fn media_alone_goes_both_ways_and_its_troubles_are_sentences() {
+    let ports = "--rtp-ports 23000-23999";
+    let media = format!("rtp --via nothing --streams 5 --duration 500ms {ports} {PATIENT}");
+    expect(&media, 0, &["rtp: ok", "5 pairs begun", " 0 lost"]);
+    expect(&format!("{media} --threads 2 --pin off"), 0, &["6 pairs begun", " 0 lost"]);
+    let (nobody, _guard) = server(|_| None);
+    let relay = |port: u16| format!("rtp --target 127.0.0.1:{port} --streams 1 {ports} {PATIENT}");
+    expect(&relay(nobody), 1, &["did not answer 'ping'", "--listen-ng"]);
+    let (refuses, _guard) = server(|request| {
+        let cookie = request.split(' ').next()?;
+        let pong = request.contains("4:ping");
+        let refusal = "d12:error-reason10:too loaded6:result5:errore";
+        Some(format!("{cookie} {}", if pong { "d6:result4:ponge" } else { refusal }))
+    });
+    expect(&relay(refuses), 1, &["refused 'offer': too loaded"]);
+    let (strange, _guard) = server(|request| Some(format!("{} what?", request.split(' ').next()?)));
+    expect(&relay(strange), 1, &["cannot be read"]);
+    expect("rtp --streams 1", 2, &["--target"]);
+}

@@ -18,6 +18,7 @@ pub mod sdp;
 pub mod station;
 pub mod stats;
 pub mod stream;
+pub mod streams;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,8 @@ pub enum Job {
     },
     /// Registrations.
     Register,
+    /// Media alone, through a relay.
+    Streams,
 }
 
 /// What all cores share.

@@ -15,6 +15,7 @@ use super::scan::{Start, scan};
 use super::schedule::Schedule;
 use super::stats::Stats;
 use super::stream::{Frame, Framer};
+use super::streams::Streams;
 use super::template::Templates;
 use super::uac::{Line, Uac};
 use super::uas::Uas;
@@ -36,6 +37,8 @@ pub struct Options {
     pub media_base: u32,
     /// RTP ports of this core.
     pub media_ports: Vec<(Role, SocketAddr)>,
+    /// Media alone: where the two ends of each pair send.
+    pub remotes: Vec<[SocketAddr; 2]>,
     /// Randomness of this core.
     pub random: Random,
 }
@@ -94,6 +97,7 @@ pub struct Station {
     uas_socket: Option<SocketKey>,
     registrar: Option<Registrar>,
     own: Option<Registrar>,
+    pairs: Option<Streams>,
     registered: Registered,
     streams: HashMap<StreamKey, Stream>,
     lines: usize,
@@ -136,7 +140,7 @@ impl Station {
             .collect();
         let (uac, uas) = match plan.job {
             Job::Calls { uac, uas } => (uac, uas),
-            Job::Register => (false, false),
+            Job::Register | Job::Streams => (false, false),
         };
         let count = lines.len();
         let registrar = (plan.job == Job::Register).then(|| {
@@ -168,6 +172,7 @@ impl Station {
             registered: if own.is_some() { Registered::No } else { Registered::NotWanted },
             registrar,
             own,
+            pairs: (plan.job == Job::Streams).then(|| Streams::new(options.remotes)),
             streams: HashMap::new(),
             lines: if tcp { count } else { 0 },
             stream_next: count as u64 + 1,
@@ -205,6 +210,9 @@ impl Station {
         if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
             schedule.start(at);
         }
+        if let Some(pairs) = &mut self.pairs {
+            pairs.start(at, self.plan.hold);
+        }
     }
 
     /// No more arrivals; the calling side hangs up.
@@ -214,6 +222,9 @@ impl Station {
         }
         if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
             schedule.stop();
+        }
+        if let Some(pairs) = &mut self.pairs {
+            pairs.drain(now);
         }
     }
 
@@ -242,10 +253,11 @@ impl Station {
             .registrar
             .as_ref()
             .is_none_or(|registrar| registrar.len() == 0 && registrar.schedule.as_ref().is_none_or(Schedule::is_over));
+        let streams_over = self.pairs.as_ref().is_none_or(Streams::is_over);
         Status {
             ready: connected && self.registered != Registered::No,
-            over: calls_over && registrations_over,
-            calls_uac,
+            over: calls_over && registrations_over && streams_over,
+            calls_uac: calls_uac + self.pairs.as_ref().map_or(0, Streams::len),
             calls_uas: self.uas.as_ref().map_or(0, Uas::len),
             fatal: self.fatal.clone(),
         }
@@ -473,13 +485,20 @@ impl Station {
         if let Some(registrar) = &mut self.registrar {
             registrar.handle_schedule(context!(self, now));
         }
+        if let Some(pairs) = &mut self.pairs {
+            pairs.handle_timeout(context!(self, now));
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_output`](Self::poll_output) has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let arrivals = self.uac.as_ref().and_then(|uac| uac.schedule.next_deadline());
         let registrations = self.registrar.as_ref().and_then(|registrar| registrar.schedule.as_ref()?.next_deadline());
-        [self.wheel.next_deadline(), self.media.next_deadline(), arrivals, registrations].into_iter().flatten().min()
+        let pairs = self.pairs.as_ref().and_then(Streams::next_deadline);
+        [self.wheel.next_deadline(), self.media.next_deadline(), arrivals, registrations, pairs]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to send: signalling first, then the RTP that is due.

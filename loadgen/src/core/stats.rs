@@ -76,6 +76,8 @@ counters! {
     uas_refused,
     /// Of them: never acknowledged, or never hung up.
     uas_failed,
+    /// Pairs of streams begun, media alone.
+    streams_begun,
     /// Registrations begun.
     registrations_attempted,
     /// Registrations due but not begun: that user's previous one was still open, or too many were.

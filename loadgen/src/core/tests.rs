@@ -80,6 +80,8 @@ enum Event {
 impl<'a> Net<'a> {
     fn new(plan: Plan, seed: u64, fate: impl FnMut(&Net<'_>, bool, &[u8]) -> Fate + 'a) -> Self {
         let ports = 2 * plan.concurrent as u32;
+        let pairs = if plan.job == Job::Streams { ports / 2 } else { 0 };
+        let remotes = (0..pairs).map(|pair| [address(MEDIA + 2 * pair + 1), address(MEDIA + 2 * pair)]).collect();
         let options = Options {
             plan: Arc::new(plan),
             core: 0,
@@ -90,6 +92,7 @@ impl<'a> Net<'a> {
             media_ports: (0..ports)
                 .map(|port| (if port % 2 == 0 { Role::Uac } else { Role::Uas }, address(MEDIA + port)))
                 .collect(),
+            remotes,
             random: Random::from_u64(seed),
         };
         Self {
@@ -395,4 +398,23 @@ fn any_bytes_on_any_socket_are_survived() {
         net.station.handle_data(net.now, StreamKey(1), &bytes);
     }
     assert!(net.station.stats().counters.unreadable > 0);
+}
+
+#[test]
+fn media_alone_is_judged_at_both_ends_of_each_pair() {
+    let streams = |lose: u64| {
+        let plan = Plan { job: Job::Streams, concurrent: 10, hold: Duration::from_secs(2), ..plan(10.0, 2) };
+        let mut count = 0;
+        let net = Net::new(plan, 7, move |_, _, _| {
+            count += 1;
+            if lose > 0 && count % lose == 0 { vec![] } else { vec![Duration::from_millis(2)] }
+        });
+        net.run().station.stats().counters.clone()
+    };
+    let c = streams(0);
+    // The first ends know their 95 packets; the other ends learn it from them, one packet later.
+    assert_eq!((c.streams_begun, c.rtp_sent_uac, c.rtp_lost, c.rtp_silent), (10, 950, 0, 0));
+    assert_eq!((c.rtp_received_uas, c.rtp_received_uac), (c.rtp_sent_uac, c.rtp_sent_uas));
+    let c = streams(100);
+    assert_eq!(c.rtp_lost, (c.rtp_sent_uac + c.rtp_sent_uas) / 100);
 }
