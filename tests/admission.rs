@@ -4,14 +4,15 @@
 mod desk;
 
 use desk::{Desk, Sent, request, response};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot};
-use strowger::observe::{CallResult, EndCause, LimitReason};
+use strowger::observe::{CallResult, DropReason, EndCause, LimitReason};
 use strowger::shard::{Input, Mail};
 use strowger::sip::digest::{Challenge, Login, answer};
-use strowger::sip::wire::HeaderName;
+use strowger::sip::wire::{HeaderName, OwnedMessage};
 use strowger::tally::{Cell, Note, Permit, Pulse};
 
 const CONFIG: &str = r#"
@@ -53,9 +54,13 @@ struct Place {
 
 /// Alice has no right here; another site may lend one.
 fn place() -> Place {
+    place_with(CONFIG)
+}
+
+fn place_with(config: &str) -> Place {
     let pulse = Arc::new(Pulse::waiting());
     pulse.beat(Instant::ZERO, Duration::from_secs(1 << 20));
-    let desk = Desk::kept(CONFIG, &pulse);
+    let desk = Desk::kept(config, &pulse);
     let cell = Arc::clone(&desk.directory.accounts[0].cell);
     cell.set_may_borrow(true);
     Place { desk, cell, pulse }
@@ -73,6 +78,11 @@ impl Place {
     fn cancel(&mut self, branch: &str) -> Vec<Sent> {
         let text = head("CANCEL", branch, "+15550100");
         self.desk.receive(LEFT, &format!("{text}Content-Length: 0\n\n"))
+    }
+
+    /// The worker has read all letters that were there at that beat.
+    fn read_mail(&mut self, beat: Instant) {
+        self.desk.shard.has_read_mail(self.desk.now, beat);
     }
 
     /// The call that asks for a right.
@@ -314,6 +324,68 @@ fn the_newest_calls_of_an_account_end_when_its_rights_are_withdrawn() {
     assert_eq!(left.load(Ordering::Relaxed), 8, "only as many as there are");
     place.desk.wait(Duration::from_secs(8_000));
     place.assert_balanced(3);
+}
+
+/// The phone answers the call; the port at which the caller's audio is awaited.
+fn answer_call(place: &mut Place, invite: &OwnedMessage) -> SocketAddr {
+    let view = invite.view();
+    let lines: String = view
+        .headers()
+        .filter(|header| ["Via", "From", "To", "Call-ID", "CSeq"].contains(&header.name.as_str()))
+        .map(|header| {
+            let tag = if header.name == HeaderName::To { ";tag=p" } else { "" };
+            format!("{}: {}{tag}\n", header.name.as_str(), String::from_utf8_lossy(header.value))
+        })
+        .collect();
+    let body = "v=0\no=y 1 1 IN IP4 198.51.100.20\ns=-\nc=IN IP4 198.51.100.20\nt=0 0\nm=audio 5000 RTP/AVP 0\n";
+    let text = format!(
+        "SIP/2.0 200 OK\n{lines}Contact: <sip:alice@{PHONE}>\nContent-Type: application/sdp\nContent-Length: {}\n\n{body}",
+        body.replace('\n', "\r\n").len()
+    );
+    let sent = place.desk.receive(PHONE, &text);
+    let body = String::from_utf8_lossy(response(&sent, LEFT, 200).view().body()).into_owned();
+    let port = body.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()).expect("a port");
+    format!("192.0.2.1:{port}").parse().expect("an address")
+}
+
+#[test]
+fn what_waited_in_the_sockets_of_a_paused_process_is_not_relayed_under_drop() {
+    for (policy, stale) in [("keep", true), ("drop", false)] {
+        let mut place = place_with(&format!("[limits]\npolicy = \"{policy}\"\n{CONFIG}"));
+        register(&mut place);
+        place.cell.set_usable(5);
+        place.read_mail(place.desk.shard.last_beat());
+        let out = request(&place.call("one", "+15550100"), PHONE, "INVITE").clone();
+        let local = answer_call(&mut place, &out);
+        let socket = place.desk.sockets.iter().find(|(bind, _)| *bind == local).expect("it is open").1;
+        let mut sequence = 0u8;
+        let mut relays = |place: &mut Place| {
+            sequence += 1;
+            let mut packet = [0u8; 172];
+            packet[..12].copy_from_slice(&[0x80, 0, 0, sequence, 0, 0, sequence, 0, 1, 2, 3, 4]);
+            place.desk.datagram(socket.0, "198.51.100.7:4000", &packet).0.is_some()
+        };
+        assert!(relays(&mut place), "{policy}");
+        place.pulse.beat(place.desk.now, Duration::from_millis(900));
+        place.read_mail(place.desk.shard.last_beat());
+        place.desk.now += Duration::from_millis(900);
+        assert!(relays(&mut place), "{policy}: as long as the keeper's word holds");
+        // It stands still, and goes on: first come the packets that waited, then the keeper, then its letters.
+        place.desk.now += Duration::from_secs(60);
+        assert_eq!(relays(&mut place), stale, "{policy}");
+        place.pulse.beat(place.desk.now, Duration::from_millis(900));
+        assert_eq!(relays(&mut place), stale, "{policy}: the keeper's letters are not read yet");
+        let beat = place.desk.shard.last_beat();
+        let look_at = place.desk.shard.next_deadline().expect("timers");
+        assert!(policy == "keep" || look_at <= place.desk.now, "it looks at the pulse also without traffic");
+        let dropped = place.desk.counters.drops(DropReason::MediaUntrusted);
+        assert_eq!(dropped, if stale { 0 } else { 2 }, "{policy}");
+        place.read_mail(beat);
+        assert!(relays(&mut place), "{policy}: its right did not end");
+        let (account, budget) = ("alice".into(), Arc::new(AtomicU32::new(1)));
+        place.desk.input(Input::Mail(Mail::HangUpSome { account, budget }));
+        assert!(!relays(&mut place), "{policy}: it has been hung up");
+    }
 }
 
 #[test]

@@ -191,6 +191,8 @@ labels! {
         MediaNoDestination = "media_no_destination",
         /// Media against the negotiated direction.
         MediaDirection = "media_direction",
+        /// Media while the keeper of the rights stands still, and calls end with their loans.
+        MediaUntrusted = "media_untrusted",
         /// Not RTP.
         RtpMalformed = "rtp_malformed",
         /// Not RTCP.

@@ -4,11 +4,12 @@ use super::boundary::{Input, Output};
 use super::mailbox::{Answer, CONTACTS_MAX, Mail, Query, ShardInfo};
 use super::steer::Steering;
 use super::streams::{Streams, Way};
+use super::trust::Trust;
 use crate::base::time::Duration;
 use crate::base::{Flow, Forward, Instant, Random, ShardId, SocketKey, StreamKey, Transmit, Transport};
 use crate::call::contacts::Lifetimes;
 use crate::call::{Audit, Directory, Effect, Engine, EngineOptions, Settings};
-use crate::config::Config;
+use crate::config::{Config, LimitPolicy};
 use crate::media::{LocalAddress, RelayConfig, SocketRequest, Verdict};
 use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath};
 use crate::sip::transaction::Timers;
@@ -34,6 +35,8 @@ pub struct ShardOptions {
     pub connection_idle_timeout: Duration,
     /// What carries this shard's packets.
     pub path: MediaPath,
+    /// Nothing is relayed while the keeper of the rights stands still: calls may have lost theirs meanwhile.
+    pub media_needs_keeper: bool,
 }
 
 impl ShardOptions {
@@ -98,6 +101,7 @@ impl ShardOptions {
             connections_max: config.shards.connections_max as usize,
             connection_idle_timeout: config.sip.connection_idle_timeout,
             path,
+            media_needs_keeper: config.limits.policy == LimitPolicy::Drop,
         }
     }
 }
@@ -128,6 +132,7 @@ pub struct Shard {
     streams: Streams,
     outputs: VecDeque<Output>,
     media_base: SocketKey,
+    trust: Trust,
     idle_timeout: Duration,
     idle_check: Instant,
     path: MediaPath,
@@ -148,9 +153,12 @@ impl Shard {
     /// A shard with empty tables.
     #[must_use]
     pub fn new(options: ShardOptions, mut random: Random, now: Instant) -> Self {
+        let pulse = &options.engine.directory.pulse;
+        let trust = if options.media_needs_keeper { Trust::in_pulse(Arc::clone(pulse)) } else { Trust::always() };
         Self {
             id: options.engine.shard,
             now,
+            trust,
             steering: options.steering,
             directory: Arc::clone(&options.engine.directory),
             counters: Arc::clone(&options.engine.counters),
@@ -224,7 +232,22 @@ impl Shard {
         }
     }
 
+    /// Until when the keeper's last beat holds; to be asked before mail is read.
+    #[must_use]
+    pub fn last_beat(&self) -> Instant {
+        self.trust.last_beat()
+    }
+
+    /// All mail that was there when the keeper's last beat held until `beat` has been handed in.
+    pub fn has_read_mail(&mut self, now: Instant, beat: Instant) {
+        self.trust.has_read(now, beat);
+    }
+
     fn handle_packet(&mut self, socket: SocketKey, from: SocketAddr, packet: &mut [u8]) -> Option<Forward> {
+        if !self.trust.holds(self.now) {
+            self.counters.count_drop(DropReason::MediaUntrusted);
+            return None;
+        }
         match self.engine.handle_packet(self.now, socket, from, packet) {
             Verdict::Forward { socket, to, len } => {
                 self.counters.media(self.path, len as u64);
@@ -376,6 +399,7 @@ impl Shard {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         self.engine.handle_timeout(now);
+        self.trust.handle_timeout(now);
         self.counters.set(Gauge::ConnectionsActive, self.streams.len() as u64);
         self.counters.set(Gauge::Draining, u64::from(self.draining));
         if now >= self.idle_check {
@@ -396,7 +420,7 @@ impl Shard {
     pub fn next_deadline(&self) -> Option<Instant> {
         let idle = (!self.streams.is_empty()).then_some(self.idle_check);
         let stop = self.stopping.map(|until| until.min(self.now + Duration::from_millis(10)));
-        [self.engine.next_deadline(), idle, stop].into_iter().flatten().min()
+        [self.engine.next_deadline(), idle, stop, self.trust.next_deadline()].into_iter().flatten().min()
     }
 
     /// The next thing to do outside; none when all is said.

@@ -8,6 +8,7 @@ mod handle;
 pub mod mailbox;
 mod steer;
 mod streams;
+mod trust;
 
 pub use boundary::{Input, Output};
 pub use handle::{Shard, ShardOptions};

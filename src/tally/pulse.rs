@@ -34,7 +34,13 @@ impl Pulse {
     /// True while the cells may be trusted.
     #[must_use]
     pub fn beats(&self, now: Instant) -> bool {
-        now.as_nanos() <= self.0.load(Ordering::Acquire)
+        now <= self.until()
+    }
+
+    /// Until when the last beat holds. Whatever the keeper wrote before it can be read by who has seen it.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Acquire))
     }
 }
 

@@ -19,6 +19,12 @@ pub trait Core: Send {
 
     /// So many records wait to be written.
     fn set_records_waiting(&mut self, count: usize);
+
+    /// Until when the keeper's last beat holds; asked before mail is counted.
+    fn last_beat(&self) -> Instant;
+
+    /// All mail that was there when that beat was seen has been handed in.
+    fn has_read_mail(&mut self, now: Instant, beat: Instant);
 }
 
 impl Core for Shard {
@@ -40,5 +46,13 @@ impl Core for Shard {
 
     fn set_records_waiting(&mut self, count: usize) {
         Self::set_records_waiting(self, count);
+    }
+
+    fn last_beat(&self) -> Instant {
+        Self::last_beat(self)
+    }
+
+    fn has_read_mail(&mut self, now: Instant, beat: Instant) {
+        Self::has_read_mail(self, now, beat);
     }
 }

@@ -83,6 +83,8 @@ pub struct Worker<C> {
     published: DriverCounters,
     /// The keeper has missed a note.
     notes_lost: bool,
+    /// A beat of the keeper's, and how many letters that were there before it wait yet.
+    beat: Option<(Instant, usize)>,
     stopped: bool,
 }
 
@@ -101,6 +103,7 @@ impl<C: Core> Worker<C> {
             records: VecDeque::new(),
             published: DriverCounters::default(),
             notes_lost: false,
+            beat: None,
             stopped: false,
             options,
         }
@@ -193,9 +196,20 @@ impl<C: Core> Worker<C> {
     }
 
     fn read_mail(&mut self) {
+        let shard = self.options.shard;
+        let (beat, mut before) = match self.beat.take() {
+            Some(beat) => beat,
+            None => (self.core.last_beat(), self.options.post.len(shard)),
+        };
         for _ in 0..LETTERS {
-            let Some(mail) = self.options.post.take(self.options.shard) else { break };
+            let Some(mail) = self.options.post.take(shard) else { break };
+            before = before.saturating_sub(1);
             self.core.handle(self.now, Input::Mail(mail));
+        }
+        if before == 0 {
+            self.core.has_read_mail(self.now, beat);
+        } else {
+            self.beat = Some((beat, before));
         }
     }
 

@@ -86,6 +86,10 @@ impl Post {
         self.mailbox(shard)?.letters.pop()
     }
 
+    pub(super) fn len(&self, shard: ShardId) -> usize {
+        self.mailbox(shard).map_or(0, |mailbox| mailbox.letters.len())
+    }
+
     pub(super) fn is_empty(&self, shard: ShardId) -> bool {
         self.mailbox(shard).is_none_or(|mailbox| mailbox.letters.is_empty())
     }

@@ -29,6 +29,7 @@ struct Seen {
 /// Echoes datagrams and stream data, forwards media, passes letters on.
 struct Stub {
     id: ShardId,
+    beat: Instant,
     outputs: VecDeque<Output>,
     deadline: Option<Instant>,
     last: Instant,
@@ -89,6 +90,14 @@ impl Core for Stub {
     fn set_records_waiting(&mut self, count: usize) {
         self.waiting.store(count, Ordering::Relaxed);
     }
+
+    fn last_beat(&self) -> Instant {
+        self.beat
+    }
+
+    fn has_read_mail(&mut self, _: Instant, beat: Instant) {
+        self.seen.lock().expect("lock").inputs.push(format!("read {}", beat.as_nanos()));
+    }
 }
 
 struct Bench {
@@ -108,6 +117,7 @@ fn bench(backend: Backend, id: u8, post: &Arc<Post>, outputs: impl IntoIterator<
     let (seen, waiting) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicUsize::new(0)));
     let clock = Clock::new(std::time::Instant::now());
     let stub = Stub {
+        beat: Instant::ZERO,
         id: ShardId(id),
         outputs: outputs.into_iter().collect(),
         deadline: None,
@@ -278,6 +288,22 @@ fn full_outlets_keep_records_and_drop_events() {
         bench.worker.drain();
         assert_eq!(bench.waiting.load(Ordering::Relaxed), left);
     }
+}
+
+#[test]
+fn a_beat_counts_once_the_letters_before_it_are_read() {
+    let post = Post::new(1, 2 * LETTERS);
+    let mut bench = bench(Backend::Auto, 0, &post, []);
+    bench.worker.core.beat = Instant::from_nanos(1);
+    (0..=LETTERS).for_each(|_| assert!(post.post(ShardId(0), Mail::TellCalls)));
+    bench.worker.read_mail();
+    bench.worker.core.beat = Instant::from_nanos(2);
+    assert!(post.post(ShardId(0), Mail::TellCalls));
+    bench.worker.read_mail();
+    bench.worker.read_mail();
+    let seen = bench.seen.lock().expect("lock");
+    let at = |what: &str| seen.inputs.iter().position(|input| input == what);
+    assert_eq!((at("read 1"), at("read 2"), seen.inputs.len()), (Some(LETTERS + 2), Some(LETTERS + 3), LETTERS + 4));
 }
 
 #[test]
