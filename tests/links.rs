@@ -14,7 +14,7 @@ use site::{BOUND, Site, certify, places, run, until};
 use stranger::{Stranger, client, hello};
 use strowger::base::id::Token;
 use strowger::base::{Instant, ShardId, Slot};
-use strowger::control::links::{Question, Reason};
+use strowger::control::links::{AccountTerms, Accounts, Question, Reason};
 use strowger::shard::Mail;
 use strowger::tally::message::{LoanId, Message, RequestId};
 use strowger::tally::wire::{Bye, Frame, Hello};
@@ -178,7 +178,7 @@ fn only_a_configured_peer_with_its_own_certificate_is_heard() {
     };
     assert_eq!(greeted("c", hello("c", 3, 1)), Some(Frame::Bye(Bye::Stranger)), "no peer of that name");
     assert_eq!(greeted("c", hello("b", 3, 1)), Some(Frame::Bye(Bye::Stranger)), "not what its certificate says");
-    let newer = Hello { oldest: 3, newest: 9, ..hello("b", 3, 1) };
+    let newer = Hello { oldest: 4, newest: 9, ..hello("b", 3, 1) };
     assert_eq!(greeted("b", newer), Some(Frame::Bye(Bye::Version)));
     assert!(matches!(greeted("b", hello("b", 3, 1)), Some(Frame::Hello(_))));
     let status = a.handle.status();
@@ -280,4 +280,64 @@ fn news_arrives_through_a_slow_path_and_heals_after_a_cut() {
     path.cut(false);
     until("the rest arrives", || knows(&b, 2));
     [a, b].into_iter().for_each(Site::stop);
+}
+
+#[test]
+fn sites_that_mean_different_limits_stay_linked_and_it_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let keys = root.path().join("keys");
+    certify(&keys, &["a", "b"]);
+    let [at_a, at_b] = places(["a", "b"]);
+    let (address_a, address_b) = (at_a.address, at_b.address);
+    let a = run(root.path(), &keys, at_a, &[("b", address_b)], &[("alice", 8), ("bob", 2)], "a");
+    let b = run(root.path(), &keys, at_b, &[("a", address_a)], &[("alice", 8), ("bob", 3)], "a");
+    let differs = |site: &Site| site.handle.status().disagreement(0).map(|found| found.to_string());
+    until("both have found it", || differs(&a).is_some() && differs(&b).is_some());
+    assert_eq!(differs(&a).as_deref(), Some("account \"bob\": limit 3 there, 2 here"));
+    assert_eq!(differs(&b).as_deref(), Some("account \"bob\": limit 2 there, 3 here"));
+    assert!(a.is_linked() && b.is_linked());
+    let links = a.ask(Question::Links).unwrap();
+    assert_eq!(
+        (&links["rows"][0]["terms"], links["rows"][0]["differs"].is_string()),
+        (&"differ".into(), true),
+        "{links}"
+    );
+    assert_eq!(a.account("bob")["sites"][0]["differs"], "limit 3 there, 2 here");
+    assert!(a.account("alice")["sites"][0]["differs"].is_null());
+    until("alice has her rights as ever", || a.cell("alice").1 == 4 && b.cell("alice").1 == 4);
+
+    let terms = [("alice", 8), ("bob", 2)].map(|(name, limit)| AccountTerms {
+        name: name.into(),
+        limit,
+        home: Some("a".into()),
+        cell: std::sync::Arc::clone(&b.cells[name]),
+    });
+    b.handle.publish(std::sync::Arc::new(Accounts::new(terms.into(), 0)));
+    until("they agree after a reload", || differs(&a).is_none() && differs(&b).is_none());
+    assert_eq!(a.ask(Question::Links).unwrap()["rows"][0]["terms"], "same");
+    [a, b].into_iter().for_each(Site::stop);
+}
+
+#[test]
+fn a_peer_of_the_version_before_is_not_told_what_it_cannot_read() {
+    let root = tempfile::tempdir().unwrap();
+    let (a, address) = alone(root.path());
+    let keys = root.path().join("keys");
+    for (newest, told) in [(2, false), (3, true)] {
+        let heard = block_on(async {
+            let mut stranger = Stranger::dial(client(&keys, &keys, "b"), address, "a").await.unwrap();
+            stranger.say(&Frame::Hello(Hello { oldest: 2, newest, ..hello("b", 3, u32::from(newest)) })).await;
+            let (mut heard, mut pings) = (Vec::new(), 0);
+            while pings < 2 {
+                let frame = stranger.hear().await.expect("the link stands");
+                pings += u8::from(matches!(frame, Frame::Ping { .. }));
+                heard.push(frame);
+            }
+            heard
+        });
+        assert_eq!(heard.iter().any(|frame| matches!(frame, Frame::Terms(_))), told, "{heard:?}");
+    }
+    let shown = a.handle.status().rows(a.clock.now());
+    assert!(shown[0]["terms"].is_null() && shown[0]["differs"].is_null(), "it has not said: {}", shown[0]);
+    a.stop();
 }

@@ -102,6 +102,12 @@ pub fn show(target: &Target, what: &str, limit: usize, all_sites: bool, json: bo
         "links" => print!("{}", table(what, &rows.iter().map(with_refusal).collect::<Vec<_>>())),
         _ => print!("{}", table(what, rows)),
     }
+    for row in rows.iter().filter(|row| what == "links" && row["differs"].is_string()) {
+        let (peer, differs) = (row["peer"].as_str().unwrap_or_default(), row["differs"].as_str().unwrap_or_default());
+        eprintln!(
+            "strowger: {peer} has other limits in its configuration: {differs}; no limit is safe until they agree"
+        );
+    }
     for site in answer["replaced"].as_array().into_iter().flatten() {
         let (name, incarnation) = (site["site"].as_str().unwrap_or_default(), &site["incarnation"]);
         eprintln!(

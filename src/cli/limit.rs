@@ -67,7 +67,8 @@ pub fn page(limit: &Value) -> String {
             Some(heard) => format!("{} calls as of {} ago", site["calls"], age(heard as u64)),
             None => "has not said its calls yet".to_owned(),
         };
-        line(&format!("at {}", word(&site["site"])), format!("{state}, {calls}"));
+        let differs = site["differs"].as_str().map(|what| format!("; {what}")).unwrap_or_default();
+        line(&format!("at {}", word(&site["site"])), format!("{state}, {calls}{differs}"));
     }
     if let Some(why) = limit["refusal"]["why"].as_str() {
         line("last refusal", format!("{why}, {} ago", seconds(&limit["refusal"]["ago_s"])));
@@ -91,7 +92,7 @@ mod tests {
             "usable": 3, "live": 2, "base": 4, "lent": 1, "borrowed": 0, "running_off": 0,
             "placed": [{ "site": "lon-1", "incarnation": 7, "amount": 3, "stranded": true }],
             "loans_out": [{ "site": "syd-1", "amount": 1, "left_s": 75.2 }], "loans_in": [],
-            "sites": [{ "site": "lon-1", "linked": false, "calls": 3, "calls_age_s": 75.0 }],
+            "sites": [{ "site": "lon-1", "linked": false, "calls": 3, "calls_age_s": 75.0, "differs": "limit 8 there, 9 here" }],
             "refusal": { "why": "no site has a right to spare", "ago_s": 4.0 },
         });
         let expected = "\
@@ -102,7 +103,7 @@ account alice
   at phx-1     2 calls of 3 usable: 4 own, 1 lent, 0 borrowed
   placed       3 at lon-1 (incarnation 7), stranded until it is retired
   lent         1 to syd-1, home in 1m15s at the latest
-  at lon-1     cut off, 3 calls as of 1m15s ago
+  at lon-1     cut off, 3 calls as of 1m15s ago; limit 8 there, 9 here
   last refusal no site has a right to spare, 4s ago
 ";
         assert_eq!(page(&limit), expected);

@@ -111,7 +111,13 @@ impl State {
         let records = self.records.failing().map(|why| format!("call records cannot be written: {why}"));
         let ledger = self.limits.links.as_ref().and_then(|links| links.ledger().failing());
         let ledger = ledger.map(|why| format!("the ledger cannot be written, no right is lent or placed: {why}"));
-        records.into_iter().chain(ledger).collect()
+        let links = self.limits.links.iter().map(Handle::status);
+        let peers = links.flat_map(|status| status.peers.iter().enumerate().map(move |(at, peer)| (status, at, peer)));
+        let differing = peers.filter_map(|(status, at, peer)| {
+            let found = status.disagreement(at)?;
+            Some(format!("{} has other limits in its configuration: {found}", peer.name))
+        });
+        records.into_iter().chain(ledger).chain(differing).collect()
     }
 
     /// Asks every shard and waits, bounded. Blocks: not for the runtime's thread.

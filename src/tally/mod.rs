@@ -13,6 +13,7 @@ mod pulse;
 pub mod record;
 pub mod rights;
 pub mod sessions;
+pub mod terms;
 pub mod wire;
 
 pub use cell::{Cell, Permit};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::tally::Cell;
 use crate::tally::rights::{Home, Terms};
+use crate::tally::terms::{Row, Sums, part_of};
 
 /// One account.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct Accounts {
     sorted: Vec<AccountTerms>,
     /// Calls more at each site that is cut off.
     allowance: u32,
+    sums: Sums,
 }
 
 impl Accounts {
@@ -32,7 +34,9 @@ impl Accounts {
     #[must_use]
     pub fn new(mut accounts: Vec<AccountTerms>, allowance: u32) -> Self {
         accounts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Self { sorted: accounts, allowance }
+        let mut sums = Sums::default();
+        accounts.iter().for_each(|account| sums.add(&account.name, account.limit, account.home.as_deref()));
+        Self { sorted: accounts, allowance, sums }
     }
 
     /// The account of that name.
@@ -63,6 +67,26 @@ impl Accounts {
     #[must_use]
     pub const fn allowance(&self) -> u32 {
         self.allowance
+    }
+
+    /// For the comparison with another site.
+    #[must_use]
+    pub const fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// One part of them by name, up to so many octets on the wire; whether that was not all. Looks at every name.
+    #[must_use]
+    pub fn rows_of(&self, part: u16, bytes_max: usize) -> (Vec<Row>, bool) {
+        let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+        for account in self.sorted.iter().filter(|account| part_of(&account.name) == part) {
+            bytes += account.name.len() + account.home.as_ref().map_or(0, |home| home.len()) + 7;
+            if bytes > bytes_max {
+                return (rows, true);
+            }
+            rows.push(Row { name: Arc::clone(&account.name), limit: account.limit, home: account.home.clone() });
+        }
+        (rows, false)
     }
 
     /// What the rights machine of `node` needs to know of an account.

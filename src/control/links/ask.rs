@@ -188,8 +188,11 @@ impl Keeper {
                 .filter(|(identity, _)| *identity.name == *status.name)
                 .map(|(_, count)| count)
                 .sum();
+            let terms = self.status.disagreement(peer);
+            let differs = terms
+                .and_then(|found| found.accounts.iter().find(|one| *one.account == *name).map(ToString::to_string));
             json!({
-                "site": *status.name, "linked": self.status.is_up(peer), "calls": calls,
+                "site": *status.name, "linked": self.status.is_up(peer), "calls": calls, "differs": differs,
                 "calls_age_s": newest.map(|heard| seconds(now.since(heard))),
                 "base": figures.map(|figures| figures.base), "lent": figures.map(|figures| figures.lent),
                 "borrowed": figures.map(|figures| figures.borrowed), "live": figures.map(|figures| figures.live),

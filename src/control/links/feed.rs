@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::agree::Agreement;
 use super::talk::Line;
 use crate::base::Instant;
 use crate::tally::sessions::{News, Sessions, Snapshot};
-use crate::tally::wire::{self, Frame, Hello};
+use crate::tally::terms::TermsMessage;
+use crate::tally::wire::{self, Frame, Hello, TERMS_SINCE};
 use crate::tally::{Identity, SiteId};
 
 /// Batches and octets on their way to one site.
@@ -45,6 +47,8 @@ pub struct Feed {
     /// Up to where the site has been sent our sessions; none before it has said what it has.
     cursor: Option<u64>,
     snapshot: Option<Snapshot>,
+    /// What has been found out about its configuration.
+    pub agreement: Agreement,
 }
 
 impl Feed {
@@ -55,8 +59,21 @@ impl Feed {
         let queued = Arc::new(AtomicUsize::new(0));
         let end = Line { id: line, outbox: receiver, queued: Arc::clone(&queued) };
         let (identity, clocks) = (hello.identity, (hello.clock, now));
-        let (batch, cursor, snapshot) = (Vec::new(), None, None);
-        (Self { line, identity, site, preferred, clocks, version, outbox, queued, batch, cursor, snapshot }, end)
+        let this = Self {
+            line,
+            identity,
+            site,
+            preferred,
+            clocks,
+            version,
+            outbox,
+            queued,
+            batch: Vec::new(),
+            cursor: None,
+            snapshot: None,
+            agreement: Agreement::default(),
+        };
+        (this, end)
     }
 
     /// An instant of the site's clock on ours, but for the way of its greeting and the drift since.
@@ -71,6 +88,13 @@ impl Feed {
     pub fn push(&mut self, frame: &Frame) {
         let put = wire::encode(self.version, frame, &mut self.batch);
         debug_assert!(put.is_ok(), "{frame:?}");
+    }
+
+    /// Says what is configured here, if the site's version has words for it.
+    pub fn push_terms(&mut self, message: TermsMessage) {
+        if self.version >= TERMS_SINCE {
+            self.push(&Frame::Terms(message));
+        }
     }
 
     /// The site has our sessions up to `after`.

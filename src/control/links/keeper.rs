@@ -11,21 +11,22 @@ use tokio::sync::watch;
 
 use super::SLOP;
 use super::accounts::{Accounts, Change, Changes};
+use super::agree;
 use super::ask::Pending;
 use super::feed::Feed;
 use super::ledger::Ledger;
 use super::site::Input;
-use super::status::{LinkStatus, Reason, Up};
-use super::talk::{End, Newcomer};
+use super::status::{LinkStatus, Reason};
 use crate::base::id::Token;
 use crate::base::time::Duration;
 use crate::base::{Instant, ShardId};
 use crate::control::Post;
 use crate::shard::mailbox::Mail;
 use crate::tally::rights::{Event, Output, Rights};
-use crate::tally::sessions::{Reaction, Sessions};
+use crate::tally::sessions::Sessions;
+use crate::tally::terms::Shared;
 use crate::tally::wire::{Bye, Frame};
-use crate::tally::{Identity, Note, Pulse, SiteId};
+use crate::tally::{Identity, Note, Pulse};
 
 /// Shards trust the cells for this long after a turn.
 const TRUST: Duration = Duration::from_millis(900);
@@ -48,15 +49,16 @@ pub struct Keeper {
     /// By the place of the peer.
     pub(super) feeds: Vec<Option<Feed>>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) shared: Shared,
     /// What the machine has not been told of them yet.
     changes: Option<Changes>,
     /// Answers that wait for the disk.
     pub(super) pending: Vec<Pending>,
-    linked: Vec<watch::Sender<bool>>,
+    pub(super) linked: Vec<watch::Sender<bool>>,
     ledger: Ledger,
     post: Arc<dyn Post>,
     pulse: Arc<Pulse>,
-    lines: u64,
+    pub(super) lines: u64,
     ticks: u64,
     tick_at: Instant,
     news_at: Instant,
@@ -69,6 +71,8 @@ pub struct Parts {
     pub me: Identity,
     /// Opened on the ledger's records.
     pub rights: Rights,
+    /// What must be alike at every site.
+    pub shared: Shared,
     /// Empty.
     pub sessions: Sessions,
     /// For people.
@@ -85,7 +89,7 @@ impl Keeper {
     /// A keeper without links or accounts, and what the diallers of its peers watch.
     #[must_use]
     pub fn new(parts: Parts, now: Instant) -> (Self, Vec<watch::Receiver<bool>>) {
-        let Parts { me, rights, sessions, status, ledger, post, pulse } = parts;
+        let Parts { me, rights, shared, sessions, status, ledger, post, pulse } = parts;
         let (linked, watchers) = status.peers.iter().map(|_| watch::channel(false)).unzip();
         let this = Self {
             me,
@@ -94,6 +98,7 @@ impl Keeper {
             feeds: status.peers.iter().map(|_| None).collect(),
             status,
             accounts: Arc::default(),
+            shared,
             changes: None,
             pending: Vec::new(),
             linked,
@@ -141,6 +146,9 @@ impl Keeper {
                 self.configure(now, usize::MAX);
                 let old = std::mem::replace(&mut self.accounts, Arc::clone(&accounts));
                 self.changes = Some(Changes::new(old, accounts));
+                for feed in self.feeds.iter_mut().flatten() {
+                    feed.push_terms(agree::digest(&self.accounts, &self.shared));
+                }
             }
             Input::Ask(ask) => self.answer(now, ask),
             Input::Stop => {
@@ -206,8 +214,12 @@ impl Keeper {
                 self.status.pinged(peer, now);
                 feed.push(&Frame::Ping { stamp: now });
             }
-            if self.ticks.is_multiple_of(DIGEST_TICKS) && !feed.is_behind(&self.sessions) {
-                feed.push(&Frame::Sessions(self.sessions.digest()));
+            if self.ticks.is_multiple_of(DIGEST_TICKS) {
+                feed.agreement.refill();
+                feed.push_terms(agree::digest(&self.accounts, &self.shared));
+                if !feed.is_behind(&self.sessions) {
+                    feed.push(&Frame::Sessions(self.sessions.digest()));
+                }
             }
         }
     }
@@ -272,103 +284,4 @@ impl Keeper {
             }
         }
     }
-
-    fn peer_of(&self, line: u64) -> Option<usize> {
-        self.feeds.iter().position(|feed| feed.as_ref().is_some_and(|feed| feed.line == line))
-    }
-
-    fn feed_of(&mut self, site: SiteId) -> Option<&mut Feed> {
-        self.feeds.iter_mut().flatten().find(|feed| feed.site == site)
-    }
-
-    fn up(&mut self, now: Instant, newcomer: Newcomer) {
-        let Newcomer { peer, hello, version, dialled, reply } = newcomer;
-        let preferred = dialled == (self.me.name < hello.identity.name);
-        let answer = self.admit(now, peer, &hello.identity, preferred);
-        let site = match answer {
-            Ok(site) => site,
-            Err(end) => {
-                let _ = reply.send(Err(end));
-                return;
-            }
-        };
-        self.lines += 1;
-        let identity = hello.identity.clone();
-        let (mut feed, line) = Feed::new(self.lines, site, hello, version, preferred, now);
-        if let Ok(want) = self.sessions.link_up(&identity) {
-            feed.push(&Frame::Sessions(want));
-        }
-        self.status.pinged(peer, now);
-        feed.push(&Frame::Ping { stamp: now });
-        self.feeds[peer] = Some(feed);
-        self.status.up(peer, Up { since: now, incarnation: identity.incarnation, version, dialled });
-        let _ = self.linked[peer].send(true);
-        let _ = reply.send(Ok(line));
-    }
-
-    /// Which of two connections to one peer is kept, and whether the peer is one that may come back.
-    fn admit(&mut self, now: Instant, peer: usize, identity: &Identity, preferred: bool) -> Result<SiteId, End> {
-        if let Some(feed) = &self.feeds[peer] {
-            let same = feed.identity == *identity;
-            if same && feed.preferred && !preferred {
-                return Err(End { reason: None, what: "another connection is kept".into(), bye: Bye::Redundant });
-            }
-            if feed.identity.disk == identity.disk && feed.identity.incarnation > identity.incarnation {
-                return Err(fenced(feed.identity.incarnation, false));
-            }
-            self.cut(now, peer, Bye::Redundant, "a newer connection takes its place");
-        }
-        self.rights.link_up(now, identity.clone()).map_err(|fence| fenced(fence.seen, fence.retired))
-    }
-
-    /// Ends a link with a last word; the connection closes when it sees that nothing more will come.
-    fn cut(&mut self, now: Instant, peer: usize, bye: Bye, why: &str) {
-        let Some(mut feed) = self.feeds[peer].take() else { return };
-        feed.push(&Frame::Bye(bye));
-        // Full or closed: then nothing is heard anyway.
-        let _ = feed.flush();
-        self.rights.link_down(now, feed.site);
-        self.sessions.link_down(&feed.identity);
-        self.status.down(peer, why);
-        let _ = self.linked[peer].send(false);
-    }
-
-    fn frames(&mut self, now: Instant, line: u64, frames: Vec<Frame>) {
-        let Some(peer) = self.peer_of(line) else { return };
-        self.status.heard(peer, now);
-        for frame in frames {
-            let Some(feed) = &mut self.feeds[peer] else { return };
-            match frame {
-                Frame::Ping { stamp } => feed.push(&Frame::Pong { stamp, clock: now }),
-                Frame::Pong { stamp, .. } => self.status.echoed(peer, now, stamp),
-                Frame::Rights(message) => self.rights.handle(now, feed.site, message),
-                Frame::Sessions(message) => match self.sessions.handle(now, &feed.identity, message) {
-                    Reaction::Nothing => {}
-                    Reaction::Reply(message) => feed.push(&Frame::Sessions(message)),
-                    Reaction::Owes { after } => {
-                        feed.owes(after);
-                        if !feed.is_behind(&self.sessions) {
-                            feed.push(&Frame::Sessions(self.sessions.digest()));
-                        }
-                    }
-                },
-                // The connection ends itself at the other side's last word.
-                Frame::Bye(_) => {}
-                Frame::Hello(_) => {
-                    let (address, what) = (self.status.peers[peer].address, "it greets a second time");
-                    self.status.refuse(now, address, Some(peer), Reason::Garbage, what);
-                    self.cut(now, peer, Bye::Garbage, what);
-                }
-            }
-        }
-    }
-}
-
-fn fenced(seen: u32, retired: bool) -> End {
-    let what = if retired {
-        "it was retired here: give it an empty `data_dir`, and it comes back as a new site".to_owned()
-    } else {
-        format!("incarnation {seen} of it has been seen: two processes share its identity, or an old disk came back")
-    };
-    End { reason: Some(Reason::Fenced), what, bye: Bye::Fenced }
 }

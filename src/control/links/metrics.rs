@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::start::Handle;
-use super::status::Reason;
+use super::status::{LinkStatus, Reason};
 use crate::base::Instant;
 use crate::control::metrics::Page;
 
@@ -18,6 +18,10 @@ pub(in crate::control) fn write(page: &mut Page<'_, '_>, links: Option<&Handle>,
     page.levels("strowger_link_lag_seconds", help, "peer", lag)?;
     let up = peers().map(|((at, peer), status)| (&*peer.name, f64::from(u8::from(status.is_up(at))))).collect();
     page.levels("strowger_link_up", "1 while the link to the peer stands", "peer", up)?;
+    let differ = |at, status: &LinkStatus| f64::from(u8::from(status.disagreement(at).is_some()));
+    let differs = peers().map(|((at, peer), status)| (&*peer.name, differ(at, status))).collect();
+    let help = "1 while the peer has other limits in its configuration than this site";
+    page.levels("strowger_link_terms_differ", help, "peer", differs)?;
     let Some((links, status)) = links.zip(status) else { return Ok(()) };
     let totals = status.totals();
     let mut refusals: Vec<_> = Reason::ALL.iter().map(|&reason| (reason.as_str(), status.refusals(reason))).collect();

@@ -4,7 +4,9 @@
 //! decides. Two more threads wait for what blocks: shards' notes, and the disk ([`ledger_file`]).
 
 mod accounts;
+mod agree;
 mod ask;
+mod ends;
 mod feed;
 mod keeper;
 pub mod keygen;

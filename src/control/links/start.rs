@@ -29,6 +29,7 @@ use crate::config::{LimitMode, LimitPolicy, Limits, Link};
 use crate::control::{Clock, Post};
 use crate::tally::rights::{Policy, Rights, Settings};
 use crate::tally::sessions::{Bounds, Sessions};
+use crate::tally::terms::Shared;
 use crate::tally::{Identity, Note, Pulse};
 
 /// Inputs that wait for the keeper; who finds it full waits.
@@ -184,8 +185,9 @@ pub fn start(options: Options) -> Result<Links, String> {
     let rights = Rights::open(settings(&limits), me.clone(), names.collect(), &opened.records, random.fork(), now);
     let sessions = Sessions::new(me.clone(), Bounds::default(), &mut random);
     let ledger = Ledger::new(writer);
-    let (ledger_status, shared) = (ledger.status(), Arc::clone(&status));
-    let parts = Parts { me: me.clone(), rights, sessions, status: shared, ledger, post, pulse };
+    let ledger_status = ledger.status();
+    let shared = shared_terms(&limits);
+    let parts = Parts { me: me.clone(), rights, shared, sessions, status: Arc::clone(&status), ledger, post, pulse };
     let (mut keeper, linked) = Keeper::new(parts, now);
     keeper.handle(now, Input::Accounts(accounts));
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
@@ -228,6 +230,16 @@ fn settings(limits: &Limits) -> Settings {
         policy: if limits.policy == LimitPolicy::Drop { Policy::Drop } else { Policy::Keep },
         allowance: limits.mode == LimitMode::Allowance,
         ..Settings::default()
+    }
+}
+
+fn shared_terms(limits: &Limits) -> Shared {
+    Shared {
+        lease: limits.lease,
+        max_call: limits.max_call_duration,
+        drift_ppm: limits.clock_drift_ppm,
+        drops: limits.policy == LimitPolicy::Drop,
+        allowance: if limits.mode == LimitMode::Allowance { limits.allowance } else { 0 },
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::agree::Disagreement;
 use crate::base::Instant;
 use crate::base::time::Duration;
 use crate::tally::rights::Totals;
@@ -77,6 +78,8 @@ struct Inner {
     unanswered: Option<Instant>,
     refusal: Option<(Reason, String, Instant)>,
     connections: u64,
+    /// What it has configured otherwise; the outer none: it has not said.
+    terms: Option<Option<Disagreement>>,
 }
 
 /// One configured peer.
@@ -173,7 +176,8 @@ impl LinkStatus {
     /// A link stands: what was refused before is forgiven.
     pub fn up(&self, peer: usize, up: Up) {
         let mut inner = lock(&self.peers[peer].inner);
-        *inner = Inner { up: Some(up), heard: Some(up.since), connections: inner.connections + 1, ..Inner::default() };
+        let (connections, terms) = (inner.connections + 1, inner.terms.take());
+        *inner = Inner { up: Some(up), heard: Some(up.since), connections, terms, ..Inner::default() };
         drop(inner);
         let (name, incarnation, version) = (&self.peers[peer].name, up.incarnation, up.version);
         tracing::info!(peer = %name, incarnation, version, dialled = up.dialled, "a link stands");
@@ -184,6 +188,25 @@ impl LinkStatus {
         if lock(&self.peers[peer].inner).up.take().is_some() {
             tracing::warn!(peer = %self.peers[peer].name, %why, "a link is gone");
         }
+    }
+
+    /// How the peer's configuration compares with ours; said when it is news.
+    pub fn judged(&self, peer: usize, found: Option<Disagreement>) {
+        let name = &self.peers[peer].name;
+        let before = lock(&self.peers[peer].inner).terms.replace(found.clone());
+        match (before.flatten(), found) {
+            (before, Some(found)) if before.as_ref() != Some(&found) => {
+                tracing::warn!(peer = %name, differs = %found, "a peer has other limits in its configuration: no limit is safe until they agree");
+            }
+            (Some(_), None) => tracing::info!(peer = %name, "the peer has the same limits again"),
+            _ => {}
+        }
+    }
+
+    /// What a peer has configured otherwise.
+    #[must_use]
+    pub fn disagreement(&self, peer: usize) -> Option<Disagreement> {
+        lock(&self.peers[peer].inner).terms.clone().flatten()
     }
 
     /// Something was heard.
@@ -254,6 +277,8 @@ impl LinkStatus {
                 "round_trip_ms": inner.round_trip.map(|span| seconds(span * 1_000)),
                 "lag_s": lag, "heard_s": inner.heard.map(|heard| seconds(now.since(heard))),
                 "connections": inner.connections, "refusal": refusal,
+                "terms": inner.terms.as_ref().map(|found| if found.is_some() { "differ" } else { "same" }),
+                "differs": inner.terms.iter().flatten().map(ToString::to_string).next(),
             })
         };
         self.peers.iter().enumerate().map(row).collect()

@@ -20,6 +20,7 @@ use crate::control::Post;
 use crate::shard::mailbox::Mail;
 use crate::tally::rights::{Rights, Settings};
 use crate::tally::sessions::{Bounds, Sessions};
+use crate::tally::terms::Shared;
 use crate::tally::wire::{Hello, decode};
 use crate::tally::{Cell, Identity, Note, Pulse};
 
@@ -82,7 +83,15 @@ fn site(name: &str, peer: &str, now: Instant) -> Site {
     let mut random = Random::from_u64(7);
     let peers = vec![peer.into()];
     let rights = Rights::open(Settings::default(), identity.clone(), peers, &[], random.fork(), now);
+    let shared = Shared {
+        lease: Duration::from_secs(30),
+        max_call: Duration::from_secs(60),
+        drift_ppm: 0,
+        drops: false,
+        allowance: 0,
+    };
     let parts = Parts {
+        shared,
         me: identity.clone(),
         rights,
         sessions: Sessions::new(identity.clone(), Bounds::default(), &mut random),

@@ -39,7 +39,7 @@ pub struct Digest {
     pub rows: u32,
     /// Of all rows in any order.
     pub hash: u64,
-    /// Calls that are up without a row, because the table was full. Version 1 does not say.
+    /// Calls that are up without a row, because the table was full.
     pub unlisted: u32,
 }
 

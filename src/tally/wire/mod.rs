@@ -4,12 +4,12 @@
 //! Owned by [`crate::tally`]. A frame: `u32` length of what follows it (at most [`FRAME_BYTES_MAX`]), `u8` version, `u8`
 //! kind, body. [`Hello`] and [`Bye`] have version 0: their form is the same for ever (later versions may only append to a
 //! `Hello`), so that two sites that share no version can still say so. All else has the version that both agreed on
-//! ([`Hello::agree`]). Version 1 lacks [`Figures::refused`](super::Figures::refused) and
-//! [`Digest::unlisted`](super::sessions::Digest::unlisted), which are read as 0.
+//! ([`Hello::agree`]). Version 2 has no [`Frame::Terms`].
 
 mod octets;
 mod rights;
 mod sessions;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -19,13 +19,16 @@ pub(super) use rights::{loan, put_loan, put_request, request};
 
 use super::message::{Identity, Message};
 use super::sessions::SessionMessage;
+use super::terms::TermsMessage;
 use crate::base::Instant;
 use std::fmt;
 
 /// The oldest version that is spoken here.
-pub const VERSION_OLDEST: u8 = 1;
+pub const VERSION_OLDEST: u8 = 2;
 /// The newest.
-pub const VERSION_NEWEST: u8 = 2;
+pub const VERSION_NEWEST: u8 = 3;
+/// Since then there are frames about what is configured.
+pub const TERMS_SINCE: u8 = 3;
 /// Most octets of a frame after its length.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Octets of the length before a frame.
@@ -150,6 +153,8 @@ pub enum Frame {
     Rights(Message),
     /// About sessions.
     Sessions(SessionMessage),
+    /// About what is configured; from version 3 on.
+    Terms(TermsMessage),
     /// I close this link.
     Bye(Bye),
 }
@@ -193,7 +198,7 @@ impl From<Malformed> for WireError {
 /// [`Hello`] or [`Bye`] does not look at it.
 ///
 /// # Errors
-/// A name has no form on the wire, or the frame would be too long.
+/// A name has no form on the wire, the frame would be too long, or the version has no such frame.
 pub fn encode(version: u8, frame: &Frame, out: &mut Vec<u8>) -> Result<(), Oversize> {
     let start = out.len();
     put_u32(out, 0);
@@ -237,11 +242,16 @@ fn put_frame(version: u8, frame: &Frame, out: &mut Vec<u8>) -> Result<(), Oversi
         }
         Frame::Rights(message) => {
             out.extend_from_slice(&[version, 5]);
-            rights::put(out, version, message)?;
+            rights::put(out, message)?;
         }
         Frame::Sessions(message) => {
             out.extend_from_slice(&[version, 6]);
-            sessions::put(out, version, message)?;
+            sessions::put(out, message)?;
+        }
+        Frame::Terms(_) if version < TERMS_SINCE => return Err(Oversize),
+        Frame::Terms(message) => {
+            out.extend_from_slice(&[version, 7]);
+            terms::put(out, message)?;
         }
     }
     Ok(())
@@ -279,8 +289,9 @@ pub fn decode_one(octets: &[u8]) -> Result<Frame, WireError> {
         }
         (_, 3) => Frame::Ping { stamp: Instant::from_nanos(reader.u64()?) },
         (_, 4) => Frame::Pong { stamp: Instant::from_nanos(reader.u64()?), clock: Instant::from_nanos(reader.u64()?) },
-        (_, 5) => Frame::Rights(rights::read(&mut reader, version)?),
-        (_, 6) => Frame::Sessions(sessions::read(&mut reader, version)?),
+        (_, 5) => Frame::Rights(rights::read(&mut reader)?),
+        (_, 6) => Frame::Sessions(sessions::read(&mut reader)?),
+        (TERMS_SINCE.., 7) => Frame::Terms(terms::read(&mut reader)?),
         (_, kind) => return Err(WireError::Kind(kind)),
     };
     reader.end()?;

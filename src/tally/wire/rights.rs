@@ -4,7 +4,7 @@ use super::octets::{Malformed, Oversize, Reader, put_name, put_u32, put_u64};
 use crate::base::Instant;
 use crate::tally::message::{Figures, LoanId, Message, RequestId};
 
-pub(super) fn put(out: &mut Vec<u8>, version: u8, message: &Message) -> Result<(), Oversize> {
+pub(super) fn put(out: &mut Vec<u8>, message: &Message) -> Result<(), Oversize> {
     match message {
         Message::Request { request, account, wanted, sent_at } => {
             out.push(1);
@@ -49,18 +49,15 @@ pub(super) fn put(out: &mut Vec<u8>, version: u8, message: &Message) -> Result<(
         Message::Figures { account, figures } => {
             out.push(15);
             put_name(out, account)?;
-            for figure in [figures.base, figures.lent, figures.borrowed, figures.live] {
+            for figure in [figures.base, figures.lent, figures.borrowed, figures.live, figures.refused] {
                 put_u32(out, figure);
-            }
-            if version >= 2 {
-                put_u32(out, figures.refused);
             }
         }
     }
     Ok(())
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, version: u8) -> Result<Message, Malformed> {
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
     Ok(match reader.u8()? {
         1 => Message::Request {
             request: request(reader)?,
@@ -87,7 +84,7 @@ pub(super) fn read(reader: &mut Reader<'_>, version: u8) -> Result<Message, Malf
         12 => Message::Recall { account: reader.name()?, amount: reader.u32()? },
         13 => Message::Founding,
         14 => Message::Founded { clear: reader.boolean()? },
-        15 => Message::Figures { account: reader.name()?, figures: figures(reader, version)? },
+        15 => Message::Figures { account: reader.name()?, figures: figures(reader)? },
         _ => return Err("a message about rights that this version does not have"),
     })
 }
@@ -127,12 +124,12 @@ fn instant(reader: &mut Reader<'_>) -> Result<Instant, Malformed> {
     reader.u64().map(Instant::from_nanos)
 }
 
-fn figures(reader: &mut Reader<'_>, version: u8) -> Result<Figures, Malformed> {
+fn figures(reader: &mut Reader<'_>) -> Result<Figures, Malformed> {
     Ok(Figures {
         base: reader.u32()?,
         lent: reader.u32()?,
         borrowed: reader.u32()?,
         live: reader.u32()?,
-        refused: if version >= 2 { reader.u32()? } else { 0 },
+        refused: reader.u32()?,
     })
 }

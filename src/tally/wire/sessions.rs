@@ -13,7 +13,7 @@ use std::sync::Arc;
 const OPERATION_BYTES_MIN: usize = 9;
 const ROW_BYTES_MIN: usize = 31;
 
-pub(super) fn put(out: &mut Vec<u8>, version: u8, message: &SessionMessage) -> Result<(), Oversize> {
+pub(super) fn put(out: &mut Vec<u8>, message: &SessionMessage) -> Result<(), Oversize> {
     match message {
         SessionMessage::Want { after } => {
             out.push(1);
@@ -54,15 +54,13 @@ pub(super) fn put(out: &mut Vec<u8>, version: u8, message: &SessionMessage) -> R
             put_u64(out, digest.sequence);
             put_u32(out, digest.rows);
             put_u64(out, digest.hash);
-            if version >= 2 {
-                put_u32(out, digest.unlisted);
-            }
+            put_u32(out, digest.unlisted);
         }
     }
     Ok(())
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, version: u8) -> Result<SessionMessage, Malformed> {
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<SessionMessage, Malformed> {
     Ok(match reader.u8()? {
         1 => SessionMessage::Want { after: reader.u64()? },
         2 => {
@@ -97,7 +95,7 @@ pub(super) fn read(reader: &mut Reader<'_>, version: u8) -> Result<SessionMessag
             sequence: reader.u64()?,
             rows: reader.u32()?,
             hash: reader.u64()?,
-            unlisted: if version >= 2 { reader.u32()? } else { 0 },
+            unlisted: reader.u32()?,
         }),
         _ => return Err("a message about sessions that this version does not have"),
     })

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::base::id::Token;
+use crate::base::time::Duration;
 use crate::base::{ShardId, Slot};
 use crate::tally::message::{Figures, LoanId, RequestId};
-use crate::tally::sessions::{Digest, Operation, Row};
+use crate::tally::sessions::{Digest, Operation, Row as Session};
+use crate::tally::terms::{BUCKETS, Row, Shared};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -21,11 +23,11 @@ fn identity() -> impl Strategy<Value = Identity> {
     (name(), any::<u128>(), any::<u32>()).prop_map(|(name, disk, incarnation)| Identity { name, disk, incarnation })
 }
 
-fn row() -> impl Strategy<Value = Row> {
+fn row() -> impl Strategy<Value = Session> {
     (name(), any::<(u8, u32, u32, u32)>(), instant()).prop_map(
         |(account, (shard, index, generation, salt), started)| {
             let call = Token { shard: ShardId(shard), slot: Slot { index, generation }, salt };
-            Row { account, call, started }
+            Session { account, call, started }
         },
     )
 }
@@ -74,6 +76,30 @@ fn rights() -> impl Strategy<Value = Message> {
     )
 }
 
+fn terms() -> impl Strategy<Value = TermsMessage> {
+    let row =
+        (name(), any::<u32>(), proptest::option::of(name())).prop_map(|(name, limit, home)| Row { name, limit, home });
+    let part = 0..BUCKETS as u16;
+    prop_oneof![
+        any::<(u64, u64, u32, bool, u32, u32, u64)>().prop_map(
+            |(lease, max_call, drift_ppm, drops, allowance, accounts, hash)| {
+                let (lease, max_call) = (Duration::from_nanos(lease), Duration::from_nanos(max_call));
+                let shared = Shared { lease, max_call, drift_ppm, drops, allowance };
+                TermsMessage::Digest { shared, accounts, hash }
+            }
+        ),
+        Just(TermsMessage::AskParts),
+        any::<[u64; 4]>().prop_map(|sums| {
+            let mut parts = Box::new([0; BUCKETS]);
+            parts[..4].copy_from_slice(&sums);
+            TermsMessage::Parts(parts)
+        }),
+        part.clone().prop_map(|part| TermsMessage::AskRows { part }),
+        (part, vec(row, 0..9), any::<bool>()).prop_map(|(part, rows, cut)| TermsMessage::Rows { part, rows, cut }),
+    ]
+}
+
+/// A frame that both versions have.
 fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         (1..9u8, 0..9u8, identity(), instant(), any::<u64>()).prop_map(
@@ -89,16 +115,6 @@ fn frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
-/// What version 1 has no room for.
-fn as_version_1(mut frame: Frame) -> Frame {
-    match &mut frame {
-        Frame::Rights(Message::Figures { figures, .. }) => figures.refused = 0,
-        Frame::Sessions(SessionMessage::Digest(digest)) => digest.unlisted = 0,
-        _ => {}
-    }
-    frame
-}
-
 fn encoded(version: u8, frame: &Frame) -> Vec<u8> {
     let mut out = Vec::new();
     encode(version, frame, &mut out).expect("a frame that fits");
@@ -111,9 +127,8 @@ proptest! {
         for version in [VERSION_OLDEST, VERSION_NEWEST] {
             let mut stream: Vec<u8> = frames.iter().flat_map(|frame| encoded(version, frame)).collect();
             for sent in &frames {
-                let expected = if version == 1 { as_version_1(sent.clone()) } else { sent.clone() };
                 let (got, taken) = decode(&stream).expect("sound").expect("whole");
-                prop_assert_eq!(got, expected);
+                prop_assert_eq!(&got, sent);
                 stream.drain(..taken);
             }
             prop_assert!(stream.is_empty());
@@ -121,7 +136,20 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_that_is_not_all_there_is_waited_for(frame in frame(), version in 1..=2u8) {
+    fn words_about_terms_come_back_and_version_2_has_none(message in terms()) {
+        let frame = Frame::Terms(message);
+        let mut octets = encoded(VERSION_NEWEST, &frame);
+        for end in LENGTH_BYTES..octets.len() {
+            prop_assert!(decode_one(&octets[LENGTH_BYTES..end]).is_err());
+        }
+        prop_assert_eq!(decode(&octets), Ok(Some((frame.clone(), octets.len()))));
+        prop_assert_eq!(encode(VERSION_OLDEST, &frame, &mut Vec::new()), Err(Oversize));
+        octets[LENGTH_BYTES] = VERSION_OLDEST;
+        prop_assert_eq!(decode(&octets), Err(WireError::Kind(7)));
+    }
+
+    #[test]
+    fn a_frame_that_is_not_all_there_is_waited_for(frame in frame(), version in VERSION_OLDEST..=VERSION_NEWEST) {
         let octets = encoded(version, &frame);
         for end in 0..octets.len() {
             prop_assert_eq!(decode(&octets[..end]), Ok(None));
@@ -133,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_a_frame_or_an_error(octets: Vec<u8>, version in 0..4u8, kind in 0..8u8, tag in 0..17u8) {
+    fn any_octets_are_a_frame_or_an_error(octets: Vec<u8>, version in 0..5u8, kind in 0..9u8, tag in 0..17u8) {
         let _ = decode(&octets);
         let _ = decode_one(&octets);
         let mut like = vec![version, kind, tag];
@@ -160,14 +188,16 @@ fn hello(oldest: u8, newest: u8) -> Hello {
 
 #[test]
 fn the_newest_version_of_both_is_spoken() {
+    assert_eq!(hello(2, 3).agree(), Ok(3));
     assert_eq!(hello(1, 2).agree(), Ok(2));
-    assert_eq!(hello(1, 1).agree(), Ok(1));
-    assert_eq!(hello(2, 3).agree(), Ok(2));
-    let refused = hello(3, 4).agree().unwrap_err();
-    assert_eq!(refused, NoCommonVersion { oldest: 3, newest: 4 });
+    assert_eq!(hello(3, 4).agree(), Ok(3));
+    let older = hello(1, 1).agree().unwrap_err().to_string();
+    assert!(older.ends_with("this site 2 to 3; upgrade the other site, one version at a time"), "{older}");
+    let refused = hello(4, 5).agree().unwrap_err();
+    assert_eq!(refused, NoCommonVersion { oldest: 4, newest: 5 });
     assert_eq!(
         refused.to_string(),
-        "it speaks versions 3 to 4 of the link, this site 1 to 2; upgrade this site, one version at a time"
+        "it speaks versions 4 to 5 of the link, this site 2 to 3; upgrade this site, one version at a time"
     );
 }
 
@@ -175,18 +205,18 @@ fn the_newest_version_of_both_is_spoken() {
 fn a_newer_frame_is_refused_by_its_version() {
     for frame in [Frame::Ping { stamp: Instant::ZERO }, Frame::Rights(Message::Founding)] {
         let octets = encoded(VERSION_NEWEST + 1, &frame);
-        assert_eq!(decode(&octets), Err(WireError::Version(3)));
+        assert_eq!(decode(&octets), Err(WireError::Version(4)));
     }
     assert_eq!(
-        WireError::Version(3).to_string(),
-        "a frame of version 3; this site speaks 1 to 2",
+        WireError::Version(4).to_string(),
+        "a frame of version 4; this site speaks 2 to 3",
         "what the operator reads"
     );
 }
 
 #[test]
 fn a_greeting_of_a_later_version_can_be_read() {
-    let mut octets = encoded(1, &Frame::Hello(hello(3, 9)));
+    let mut octets = encoded(2, &Frame::Hello(hello(3, 9)));
     octets.extend_from_slice(b"what a later version adds");
     assert_eq!(decode_one(&octets[LENGTH_BYTES..]), Ok(Frame::Hello(hello(3, 9))));
 }
