@@ -96,7 +96,9 @@ impl Core for Stub {
     }
 
     fn has_read_mail(&mut self, _: Instant, beat: Instant) {
-        self.seen.lock().expect("lock").inputs.push(format!("read {}", beat.as_nanos()));
+        if beat > Instant::ZERO {
+            self.seen.lock().expect("lock").inputs.push(format!("read {}", beat.as_nanos()));
+        }
     }
 }
 
