@@ -4,8 +4,9 @@
 //! again with its cookie is answered again and not done twice. Described in rtpengine's own documentation (ng control protocol).
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::preflight::Trouble;
 
@@ -195,8 +196,18 @@ impl Client {
             ))
         };
         for _ in 0..TRIES {
-            self.socket.send(&request).map_err(|_| silent())?;
-            while let Ok(len) = self.socket.recv(&mut buffer) {
+            let sent = Instant::now();
+            // A relay that has not opened its port yet refuses at once; it gets the same time as a slow one.
+            let _ = self.socket.send(&request);
+            while sent.elapsed() < PATIENCE {
+                let len = match self.socket.recv(&mut buffer) {
+                    Ok(len) => len,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => {
+                        std::thread::sleep(PATIENCE.saturating_sub(sent.elapsed()));
+                        break;
+                    }
+                };
                 let Some(body) = buffer[..len].strip_prefix(cookie.as_bytes()).and_then(|rest| rest.strip_prefix(b" "))
                 else {
                     continue;

@@ -30,14 +30,14 @@ class Appliance:
 
     domain = "strowger.test"
 
-    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2):
+    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True):
         self.directory = directory
         self.backend = backend
         self.port = free_port()
         self.control = free_port()
         self.data = os.path.join(directory, "data")
         self.media = free_port(span=MEDIA_PORTS)
-        self.squatters = self._squat()
+        self.squatters = self._squat() if squat else []
         listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
         media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + MEDIA_PORTS - 1, "silent_timeout": "30s"}
         if ipv6:
@@ -59,7 +59,7 @@ class Appliance:
         self.config = os.path.join(directory, "strowger.toml")
         with open(self.config, "w") as file:
             file.write("\n".join(parts))
-        self.process = Process("strowger", [binary, "run", "--config", self.config], directory)
+        self.process = Process("strowger", [*prefix, binary, "run", "--config", self.config], directory)
         until(self._ready, 15, "strowger to be ready")
 
     def _squat(self):

@@ -1,0 +1,1 @@
+"""The comparisons of benches/compare/run: one file for each kind of peer."""

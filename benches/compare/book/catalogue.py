@@ -1,0 +1,35 @@
+"""What can be compared, and with which goal. `../shared/design/benchmarks.md` of the plan, as far as it is built."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+from . import cargo, relay
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One comparison. `measure(options)` returns its `ratio` lines."""
+
+    name: str
+    goal: str
+    what: str
+    measure: Callable
+
+
+def _cargo(name, goal, what, bench, *arguments):
+    return Entry(name, goal, what, lambda options: cargo.measure(options, name, bench, *arguments))
+
+
+ENTRIES = [
+    _cargo("parse_vs_httparse", "<= 1.0", "an INVITE as a proxy reads it, httparse on HTTP of the same size", "parse", "--ratio"),
+    _cargo("parse_vs_rsip_speedup", ">= 25", "the same octets and fields with rsip", "parse", "--ratio"),
+    _cargo("parse_vs_sipx_speedup", ">= 6", "the same octets and fields with sipx-sip", "parse", "--ratio"),
+    _cargo("timer_vs_heap_recent", "<= 0.2", "schedule and cancel at 1,000,000 timers, BinaryHeap", "wheel", "--ratio"),
+    _cargo("relay_vs_floor", "<= 0.90", "CPU per packet on sockets, a bare epoll, recv, send loop", "relay_floor"),
+    Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
+]
+
+
+def find(name):
+    """The entry of that name, or None."""
+    return next((entry for entry in ENTRIES if entry.name == name), None)

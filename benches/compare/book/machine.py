@@ -1,0 +1,103 @@
+"""What a figure depends on, and how processor time is read: of every thread of a process, in nanoseconds."""
+
+import ctypes
+import glob
+import os
+import platform
+import shutil
+import subprocess
+import time
+
+
+class Missing(Exception):
+    """Something this machine lacks; the sentence says what to install or allow."""
+
+
+def need(program, package):
+    """The path of `program`, installed from Debian's `package` where that is allowed."""
+    found = shutil.which(program)
+    allowed = os.geteuid() == 0 and shutil.which("apt-get") and not os.environ.get("STROWGER_NO_INSTALL")
+    if not found and allowed:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], env=environment, **quiet)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], env=environment, **quiet)
+        found = shutil.which(program)
+    if not found:
+        raise Missing(f"{program} (Debian: apt-get install {package})")
+    return found
+
+
+def need_built(path, how):
+    """A program of ours."""
+    if not os.access(path, os.X_OK):
+        raise Missing(f"{path}: build it with `{how}`")
+    return path
+
+
+def cpu_seconds(pids):
+    """Processor time so far, user and system, of all threads of these processes. Threads that ended are not counted, so
+    that a window must not see any end."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            with open(path) as file:
+                total += int(file.read().split()[0])
+    return total / 1e9
+
+
+def children(pid):
+    """A process and all below it."""
+    found = [pid]
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(path) as file:
+                below = [int(word) for word in file.read().split()]
+        except OSError:
+            continue
+        for child in below:
+            found += children(child)
+    return found
+
+
+def udp_drops():
+    """Datagrams that the kernel dropped from full receive buffers, of both families, since boot."""
+    total = 0
+    with open("/proc/net/snmp") as file:
+        rows = [line.split() for line in file if line.startswith("Udp:")]
+    total += int(rows[1][rows[0].index("RcvbufErrors")])
+    if os.path.exists("/proc/net/snmp6"):
+        with open("/proc/net/snmp6") as file:
+            total += sum(int(line.split()[1]) for line in file if line.startswith("Udp6RcvbufErrors"))
+    return total
+
+
+def getppid_nanoseconds():
+    """The price of the cheapest system call, less that of the call through ctypes: virtual machines inflate it."""
+    libc = ctypes.CDLL(None)
+    count = 100_000
+
+    def loop(call):
+        begin = time.perf_counter_ns()
+        for _ in range(count):
+            call()
+        return (time.perf_counter_ns() - begin) / count
+
+    return max(0.0, loop(lambda: libc.syscall(110)) - loop(lambda: libc.abs(110)))
+
+
+def fingerprint():
+    """The machine beside the figures."""
+    model = "unknown"
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "load_before": os.getloadavg()[0],
+        "getppid_ns": round(getppid_nanoseconds(), 1),
+    }
