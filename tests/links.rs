@@ -341,3 +341,21 @@ fn a_peer_of_the_version_before_is_not_told_what_it_cannot_read() {
     assert!(shown[0]["terms"].is_null() && shown[0]["differs"].is_null(), "it has not said: {}", shown[0]);
     a.stop();
 }
+
+#[test]
+fn a_keeper_that_dies_is_known_and_admits_nothing_more() {
+    let root = tempfile::tempdir().unwrap();
+    let keys = root.path().join("keys");
+    certify(&keys, &["a", "b"]);
+    let [at_a, nobody] = places(["a", "b"]);
+    let site = run(root.path(), &keys, at_a, &[("b", nobody.address)], &[("alice", 2)], "b");
+    until("shards may trust the cells", || site.pulse.beats(site.clock.now()));
+    assert!(!site.is_dead());
+    site.plant_panic();
+    let deadline = site.clock.now() + Duration::from_millis(50);
+    let call = Slot { index: 7, generation: 1 };
+    site.notes.send(Note::Borrow { account: "alice".into(), shard: ShardId(0), call, deadline }).unwrap();
+    until("it is known to have died", || site.is_dead());
+    until("shards trust the cells no more", || !site.pulse.beats(site.clock.now()));
+    assert!(site.handle.is_closed() && site.ask(Question::Links).unwrap_err().contains("has ended"));
+}

@@ -66,10 +66,15 @@ impl Place {
     }
 
     fn start(&self) -> Running {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, environment: &[(&str, &str)]) -> Running {
         let manager = UnixDatagram::bind(self.dir.path().join("notify")).unwrap();
         manager.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let mut command = self.command(&["run", "--config", "s.toml"]);
         command.env("NOTIFY_SOCKET", self.dir.path().join("notify")).stderr(Stdio::piped());
+        command.envs(environment.iter().copied());
         let mut running = Running { child: command.spawn().unwrap(), manager };
         running.hear("READY=1");
         running
@@ -271,4 +276,34 @@ fn the_commented_defaults_are_a_configuration() {
     let report = place.command(&["check", "s.toml", "--json"]).output().unwrap();
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!(report["errors"].as_array().map(Vec::len), Some(0));
+}
+
+/// Two sites' worth of certificates and what makes this node one of them; the other one does not run.
+#[cfg(debug_assertions)]
+fn with_link(place: &Place, policy: &str) {
+    let keys = place.command(&["link", "keygen", "--out", "keys", "test", "other"]).output().unwrap();
+    assert!(keys.status.success(), "{}", said(&keys));
+    let host = &place.host;
+    let keys = |file: &str| place.dir.path().join("keys").join(file).display().to_string();
+    place.write(&format!(
+        "[[account]]\nname = 'alice'\nmax_calls = 2\n[limits]\nhome = 'test'\npolicy = '{policy}'\n[link]\nlisten = '{host}:7420'\n\
+         certificate_file = '{}'\nkey_file = '{}'\nca_file = '{}'\n[[link.peer]]\nname = 'other'\naddress = '{host}:7421'\n",
+        keys("test.pem"),
+        keys("test.key"),
+        keys("ca.pem")
+    ));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_keeper_that_dies_ends_the_process_for_a_restart() {
+    for (policy, how) in [("keep", "draining, calls may go on"), ("drop", "the calls end with it")] {
+        let place = Place::new();
+        with_link(&place, policy);
+        let running = place.start_with(&[("STROWGER_PLANTED_PANIC_MS", "300")]);
+        let (code, log) = running.end();
+        assert_eq!(code, Some(1), "systemd starts it again: {log}");
+        assert!(log.contains("the keeper of the rights died") && log.contains(how), "{log}");
+        assert!(log.contains("finds in the ledger what this site holds"), "{log}");
+    }
 }

@@ -239,6 +239,12 @@ impl Appliance {
         self.shards.iter().position(JoinHandle::is_finished)
     }
 
+    /// The keeper of the rights ended although nobody asked it to.
+    #[must_use]
+    pub fn is_keeper_dead(&self) -> bool {
+        self.links.as_ref().is_some_and(Links::is_dead)
+    }
+
     /// Ends what is left and waits for the last record. True when everything ended well.
     pub fn stop(&mut self) -> bool {
         self.state.draining.store(true, Relaxed);

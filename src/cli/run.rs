@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::fault::Fault;
 use super::load;
 use super::notify::Notify;
-use crate::config;
+use crate::config::{self, LimitPolicy};
 use crate::control::{self, Request};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,11 +17,11 @@ const TICK: Duration = Duration::from_millis(500);
 /// Runs until SIGTERM, SIGINT or `strowger drain --stop`.
 ///
 /// # Errors
-/// It could not start, or a shard died.
+/// It could not start, or a shard or the keeper of the rights died.
 pub fn run(file: Option<&Path>) -> Result<(), Fault> {
     let config = load::config(file)?;
     let notify = Notify::from_environment();
-    let mut supervisor = Supervisor { appliance: Appliance::start(config)?, notify, file, until: None };
+    let mut supervisor = Supervisor { appliance: Appliance::start(config)?, notify, file, until: None, died: None };
     let requests = supervisor.appliance.state().requests.clone();
     control::hear_signals(requests).map_err(|error| Fault::runtime(format!("signals cannot be heard: {error}")))?;
     if file.is_none() {
@@ -34,10 +34,22 @@ pub fn run(file: Option<&Path>) -> Result<(), Fault> {
     supervisor.notify.stopping("ending the calls that are left");
     let stopped = supervisor.appliance.stop();
     match died {
-        Some(shard) => Err(Fault::runtime(format!("shard {shard} died; its calls are lost"))),
+        Some(Died::Shard(shard)) => Err(Fault::runtime(format!("shard {shard} died; its calls are lost"))),
+        Some(Died::Keeper) => Err(Fault::runtime(
+            "the keeper of the rights died; the next start finds in the ledger what this site holds".to_owned(),
+        )),
         None if !stopped => Err(Fault::runtime("not everything ended well; see the log")),
         None => Ok(()),
     }
+}
+
+/// What ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Died {
+    /// This one.
+    Shard(usize),
+    /// What decides with the other sites.
+    Keeper,
 }
 
 struct Supervisor<'f> {
@@ -46,29 +58,34 @@ struct Supervisor<'f> {
     file: Option<&'f Path>,
     /// Told to end: then calls may go on until this.
     until: Option<Instant>,
+    /// Why it is ending, when nobody has told it to.
+    died: Option<Died>,
 }
 
 impl Supervisor<'_> {
-    /// Until it is time to end; gives the shard that died, if one did.
-    fn supervise(&mut self) -> Option<usize> {
+    /// Until it is time to end; gives what died, if something did.
+    fn supervise(&mut self) -> Option<Died> {
         let mut looked = Instant::now();
         loop {
             let request = self.appliance.requests().recv_timeout(TICK).ok();
             if let Some(request) = request
                 && self.handle(request)
             {
-                return None;
+                return self.died;
             }
             if let Some(shard) = self.appliance.dead_shard() {
                 tracing::error!(shard, "a shard died");
-                return Some(shard);
+                return Some(Died::Shard(shard));
+            }
+            if self.died.is_none() && self.appliance.is_keeper_dead() && self.outlive_keeper() {
+                return self.died;
             }
             let interval = self.notify.interval().unwrap_or(TICK * 2).min(TICK * 2);
             if looked.elapsed() >= interval || self.until.is_some() {
                 looked = Instant::now();
                 let calls = self.look();
                 if self.until.is_some_and(|until| calls == Some(0) || Instant::now() >= until) {
-                    return None;
+                    return self.died;
                 }
             }
         }
@@ -141,6 +158,24 @@ impl Supervisor<'_> {
                 self.end_later();
             }
         }
+        false
+    }
+
+    /// Nothing is admitted without a keeper, and a new one in this process would not know which loans its calls stand on:
+    /// other sites take a new incarnation's word that there are none. So the process ends and starts again. True: at once,
+    /// since nobody ends calls with their loans any more. With `keep` lenders wait for the longest call: those that are
+    /// up may end by themselves.
+    fn outlive_keeper(&mut self) -> bool {
+        self.died = Some(Died::Keeper);
+        if self.appliance.started().limits.policy == LimitPolicy::Drop {
+            tracing::error!("the keeper of the rights died: with policy \"drop\" the calls end with it; ending");
+            return true;
+        }
+        self.appliance.drain();
+        let seconds = self.appliance.current().node.drain_timeout.as_secs();
+        tracing::error!(seconds, "the keeper of the rights died: draining, calls may go on for so long; then ending");
+        self.notify.stopping(&self.status());
+        self.end_later();
         false
     }
 

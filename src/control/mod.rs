@@ -26,7 +26,7 @@ use crossbeam::channel::Sender;
 pub use log::LogSettings;
 pub use records::RecordStatus;
 pub use state::{Post, Request, State};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The running control plane.
 #[derive(Debug)]
@@ -79,18 +79,16 @@ pub fn start(http: TcpListener, unix: UnixListener, state: Arc<State>) -> io::Re
 /// No thread or no runtime could be made.
 pub fn hear_signals(requests: Sender<Request>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(signals(&requests)))?;
+    let heard = {
+        let _inside = runtime.enter();
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?]
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(signals(heard, &requests)))?;
     Ok(())
 }
 
 /// SIGTERM and SIGINT end, SIGHUP reloads.
-async fn signals(requests: &Sender<Request>) {
-    let kinds = (SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup());
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (signal(kinds.0), signal(kinds.1), signal(kinds.2))
-    else {
-        tracing::error!("signals cannot be heard");
-        return;
-    };
+async fn signals([mut terminate, mut interrupt, mut hangup]: [Signal; 3], requests: &Sender<Request>) {
     loop {
         let request = tokio::select! {
             _ = terminate.recv() => Request::Terminate,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant as StdInstant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
@@ -19,8 +20,8 @@ use strowger::tally::{Cell, Note, Pulse};
 /// Nothing here takes longer, on a slow machine either.
 pub const BOUND: Duration = Duration::from_secs(20);
 
-/// One shard's mailbox.
-struct Letters(Sender<Mail>);
+/// One shard's mailbox; a planted panic strikes the keeper that writes to it.
+struct Letters(Sender<Mail>, Arc<AtomicBool>);
 
 impl Post for Letters {
     fn shards(&self) -> u8 {
@@ -28,6 +29,7 @@ impl Post for Letters {
     }
 
     fn post(&self, _: ShardId, mail: Mail) -> bool {
+        assert!(!self.1.load(Relaxed), "planted");
         self.0.send(mail).is_ok()
     }
 }
@@ -41,6 +43,7 @@ pub struct Site {
     pub clock: Clock,
     pub cells: HashMap<&'static str, Arc<Cell>>,
     pub pulse: Arc<Pulse>,
+    panics: Arc<AtomicBool>,
 }
 
 /// Where a site listens, and where the others find it.
@@ -95,6 +98,7 @@ pub fn run(
     });
     let (note_in, notes) = bounded(1_024);
     let (letter_in, letters) = unbounded();
+    let panics = Arc::new(AtomicBool::new(false));
     let clock = Clock::new(StdInstant::now());
     let pulse = Arc::new(Pulse::waiting());
     let mut seed = [0; 32];
@@ -110,13 +114,13 @@ pub fn run(
         clock,
         accounts: Arc::new(Accounts::new(terms.collect(), 0)),
         notes,
-        post: Arc::new(Letters(letter_in)),
+        post: Arc::new(Letters(letter_in, Arc::clone(&panics))),
         pulse: Arc::clone(&pulse),
         random: Random::new(seed),
     };
     let links = start(options).unwrap();
     let handle = links.handle().clone();
-    Site { links: Some(links), handle, notes: note_in, letters, clock, cells, pulse }
+    Site { links: Some(links), handle, notes: note_in, letters, clock, cells, pulse, panics }
 }
 
 impl Site {
@@ -139,6 +143,16 @@ impl Site {
     /// True when links to all peers stand.
     pub fn is_linked(&self) -> bool {
         (0..self.handle.status().peers.len()).all(|peer| self.handle.status().is_up(peer))
+    }
+
+    /// From now on the keeper panics when it writes a letter.
+    pub fn plant_panic(&self) {
+        self.panics.store(true, Relaxed);
+    }
+
+    /// True when the keeper has ended by itself.
+    pub fn is_dead(&self) -> bool {
+        self.links.as_ref().is_some_and(Links::is_dead)
     }
 
     /// Ends it as a shut-down does.

@@ -120,6 +120,12 @@ impl Keeper {
         self.stopped
     }
 
+    /// Its ledger will never be written again: it cannot go on.
+    #[must_use]
+    pub fn is_without_ledger(&self) -> bool {
+        self.ledger.is_dead()
+    }
+
     /// When the next turn is due at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {

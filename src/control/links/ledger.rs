@@ -38,6 +38,12 @@ impl Ledger {
         self.durable
     }
 
+    /// Nothing will be written any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.writer.is_dead()
+    }
+
     /// To be written, behind everything before it.
     pub fn append(&mut self, seq: u64, record: Record) {
         self.waiting.push_back((seq, record));

@@ -13,6 +13,7 @@ use crossbeam::channel::Receiver;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::accounts::Accounts;
@@ -148,6 +149,13 @@ impl Links {
         &self.handle
     }
 
+    /// True when the keeper, or what brings it notes, has ended although nobody asked it to: no call will be admitted
+    /// any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.threads.as_ref().is_some_and(|threads| threads.iter().any(JoinHandle::is_finished))
+    }
+
     /// Says goodbye to the peers and ends. The shards must have ended: their notes are read to the last. True when all
     /// went well.
     #[must_use]
@@ -204,11 +212,17 @@ pub fn start(options: Options) -> Result<Links, String> {
     let handle = Handle { inputs: inputs.clone(), status: Arc::clone(&status), ledger: ledger_status, me: me.clone() };
     let site = Arc::new(Site { me, clock, inputs: inputs.clone(), status, endpoint, linked });
     let main = async move {
+        let mut tasks = JoinSet::new();
         for peer in 0..site.status.peers.len() {
-            tokio::spawn(dial(Arc::clone(&site), peer, random.fork()));
+            tasks.spawn(dial(Arc::clone(&site), peer, random.fork()));
         }
-        tokio::spawn(answer(Arc::clone(&site)));
-        keep(keeper, receiver, &written, clock).await;
+        tasks.spawn(answer(Arc::clone(&site)));
+        #[cfg(debug_assertions)]
+        tasks.spawn(planted());
+        tokio::select! {
+            () = keep(keeper, receiver, &written, clock) => {}
+            end = first_panic(&mut tasks) => std::panic::resume_unwind(end),
+        }
         site.endpoint.set_server_config(None);
         let _ = timeout(END_WAIT, site.endpoint.wait_idle()).await;
         site.endpoint.close(VarInt::from_u32(0), b"");
@@ -217,6 +231,28 @@ pub fn start(options: Options) -> Result<Links, String> {
     let keeper = keeper.map_err(no_thread)?;
     let notes = std::thread::Builder::new().name("notes".into()).spawn(move || pass_on(&notes, &inputs));
     Ok(Links { handle, threads: Some([notes.map_err(no_thread)?, keeper]) })
+}
+
+/// Waits until a task panics. Without it no peer would be dialled, or none answered, ever again.
+async fn first_panic(tasks: &mut JoinSet<()>) -> Box<dyn std::any::Any + Send> {
+    while let Some(end) = tasks.join_next().await {
+        if let Err(error) = end
+            && let Ok(panic) = error.try_into_panic()
+        {
+            return panic;
+        }
+    }
+    std::future::pending().await
+}
+
+/// A build for tests panics here when a test wants to see what becomes of the process.
+#[cfg(debug_assertions)]
+async fn planted() {
+    let wanted = std::env::var("STROWGER_PLANTED_PANIC_MS").ok().and_then(|text| text.parse().ok());
+    if let Some(after) = wanted {
+        sleep(std::time::Duration::from_millis(after)).await;
+        panic!("planted");
+    }
 }
 
 fn settings(limits: &Limits) -> Settings {
@@ -257,6 +293,10 @@ fn pass_on(notes: &Receiver<Note>, inputs: &mpsc::Sender<Input>) {
 async fn keep(mut keeper: Keeper, mut inputs: mpsc::Receiver<Input>, written: &Notify, clock: Clock) {
     keeper.turn(clock.now());
     while !keeper.is_stopped() {
+        if keeper.is_without_ledger() {
+            tracing::error!("the thread that writes the ledger has ended: no right can be kept without it");
+            return;
+        }
         let wait = keeper.next_deadline().since(clock.now());
         let input = tokio::select! {
             input = inputs.recv() => input,

@@ -273,3 +273,37 @@ fn nothing_is_acknowledged_that_a_power_cut_would_take() {
         assert_eq!(found.records, expected, "{mishaps:?}");
     }
 }
+
+struct Panics;
+
+impl Storage for Panics {
+    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+        panic!("planted")
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn replace(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_panics_is_known_to_be_dead() {
+    let writer = start_on(Panics, || {}).unwrap();
+    assert!(!writer.is_dead());
+    writer.append(1, base(1)).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !writer.is_dead() {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    assert_eq!(writer.status().durable(), 0);
+    assert_eq!(writer.append(2, base(1)), Err(NotTaken(base(1))));
+}

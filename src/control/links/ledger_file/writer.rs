@@ -186,6 +186,12 @@ impl LedgerWriter {
         self.jobs.as_ref().map_or(0, |jobs| QUEUE_MAX.saturating_sub(jobs.len()))
     }
 
+    /// The thread has ended although nobody asked it to.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// How it stands.
     #[must_use]
     pub const fn status(&self) -> &Arc<LedgerStatus> {
