@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, Side, SocketKey};
-use strowger::media::relay::{Rule, apply};
+use strowger::media::relay::{Expect, Rule, apply};
 use strowger::media::rtp::Header;
 use strowger::media::{Relay, RelayConfig, RemoteOptions, StreamOptions, Verdict};
 use strowger::sdp::{Author, CodecFilter, MediaPlan, Session};
@@ -90,7 +90,7 @@ fn relay_apply(criterion: &mut Criterion) {
         source: from,
         socket: SocketKey(1),
         to: party(Side::B, 0),
-        telephone_event: Some(101),
+        expect: Expect::new(0, 9).unwrap(),
         packets: 0,
         bytes: 0,
     };

@@ -113,7 +113,7 @@ impl Model {
                 self.now += Duration::from_millis(millis);
                 self.relay.handle_timeout(self.now);
             }
-            Step::Fail { socket } => self.relay.socket_failed(SocketKey(socket)),
+            Step::Fail { socket } => self.relay.socket_failed(now, SocketKey(socket)),
             Step::Close { stream } if stream < self.open.len() => {
                 let slot = self.open.swap_remove(stream);
                 assert!(self.relay.close(now, slot).is_some());

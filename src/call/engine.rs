@@ -265,8 +265,9 @@ impl Engine {
     }
 
     /// A media socket could not be opened.
-    pub fn handle_socket_failure(&mut self, socket: SocketKey) {
-        self.core.relay.socket_failed(socket);
+    pub fn handle_socket_failure(&mut self, now: Instant, socket: SocketKey) {
+        self.core.now = now;
+        self.core.relay.socket_failed(now, socket);
     }
 
     /// The next thing to do outside.

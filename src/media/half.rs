@@ -3,9 +3,10 @@
 use super::dtmf::Detector;
 use super::learning::{Latch, Signal};
 use super::options::{CLOCK_RATES_MAX, RemoteOptions, SideOptions, StreamKind};
+use super::path::{FastCounts, SETTLE};
 use super::quality::{Impairment, Quality, mouth_to_ear, opinion_score};
-use super::relay::Rule;
-use super::report::SideReport;
+use super::relay::{Expect, Rule};
+use super::report::{SideReport, Way};
 use super::rtcp::{Compound, Item};
 use super::rtp::{self, Header};
 use crate::base::time::Duration;
@@ -35,10 +36,24 @@ pub(super) struct Track {
     quality: Quality,
 }
 
+/// By which way a side's packets go now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lane {
+    /// The payload type that goes down, while any does.
+    pub(super) down: Option<u8>,
+    /// What is down is not the rule any more.
+    pub(super) stale: bool,
+    /// Not down before.
+    pub(super) ready: Instant,
+}
+
 /// What one side of a stream knows and has counted.
 #[derive(Debug)]
 pub(super) struct Half {
     pub(super) track: Track,
+    pub(super) lane: Lane,
+    /// What its voice looks like.
+    pub(super) expect: Option<Expect>,
     pub(super) rtp: Latch,
     pub(super) rtcp: Latch,
     pub(super) rtp_socket: SocketKey,
@@ -76,6 +91,8 @@ impl Half {
         };
         Self {
             track,
+            lane: Lane::default(),
+            expect: None,
             rtp: Latch::default(),
             rtcp: Latch::default(),
             rtp_socket: sockets.0,
@@ -113,10 +130,57 @@ impl Half {
     }
 
     /// Puts another rule in place; the old one's packets stay counted.
-    pub(super) fn set_rule(&mut self, rule: Option<Rule>) {
+    pub(super) fn set_rule(&mut self, now: Instant, rule: Option<Rule>) {
+        let is_same = match (&self.track.rule, &rule) {
+            (Some(old), Some(new)) => old.is_same(new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if is_same {
+            return;
+        }
         if let Some(old) = std::mem::replace(&mut self.track.rule, rule) {
             self.report.forwarded += old.packets;
         }
+        self.lane.stale = self.lane.down.is_some();
+        self.lane.ready = now + SETTLE;
+    }
+
+    /// True for telephone events and comfort noise, which come between voice and change nothing about it.
+    pub(super) fn is_aside(&self, payload_type: u8, far: &Self) -> bool {
+        payload_type == COMFORT_NOISE || far.telephone_event.or(self.telephone_event) == Some(payload_type)
+    }
+
+    /// Takes what a fast path has relayed of this side.
+    pub(super) fn take(&mut self, counts: &FastCounts) {
+        if counts.packets == 0 {
+            return;
+        }
+        let track = &mut self.track;
+        track.packets += counts.packets;
+        track.bytes += counts.bytes;
+        track.quality.take(counts);
+        self.report.forwarded += counts.packets;
+        self.report.packets_below += counts.packets;
+        let Some(last) = counts.last.filter(|last| track.last_rtp.is_none_or(|known| *last > known)) else { return };
+        if track.last_rtp.is_none_or(|known| last.since(known) > RUN_GAP) {
+            track.run_started = last;
+        }
+        track.last_rtp = Some(last);
+        // Voice again after comfort noise, or after an event.
+        track.paused = false;
+        track.clock = None;
+        self.last_payload_type = self.lane.down.or(self.last_payload_type);
+    }
+
+    /// Its packets go down from now on.
+    pub(super) fn lower(&mut self, payload_type: u8) {
+        self.lane = Lane { down: Some(payload_type), stale: false, ..self.lane };
+        self.track.quality.begin_series();
+    }
+
+    /// They come up again, and may go down once `ready`.
+    pub(super) fn raise(&mut self, ready: Instant) {
+        self.lane = Lane { down: None, stale: false, ready };
     }
 
     /// Where and by which socket this side gets RTCP.
@@ -233,6 +297,7 @@ impl Half {
             ssrc: quality.ssrc(),
             signalled: self.signalled,
             source: self.rtp.settled(),
+            way: if self.lane.down.is_some() { Way::Below } else { Way::Socket },
             ..self.report
         }
     }

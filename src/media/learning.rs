@@ -215,6 +215,12 @@ impl Latch {
         Judgement::Accept { settled: true }
     }
 
+    /// True where a packet from there would settle another source than the one that is.
+    #[must_use]
+    pub fn would_move(&self, from: SocketAddr) -> bool {
+        self.settled != Some(from) && !self.signal.behind_nat && self.signal.address == Some(from)
+    }
+
     /// The verified source.
     #[must_use]
     pub fn settled(&self) -> Option<SocketAddr> {

@@ -8,6 +8,7 @@ pub mod dtmf;
 pub mod g711;
 mod half;
 pub mod learning;
+pub mod model;
 pub mod options;
 pub mod path;
 pub mod ports;
@@ -23,5 +24,5 @@ pub use options::{LocalAddress, Refused, RelayConfig, RemoteOptions, SideOptions
 pub use path::{FastCounts, FastPath, FastRule, PassReason, PathRequest, PathTotals, Swept};
 pub use ports::PortPool;
 pub use relay::{DropReason, Verdict};
-pub use report::{MediaEvent, RelayCounts, SideReport, SocketRequest, StreamReport, StreamSlot};
+pub use report::{MediaEvent, RelayCounts, SideReport, SocketRequest, StreamReport, StreamSlot, Way};
 pub use table::Relay;

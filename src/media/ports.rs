@@ -111,6 +111,18 @@ impl PortPool {
         }
     }
 
+    /// The even ports of all pairs, and which of them are taken out.
+    pub fn all(&self) -> impl Iterator<Item = (u16, bool)> {
+        (0..self.states.len() as u16).map(|index| self.first + index * 2).map(|port| (port, self.is_failed(port)))
+    }
+
+    /// True where the pair of this port is taken out.
+    #[must_use]
+    pub fn is_failed(&self, port: u16) -> bool {
+        let state = self.index(port).and_then(|index| self.states.get(usize::from(index)));
+        matches!(state, Some(State::Failed | State::FailedInUse))
+    }
+
     /// How many pairs are where; the three always add up to the total.
     #[must_use]
     pub fn counts(&self) -> PortCounts {

@@ -1,6 +1,7 @@
 //! What a receiver would say of a stream: loss, duplicates, reordering, jitter (RFC 3550 §6.4.1, A.1, A.3, A.8) and the
 //! opinion score that follows from them (ITU-T G.107, G.113 appendix I).
 
+use super::path::FastCounts;
 use super::rtp::Header;
 use crate::base::Instant;
 use crate::base::time::Duration;
@@ -69,6 +70,8 @@ pub struct Quality {
     last_clock_rate: u32,
     jitter_ns: u64,
     jitter_ns_max: u64,
+    /// What is left of the jitter that was measured here before a fast path began to measure anew.
+    jitter_ns_kept: u64,
 }
 
 impl Quality {
@@ -142,6 +145,62 @@ impl Quality {
         }
     }
 
+    /// From now on a fast path measures too, with a jitter of its own that begins at zero.
+    pub fn begin_series(&mut self) {
+        self.jitter_ns_kept = self.jitter_ns;
+    }
+
+    /// Adds what went by a fast path. Numbers are shared by both ways, so that what was expected follows from the highest
+    /// of both: a telephone event that came by the socket is no loss below, and a voice packet below none here.
+    pub fn take(&mut self, counts: &FastCounts) {
+        if counts.packets == 0 {
+            return;
+        }
+        let fresh = counts.packets.saturating_sub(counts.duplicates.into());
+        self.packets += counts.packets;
+        self.duplicates += u64::from(counts.duplicates);
+        self.reordered += u64::from(counts.late);
+        self.bursts += u64::from(counts.gaps);
+        let jumped = self.highest.wrapping_add(counts.skipped as u16);
+        let ahead = counts.highest.wrapping_sub(jumped).cast_signed();
+        let (missing, behind) = (i64::from(ahead) - fresh as i64, i64::from(ahead) <= -i64::from(DROPOUT_MAX));
+        if missing >= i64::from(DROPOUT_MAX) || behind {
+            // The sender began anew where neither way could see it.
+            self.expected += fresh;
+            self.highest = counts.highest;
+            self.seen = u64::MAX;
+        } else {
+            let ahead = ahead.max(0).cast_unsigned();
+            self.expected += u64::from(ahead);
+            self.highest = jumped.wrapping_add(ahead);
+            self.seen = if ahead < WINDOW { !(u64::MAX << ahead) | self.seen << ahead } else { u64::MAX };
+        }
+        self.received += fresh;
+        // More than were sent: the first below was the last here again, which below nobody could tell.
+        let surplus = self.received.saturating_sub(self.expected);
+        self.duplicates += surplus;
+        self.received -= surplus;
+        if self.received == self.expected {
+            self.seen = u64::MAX;
+        }
+        self.restart_at = None;
+        // Over a long pause here the sender's clock has drifted from ours.
+        self.last_clock_rate = 0;
+        self.take_jitter(counts);
+    }
+
+    /// A.8 is linear: what was measured before fades by a sixteenth a packet, and what is measured below adds to it.
+    fn take_jitter(&mut self, counts: &FastCounts) {
+        if counts.jitter_max == Duration::ZERO {
+            return;
+        }
+        let of = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let faded = 0.9375_f64.powf(counts.packets as f64) * self.jitter_ns_kept as f64;
+        self.jitter_ns_kept = faded as u64;
+        self.jitter_ns = of(counts.jitter).saturating_add(self.jitter_ns_kept);
+        self.jitter_ns_max = self.jitter_ns_max.max(of(counts.jitter_max)).max(self.jitter_ns);
+    }
+
     /// RFC 3550 A.8, in nanoseconds, so that a change of codec keeps the figure.
     fn time(&mut self, now: Instant, header: &Header, clock_rate: u32) {
         if clock_rate == 0 {
@@ -179,7 +238,8 @@ impl Quality {
             lost: self.expected.saturating_sub(self.received),
             duplicates: self.duplicates,
             reordered: self.reordered,
-            bursts: self.bursts,
+            // Numbers that went by the other way look like a gap in either.
+            bursts: self.bursts.min(self.expected.saturating_sub(self.received)),
             jitter: Duration::from_nanos(self.jitter_ns),
             jitter_max: Duration::from_nanos(self.jitter_ns_max),
         }

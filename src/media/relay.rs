@@ -14,12 +14,49 @@ pub struct Rule {
     pub socket: SocketKey,
     /// The far party.
     pub to: SocketAddr,
-    /// The payload type of telephone events, which must be noticed and therefore miss.
-    pub telephone_event: Option<u8>,
+    /// The only voice that matches.
+    pub expect: Expect,
     /// Packets that matched.
     pub packets: u64,
     /// Their octets, headers of RTP included.
     pub bytes: u64,
+}
+
+impl Rule {
+    /// True where both say the same of every packet, whatever they have counted.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let of = |rule: &Self| (rule.source, rule.socket, rule.to, rule.expect);
+        of(self) == of(other)
+    }
+}
+
+/// What the packets of a settled source look like. Telephone events, comfort noise and another codec are something else,
+/// and worth a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    payload_type: u8,
+    ssrc: u32,
+}
+
+impl Expect {
+    /// None for payload types that RTCP's would be taken for (RFC 5761 §4).
+    #[must_use]
+    pub fn new(payload_type: u8, ssrc: u32) -> Option<Self> {
+        (payload_type < 128 && !matches!(payload_type, 64..=95)).then_some(Self { payload_type, ssrc })
+    }
+
+    /// 0–127.
+    #[must_use]
+    pub const fn payload_type(self) -> u8 {
+        self.payload_type
+    }
+
+    /// The source identifier.
+    #[must_use]
+    pub const fn ssrc(self) -> u32 {
+        self.ssrc
+    }
 }
 
 /// What a rule says of a packet.
@@ -45,8 +82,8 @@ pub enum Miss {
     Source,
     /// Not RTP: RTCP on a shared port, DTLS, or rubbish.
     NotRtp,
-    /// A telephone event.
-    Event,
+    /// Another payload type or source identifier: a telephone event, comfort noise, a change.
+    Unexpected,
 }
 
 /// Applies a rule to a packet: matched packets are counted and go on as they are.
@@ -55,11 +92,12 @@ pub fn apply(rule: &mut Rule, from: SocketAddr, packet: &[u8]) -> Applied {
     if from != rule.source {
         return Applied::Miss(Miss::Source);
     }
-    if packet.len() < rtp::HEADER_LEN || packet[0] >> 6 != 2 || rtp::is_rtcp(packet) {
+    let Some(head) = packet.first_chunk::<{ rtp::HEADER_LEN }>().filter(|head| head[0] >> 6 == 2) else {
         return Applied::Miss(Miss::NotRtp);
-    }
-    if rule.telephone_event == Some(packet[1] & 0x7f) {
-        return Applied::Miss(Miss::Event);
+    };
+    let ssrc = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
+    if head[1] & 0x7f != rule.expect.payload_type || ssrc != rule.expect.ssrc {
+        return Applied::Miss(if rtp::is_rtcp(packet) { Miss::NotRtp } else { Miss::Unexpected });
     }
     rule.packets += 1;
     rule.bytes += packet.len() as u64;
@@ -143,7 +181,7 @@ mod tests {
             source: "192.0.2.1:4000".parse().unwrap(),
             socket: SocketKey(7),
             to: "[2001:db8::1]:5000".parse().unwrap(),
-            telephone_event: Some(101),
+            expect: Expect::new(0, 7).unwrap(),
             packets: 0,
             bytes: 0,
         }
@@ -153,16 +191,32 @@ mod tests {
     fn a_match_is_counted_and_the_rest_misses() {
         let mut rule = rule();
         let (from, to) = (rule.source, rule.to);
-        let voice = [&[0x80, 0][..], &[0; 170]].concat();
-        assert_eq!(apply(&mut rule, from, &voice), Applied::Forward { socket: SocketKey(7), to, len: 172 });
-        assert_eq!(apply(&mut rule, to, &voice), Applied::Miss(Miss::Source));
-        let with = |first, second| [&[first, second][..], &[0; 20]].concat();
-        assert_eq!(apply(&mut rule, from, &with(0x80, 200)), Applied::Miss(Miss::NotRtp));
-        assert_eq!(apply(&mut rule, from, &with(0x16, 0xfe)), Applied::Miss(Miss::NotRtp));
-        assert_eq!(apply(&mut rule, from, &[0x80, 0]), Applied::Miss(Miss::NotRtp));
-        assert_eq!(apply(&mut rule, from, &with(0x80, 101)), Applied::Miss(Miss::Event));
-        assert_eq!(apply(&mut rule, from, &with(0x80, 101 | 0x80)), Applied::Miss(Miss::Event));
-        assert_eq!((rule.packets, rule.bytes), (1, 172));
+        let packet = |first: u8, second: u8, ssrc: u8| {
+            [&[first, second, 0, 0, 0, 0, 0, 0, 0, 0, 0, ssrc][..], &[0; 160]].concat()
+        };
+        assert_eq!(
+            apply(&mut rule, from, &packet(0x80, 0, 7)),
+            Applied::Forward { socket: SocketKey(7), to, len: 172 }
+        );
+        assert_eq!(
+            apply(&mut rule, from, &packet(0x80, 0x80, 7)[..12]),
+            Applied::Forward { socket: SocketKey(7), to, len: 12 }
+        );
+        let mut misses = |from, packet: &[u8], miss| assert_eq!(apply(&mut rule, from, packet), Applied::Miss(miss));
+        misses(to, &packet(0x80, 0, 7), Miss::Source);
+        misses(from, &packet(0x80, 200, 7), Miss::NotRtp);
+        misses(from, &packet(0x16, 0, 7), Miss::NotRtp);
+        misses(from, &packet(0x80, 0, 7)[..11], Miss::NotRtp);
+        for (payload_type, ssrc) in [(101, 7), (101 | 0x80, 7), (8, 7), (13, 7), (0, 8)] {
+            misses(from, &packet(0x80, payload_type, ssrc), Miss::Unexpected);
+        }
+        assert_eq!((rule.packets, rule.bytes), (2, 184));
+    }
+
+    #[test]
+    fn what_could_be_rtcp_is_never_expected() {
+        let refused: Vec<_> = (0..=255).filter(|payload_type| Expect::new(*payload_type, 1).is_none()).collect();
+        assert_eq!(refused, (64..=95).chain(128..=255).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the relay tells: events while a stream runs, a report when it ends, requests for sockets, counts for metrics.
 
 use super::options::StreamKind;
+use super::path::FastCounts;
 use super::relay::DropReason;
 use crate::base::time::Duration;
 use crate::base::{Side, Slot, SocketKey};
@@ -106,6 +107,16 @@ pub enum SocketRequest {
     },
 }
 
+/// By which way packets are relayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// Through our sockets.
+    #[default]
+    Socket,
+    /// By the fast path.
+    Below,
+}
+
 /// One side of a stream: what this side sent us, as its listener would judge it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SideReport {
@@ -115,6 +126,10 @@ pub struct SideReport {
     pub bytes: u64,
     /// RTP packets that went on to the far side.
     pub forwarded: u64,
+    /// Those of them that a fast path relayed.
+    pub packets_below: u64,
+    /// By which way its voice goes now.
+    pub way: Way,
     /// RTCP packets from this side.
     pub rtcp_packets: u64,
     /// Packets that its numbers say it sent.
@@ -183,11 +198,30 @@ pub struct RelayCounts {
     pub bytes_forwarded: u64,
     /// Dropped, by [`DropReason::index`].
     pub dropped: [u64; DropReason::ALL.len()],
+    /// Of those received and sent on: by a fast path.
+    pub below: u64,
+    /// Their octets.
+    pub bytes_below: u64,
+    /// Moves to the fast path.
+    pub moves_down: u64,
+    /// Moves from it, ends of calls included.
+    pub moves_up: u64,
+    /// Moves that it refused.
+    pub moves_refused: u64,
     /// Events and requests refused by full queues.
     pub events_refused: u64,
 }
 
 impl RelayCounts {
+    /// Adds what a fast path has relayed.
+    pub(super) fn take(&mut self, counts: &FastCounts) {
+        self.received += counts.packets;
+        self.forwarded += counts.packets;
+        self.bytes_forwarded += counts.bytes;
+        self.below += counts.packets;
+        self.bytes_below += counts.bytes;
+    }
+
     /// True where the sum is right.
     #[must_use]
     pub fn is_balanced(&self) -> bool {

@@ -4,7 +4,8 @@ use super::dtmf::{self, Event};
 use super::half::Half;
 use super::learning::{Evidence, Judgement};
 use super::options::{RemoteOptions, StreamKind};
-use super::relay::{Applied, DropReason, Rule, Verdict, apply};
+use super::path::FastCounts;
+use super::relay::{Applied, DropReason, Expect, Rule, Verdict, apply};
 use super::report::{MediaEvent, StreamReport, StreamSlot};
 use super::rtp::{self, Header, Packet};
 use crate::base::time::Duration;
@@ -29,6 +30,17 @@ pub(super) struct Stream {
     answered: bool,
     quiet_since: Instant,
     silent_told: bool,
+}
+
+/// What went below is counted before what comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing of this side's numbers.
+    None,
+    /// The side stays down; its counts are wanted.
+    Read,
+    /// The rule may change: it must come up first.
+    Raise,
 }
 
 /// The limits of patience.
@@ -67,7 +79,7 @@ impl Stream {
             let rule = self.rule_of(side);
             let is_expected = self.is_expected(side);
             let half = &mut self.halves[side.index()];
-            half.set_rule(rule);
+            half.set_rule(now, rule);
             half.expected_since = if is_expected { half.expected_since.or(Some(now)) } else { None };
         }
     }
@@ -81,7 +93,7 @@ impl Stream {
             source: half.rtp.settled()?,
             socket: far.rtp_socket,
             to: far.rtp.destination()?,
-            telephone_event: far.telephone_event.or(half.telephone_event),
+            expect: half.expect.filter(|expect| !half.is_aside(expect.payload_type(), far))?,
             packets: 0,
             bytes: 0,
         })
@@ -93,36 +105,30 @@ impl Stream {
         self.answered && both_known && half.direction.sends() && far.direction.receives()
     }
 
-    /// Takes a packet that came to one of this stream's ports.
+    /// Takes a packet that came to one of this stream's RTP ports, if a rule covers it.
     #[inline]
-    pub(super) fn handle_packet(
+    pub(super) fn relay(
         &mut self,
         now: Instant,
         side: Side,
-        component: Component,
         from: SocketAddr,
         packet: &[u8],
         events: &mut Queue<MediaEvent>,
-    ) -> Verdict {
-        if component == Component::Rtp {
-            let (half, far) = pair(&mut self.halves, side);
-            if let Some(rule) = &mut half.track.rule
-                && let Applied::Forward { socket, to, len } = apply(rule, from, packet)
-                && let Some(header) = Header::parse(packet)
-            {
-                half.note(now, &header, len, far);
-                self.tell_recovery(side, events);
-                return Verdict::Forward { socket, to, len };
-            }
+    ) -> Option<Verdict> {
+        let (half, far) = pair(&mut self.halves, side);
+        if let Some(rule) = &mut half.track.rule
+            && let Applied::Forward { socket, to, len } = apply(rule, from, packet)
+            && let Some(header) = Header::parse(packet)
+        {
+            half.note(now, &header, len, far);
+            self.tell_recovery(side, events);
+            return Some(Verdict::Forward { socket, to, len });
         }
-        match self.consider(now, side, component, from, packet, events) {
-            Ok(verdict) => verdict,
-            Err(reason) => Verdict::Drop(reason),
-        }
+        None
     }
 
-    /// Everything that no rule covers.
-    fn consider(
+    /// Takes any packet that no rule covers.
+    pub(super) fn consider(
         &mut self,
         now: Instant,
         side: Side,
@@ -138,8 +144,14 @@ impl Stream {
             Content::Rtp(header) => {
                 half.note(now, &header, packet.len(), far);
                 let telephone_event = far.telephone_event.or(half.telephone_event);
-                if telephone_event == Some(header.payload_type) && !half.encrypted {
-                    self.notice_event(side, &header, packet, events);
+                let expect = Expect::new(header.payload_type, header.ssrc);
+                if telephone_event == Some(header.payload_type) {
+                    if !half.encrypted {
+                        self.notice_event(side, &header, packet, events);
+                    }
+                } else if !half.is_aside(header.payload_type, far) && half.expect != expect {
+                    half.expect = expect;
+                    self.refresh(now);
                 }
                 self.tell_recovery(side, events);
                 self.way_of_rtp(side)?
@@ -208,6 +220,37 @@ impl Stream {
                 Err(DropReason::WrongSource)
             }
         }
+    }
+
+    /// What is to be done about a side that is down before it takes a packet that came up.
+    pub(super) fn news(&self, side: Side, from: SocketAddr, packet: &[u8]) -> News {
+        let (half, far) = (&self.halves[side.index()], &self.halves[side.other().index()]);
+        let Some(header) = Header::parse(packet).filter(|_| half.lane.down.is_some() && !rtp::is_rtcp(packet)) else {
+            return News::None;
+        };
+        let is_own = half.rtp.settled() == Some(from);
+        if !is_own && !half.rtp.would_move(from) {
+            return News::None;
+        }
+        let is_as_before = || half.expect == Expect::new(header.payload_type, header.ssrc);
+        if is_own && (half.is_aside(header.payload_type, far) || is_as_before()) { News::Read } else { News::Raise }
+    }
+
+    /// Takes what a fast path has relayed of a side.
+    pub(super) fn take(&mut self, side: Side, counts: &FastCounts, events: &mut Queue<MediaEvent>) {
+        self.halves[side.index()].take(counts);
+        if counts.packets > 0 {
+            self.tell_recovery(side, events);
+        }
+    }
+
+    /// The rule that would go down, with the clock of its payload type and the port that it leaves by; none where the
+    /// fast path has no business: nothing settled, two families.
+    pub(super) fn rule_below(&self, side: Side) -> Option<(&Rule, u32, &Half)> {
+        let (half, far) = (&self.halves[side.index()], &self.halves[side.other().index()]);
+        let rule = half.track.rule.as_ref()?;
+        let of_one_family = half.options.v6 == far.options.v6 && rule.source.is_ipv6() == rule.to.is_ipv6();
+        of_one_family.then(|| (rule, half.clock_rate(rule.expect.payload_type(), far), far))
     }
 
     fn notice_event(&mut self, side: Side, header: &Header, packet: &[u8], events: &mut Queue<MediaEvent>) {

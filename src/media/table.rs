@@ -2,10 +2,11 @@
 
 use super::half::Half;
 use super::options::{Refused, RelayConfig, RemoteOptions, SideOptions, StreamOptions};
+use super::path::{FastPath, PathRequest};
 use super::ports::{PortCounts, PortPool};
 use super::relay::{DropReason, Verdict};
 use super::report::{MediaEvent, RelayCounts, SocketRequest, StreamReport, StreamSlot};
-use super::stream::{Component, Patience, Stream};
+use super::stream::{Component, News, Patience, Stream};
 use crate::base::{Instant, Queue, Random, Side, Slab, Slot, SocketKey, TimerKey, Wheel};
 use std::net::SocketAddr;
 
@@ -36,6 +37,7 @@ struct Socket {
 struct Tenant {
     stream: Stream,
     timer: Option<TimerKey>,
+    due: Instant,
 }
 
 /// All streams of one shard.
@@ -50,6 +52,10 @@ pub struct Relay {
     events: Queue<MediaEvent>,
     requests: Queue<SocketRequest>,
     counts: RelayCounts,
+    fast: Option<Box<dyn FastPath>>,
+    /// Sides that are down.
+    below: usize,
+    sweep_at: Instant,
 }
 
 impl Relay {
@@ -71,6 +77,9 @@ impl Relay {
             events: Queue::new(EVENTS_MAX),
             requests: Queue::new(REQUESTS_MAX),
             counts: RelayCounts::default(),
+            fast: None,
+            below: 0,
+            sweep_at: now,
         };
         relay.open_ahead(SideOptions::default().dscp);
         relay
@@ -97,8 +106,12 @@ impl Relay {
         for side in Side::BOTH {
             self.occupy(slot, side, &stream.halves[side.index()]);
         }
-        let timer = self.timers.schedule(now + self.config.one_way_patience(), slot).ok();
-        let inserted = self.streams.insert(Tenant { stream, timer });
+        let due = now + self.config.one_way_patience();
+        let timer = self.timers.schedule(due, slot).ok();
+        for half in &stream.halves {
+            self.ask_below(now, PathRequest::Opened { key: half.rtp_socket });
+        }
+        let inserted = self.streams.insert(Tenant { stream, timer, due });
         debug_assert_eq!(inserted.ok(), Some(slot));
         self.open_ahead(options.a.dscp);
         Ok(StreamSlot(slot))
@@ -169,11 +182,17 @@ impl Relay {
         }
         if let Some(pool) = &mut self.pools[usize::from(half.options.v6)] {
             pool.release(now, half.port);
+            if !pool.is_failed(half.port) {
+                self.ask_below(now, PathRequest::Closed { key: half.rtp_socket });
+            }
         }
     }
 
     /// Ends a stream: its ports rest, its sockets stay open.
     pub fn close(&mut self, now: Instant, slot: StreamSlot) -> Option<StreamReport> {
+        for side in Side::BOTH {
+            self.raise(now, slot.0, side);
+        }
         let tenant = self.streams.remove(slot.0)?;
         if let Some(timer) = tenant.timer {
             self.timers.cancel(timer);
@@ -196,6 +215,7 @@ impl Relay {
     pub fn set_remote(&mut self, now: Instant, slot: StreamSlot, side: Side, options: &RemoteOptions) {
         if let Some(tenant) = self.streams.get_mut(slot.0) {
             tenant.stream.set_remote(now, side, options);
+            self.follow(now, slot.0);
         }
     }
 
@@ -203,6 +223,7 @@ impl Relay {
     pub fn set_answered(&mut self, now: Instant, slot: StreamSlot) {
         if let Some(tenant) = self.streams.get_mut(slot.0) {
             tenant.stream.set_answered(now);
+            self.follow(now, slot.0);
         }
     }
 
@@ -246,17 +267,42 @@ impl Relay {
         let Some(index) = self.index(socket) else { return Verdict::Drop(DropReason::UnknownSocket) };
         let tenant = self.places[index].and_then(|place| Some((place, self.streams.get_mut(place.slot)?)));
         let Some((place, tenant)) = tenant else { return Verdict::Drop(DropReason::NoStream) };
-        tenant.stream.handle_packet(now, place.side, place.component, from, packet, &mut self.events)
+        if place.component == Component::Rtp
+            && let Some(verdict) = tenant.stream.relay(now, place.side, from, packet, &mut self.events)
+        {
+            return verdict;
+        }
+        self.consider(now, place, from, packet)
+    }
+
+    #[inline(never)]
+    fn consider(&mut self, now: Instant, place: Place, from: SocketAddr, packet: &[u8]) -> Verdict {
+        let Place { slot, side, component } = place;
+        let Some(tenant) = self.streams.get_mut(slot) else { return Verdict::Drop(DropReason::NoStream) };
+        if self.below > 0 && component == Component::Rtp {
+            match tenant.stream.news(side, from, packet) {
+                News::None => {}
+                News::Read => self.read(now, slot, side),
+                News::Raise => self.raise(now, slot, side),
+            }
+        }
+        let Some(tenant) = self.streams.get_mut(slot) else { return Verdict::Drop(DropReason::NoStream) };
+        let verdict = tenant.stream.consider(now, side, component, from, packet, &mut self.events);
+        self.follow(now, slot);
+        verdict.unwrap_or_else(Verdict::Drop)
     }
 
     /// A socket could not be opened: its pair is never given again, and a stream that has it is told.
-    pub fn socket_failed(&mut self, socket: SocketKey) {
+    pub fn socket_failed(&mut self, now: Instant, socket: SocketKey) {
         let Some(index) = self.index(socket) else { return };
         self.sockets[index].is_asked_for = false;
         let range = self.config.port_range() as usize;
         let port = self.config.port_min + (index % range) as u16;
         if let Some(pool) = &mut self.pools[index / range] {
             pool.fail(port);
+            // Whoever has it is not to lose packets to us.
+            let key = self.key(index >= range, port & !1);
+            self.ask_below(now, PathRequest::Opened { key });
         }
         if let Some(place) = self.places[index]
             && let Some(tenant) = self.streams.get(place.slot)
@@ -268,18 +314,24 @@ impl Relay {
 
     /// Looks at the streams whose time has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.sweep(now);
         let patience = Patience { silent: self.config.silent_timeout, one_way: self.config.one_way_patience() };
         while let Some(slot) = self.timers.pop_expired(now) {
+            Side::BOTH.iter().for_each(|side| self.read(now, slot, *side));
             let Some(tenant) = self.streams.get_mut(slot) else { continue };
             let next = tenant.stream.handle_timeout(now, patience, &mut self.events);
-            tenant.timer = self.timers.schedule(next, slot).ok();
+            let next = self.lower_what_is_due(now, slot).map_or(next, |ready| next.min(ready));
+            if let Some(tenant) = self.streams.get_mut(slot) {
+                (tenant.timer, tenant.due) = (self.timers.schedule(next, slot).ok(), next);
+            }
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+        let sweep = (self.below > 0).then_some(self.sweep_at);
+        [self.timers.next_deadline(), sweep].into_iter().flatten().min()
     }
 
     /// The oldest event.
@@ -324,5 +376,6 @@ impl Relay {
     }
 }
 
+mod below;
 #[cfg(test)]
 mod tests;

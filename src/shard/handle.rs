@@ -207,7 +207,7 @@ impl Shard {
                 self.tell_unreachable(socket, to);
             }
             Input::SendFailed { .. } => {}
-            Input::SocketFailed { socket } => self.engine.handle_socket_failure(socket),
+            Input::SocketFailed { socket } => self.engine.handle_socket_failure(now, socket),
             Input::Mail(mail) => self.handle_mail(mail),
         }
         None

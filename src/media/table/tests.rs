@@ -397,7 +397,7 @@ fn a_port_that_somebody_else_holds_costs_no_call() {
     assert_eq!(ahead.len(), 20);
     for request in &ahead[..8] {
         let SocketRequest::Open { key, .. } = request else { panic!("{request:?}") };
-        relay.socket_failed(*key);
+        relay.socket_failed(Instant::ZERO, *key);
     }
     let slot = relay.open(Instant::ZERO, StreamOptions::default()).unwrap();
     let taken = [Side::A, Side::B].map(|side| relay.local(slot, side).unwrap().0);
@@ -413,7 +413,7 @@ fn a_port_that_somebody_else_holds_costs_no_call() {
 fn a_port_that_cannot_be_opened_is_told_and_never_given_again() {
     let mut bench = Bench::call();
     let socket = bench.socket(Side::B, 1);
-    bench.relay.socket_failed(socket);
+    bench.relay.socket_failed(bench.now, socket);
     assert!(matches!(bench.events()[..], [MediaEvent::Failed { .. }]));
     let before = bench.relay.port_counts();
     bench.relay.close(bench.now, bench.slot);
