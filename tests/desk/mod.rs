@@ -149,3 +149,9 @@ pub fn response<'a>(sent: &'a [Sent], to: &str, status: u16) -> &'a OwnedMessage
         .find(|(at, message)| *at == to && !message.view().is_request() && message.view().status() == status);
     &found.unwrap_or_else(|| panic!("no {status} to {to} in {sent:#?}")).1
 }
+
+/// A head with `\n` for CRLF, and a description behind it.
+pub fn with_body(head: &str, body: &str) -> String {
+    let length = body.replace('\n', "\r\n").len();
+    format!("{head}Content-Type: application/sdp\nContent-Length: {length}\n\n{body}")
+}
