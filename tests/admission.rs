@@ -445,8 +445,11 @@ fn a_call_that_has_its_right_takes_no_second_one() {
     register(&mut place);
     place.call("one", "+15550100");
     place.desk.wait(Duration::from_millis(50));
-    let wanted = |note: &&Note| matches!(note, Note::Wanted { account } if **account == *"alice");
-    assert_eq!(place.desk.notes.iter().filter(wanted).count(), 1, "a right for the phone that came");
+    let told = place.desk.notes.iter().filter_map(|note| match note {
+        Note::Phones { account, phones } => Some((&**account, *phones)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("alice", 1)], "a right for the phone that came");
     let (call, permit) = (place.asker(), place.grant());
     request(&place.letter(call, permit), PHONE, "INVITE");
     place.desk.wait(Duration::from_millis(50));

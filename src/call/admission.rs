@@ -157,12 +157,13 @@ fn admit_account(call: &mut Call, core: &mut Core, place: u32, patience: Patienc
     Verdict::Refused(reason, limit)
 }
 
-/// The first phone of an account has registered here: its calls will come here, too.
-pub fn on_arrival(core: &mut Core, place: u32) {
-    let Some(account) = core.directory.account(place) else { return };
-    if account.limit > 0 && account.cell.read().1 == 0 {
-        let account = Arc::clone(&account.name);
-        core.effects.push_back(Effect::Note(Note::Wanted { account }));
+/// Phones of an account have registered here, or are gone: where they are its calls will come.
+pub fn on_phones(core: &mut Core, aor: &[u8], phones: usize) {
+    let place = core.directory.account_of_user(aor);
+    let Some(account) = place.and_then(|place| core.directory.account(place)) else { return };
+    if account.limit > 0 && account.name.as_bytes() == aor {
+        let (account, phones) = (Arc::clone(&account.name), u32::try_from(phones).unwrap_or(u32::MAX));
+        core.effects.push_back(Effect::Note(Note::Phones { account, phones }));
     }
 }
 

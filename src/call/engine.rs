@@ -244,7 +244,8 @@ impl Engine {
                     self.bury(slot);
                 }
                 Timer::Sweep => {
-                    let lapsed = self.store.sweep(now);
+                    let core = &mut self.core;
+                    let lapsed = self.store.sweep(now, |aor, left| admission::on_phones(core, aor, left));
                     self.core.counters.add(Counter::RegistrationsExpired, lapsed as u64);
                     self.figures.publish(&self.core);
                     self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
