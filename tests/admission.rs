@@ -3,7 +3,7 @@
 
 mod desk;
 
-use desk::{Desk, Sent, request, response};
+use desk::{ALICE, Desk, LEFT, RIGHT, Sent, request, response};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,36 +15,9 @@ use strowger::sip::digest::{Challenge, Login, answer};
 use strowger::sip::wire::{HeaderName, OwnedMessage};
 use strowger::tally::{Cell, Note, Permit, Pulse};
 
-const CONFIG: &str = r#"
-[sip]
-domains = ["example.com"]
-[[sip.listen]]
-address = "192.0.2.1:5060"
-transport = "udp"
-[media]
-address = "192.0.2.1"
-port_min = 30000
-port_max = 30099
-[[trunk]]
-name = "left"
-address = "198.51.100.5:5060"
-max_calls = 2
-[[trunk]]
-name = "right"
-address = "203.0.113.9:5060"
-prefixes = [""]
-max_calls = 1
-[[account]]
-name = "alice"
-numbers = ["+15550100"]
-max_calls = 5
-[[account.device]]
-username = "alice"
-password = "secret"
-"#;
-
-const LEFT: &str = "198.51.100.5:5060";
-const RIGHT: &str = "203.0.113.9:5060";
+fn config() -> String {
+    desk::config("max_calls = 2", "max_calls = 1\nprefixes = [\"\"]", ALICE)
+}
 
 struct Place {
     desk: Desk,
@@ -54,7 +27,7 @@ struct Place {
 
 /// Alice has no right here; another site may lend one.
 fn place() -> Place {
-    place_with(CONFIG)
+    place_with(&config())
 }
 
 fn place_with(config: &str) -> Place {
@@ -308,7 +281,8 @@ fn the_emergency_service_is_called_by_its_name() {
 /// The table of transactions is full of calls that ring; only those that must not be refused still get in.
 #[test]
 fn overload_does_not_refuse_an_emergency() {
-    let config = CONFIG.replace("[media]", "[shards]\ntransactions_max = 16\n[media]").replace("max_calls", "max_cps");
+    let config =
+        config().replace("[media]", "[shards]\ntransactions_max = 16\n[media]").replace("max_calls", "max_cps");
     let mut place = place_with(
         &config.replace("max_cps = 5", "max_calls = 5").replace("max_cps = 2", "").replace("max_cps = 1", ""),
     );
@@ -402,7 +376,7 @@ fn answer_call(place: &mut Place, invite: &OwnedMessage) -> SocketAddr {
 #[test]
 fn what_waited_in_the_sockets_of_a_paused_process_is_not_relayed_under_drop() {
     for (policy, stale) in [("keep", true), ("drop", false)] {
-        let mut place = place_with(&format!("[limits]\npolicy = \"{policy}\"\n{CONFIG}"));
+        let mut place = place_with(&format!("[limits]\npolicy = \"{policy}\"\n{}", config()));
         register(&mut place);
         place.cell.set_usable(5);
         place.read_mail(place.desk.shard.last_beat());
@@ -480,7 +454,7 @@ fn all_calls_are_told_to_a_keeper_that_asks() {
 
 #[test]
 fn an_account_that_comes_back_by_reload_finds_its_calls_counted() {
-    let config = strowger::config::read(CONFIG, "test.toml").config.expect("good");
+    let config = strowger::config::read(&config(), "test.toml").config.expect("good");
     let mut without = config.clone();
     without.accounts.clear();
     let first = strowger::call::Directory::new(&config, None);
