@@ -17,3 +17,4 @@ pub mod control;
 pub mod demo;
 pub mod io;
 pub mod worker;
+pub mod xdp;

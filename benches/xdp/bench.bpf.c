@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/*
+ * What the relay is measured against: a program that swaps the hardware addresses and transmits. And what stands before
+ * both, so that they see a new packet with each run: the packet of the next flow, with the next sequence number.
+ */
+#include "../../src/xdp/prog/kernel.h"
+
+struct flow {
+	u32 to;    /* net */
+	u32 ports; /* net */
+};
+
+struct rotation {
+	u32 next;
+	u32 count;
+	u32 source;   /* net */
+	u32 sequence; /* of this round */
+};
+
+extern struct flow flows[100000];
+extern struct rotation rotation;
+extern char programs;
+
+SECTION("xdp") int swap(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data;
+
+	if (data + 14 > end)
+		return XDP_PASS;
+	u32 to = *(u32 *)data, from = *(u32 *)(data + 6);
+	u16 to_rest = *(u16 *)(data + 4), from_rest = *(u16 *)(data + 10);
+	*(u32 *)data = from;
+	*(u16 *)(data + 4) = from_rest;
+	*(u32 *)(data + 6) = to;
+	*(u16 *)(data + 10) = to_rest;
+	return XDP_TX;
+}
+
+SECTION("xdp") int rotate(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data;
+	u32 next = rotation.next;
+
+	if (data + 54 > end || next >= 100000)
+		return XDP_ABORTED;
+	*(u32 *)(data + 26) = rotation.source;
+	*(u32 *)(data + 30) = flows[next].to;
+	*(u32 *)(data + 34) = flows[next].ports;
+	*(u16 *)(data + 44) = swap16(rotation.sequence);
+	*(u32 *)(data + 46) = swap32(rotation.sequence * 160);
+	next++;
+	if (next == rotation.count) {
+		next = 0;
+		rotation.sequence++;
+	}
+	rotation.next = next;
+	bpf_tail_call(ctx, &programs, 0);
+	return XDP_ABORTED;
+}
+
+SECTION("license") const char license_text[] = "Dual MIT/GPL";

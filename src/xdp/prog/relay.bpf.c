@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/*
+ * Relays RTP of settled streams where frames arrive (XDP). `media::relay::apply` says what may be relayed; this program
+ * does the same to what it takes and passes everything else up, where the sockets and `apply` itself take it.
+ */
+#include "relay.h"
+
+/* Arrays of one map value each; the loader decides their length and the verifier checks every access against it. */
+extern struct row rows4[];
+extern struct row rows6[];
+extern struct hop hops[HOPS_MAX];
+extern struct totals totals[];
+extern const volatile struct constants constants;
+extern struct moment moment;
+/* Maps: blocked source addresses (IPv6 by their first 64 bits), and the devices that frames may leave by. */
+extern char blocked, devices;
+
+#define ETHERTYPE_IPV4 0x0008
+#define ETHERTYPE_VLAN 0x0081
+#define ETHERTYPE_IPV6 0xdd86
+#define PROTOCOL_UDP 17
+#define PROTOCOL_FRAGMENT 44
+#define TTL_PROTOCOL (64 | PROTOCOL_UDP << 8)
+#define FRAGMENT 0xff3f /* net: more fragments, or an offset */
+#define CLASS_KEPT 0x3f00 /* net: ECN, and the first bits of the flow label */
+#define DROPOUT_MAX 3000  /* RFC 3550 A.1 */
+#define MISORDER_MAX 100
+#define SAMPLE_MASK 31 
+#define JIFFIES_SHIFT 6
+
+/* Headers by their octets. Fields are aligned to their size from the IP header on; the frame itself need not be. */
+struct ethernet {
+	u32 words[3];
+	u16 type;
+	u16 tag_control;
+	u16 tagged_type;
+};
+
+struct udp_rtp {
+	u32 ports;
+	u16 length;
+	u16 check;
+	u16 rtp;
+	u16 sequence;
+	u32 timestamp;
+	u32 ssrc;
+};
+
+struct ipv4 {
+	u8 version;
+	u8 tos;
+	u16 total;
+	u16 identification;
+	u16 fragment;
+	u16 ttl_protocol;
+	u16 check;
+	u32 source;
+	u32 to;
+	struct udp_rtp udp;
+};
+
+struct ipv6 {
+	u16 class;
+	u16 flow;
+	u16 length;
+	u16 next_limit;
+	u32 source[4];
+	u32 to[4];
+	struct udp_rtp udp;
+};
+
+#define UDP_LEN 8
+#define RTP_LEN 12
+#define IPV4_LEN 20
+#define IPV6_LEN 40
+#define PLAIN_HEAD 14
+#define TAGGED_HEAD 18
+
+static always_inline void count(u32 reason)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	if (cpu < constants.cpus)
+		totals[cpu].count[reason]++;
+}
+
+/* Everything that no rule took: up it goes, unless its source is blocked. */
+static never_inline int up(u64 source_low, u64 source_high)
+{
+	u64 key[2] = { source_low, source_high };
+	u64 *until = bpf_map_lookup_elem(&blocked, key);
+	if (until && *until > bpf_jiffies64()) {
+		count(REASON_BLOCKED);
+		return XDP_DROP;
+	}
+	return XDP_PASS;
+}
+
+static never_inline int miss(u32 reason, u64 source_low, u64 source_high)
+{
+	count(reason);
+	return up(source_low, source_high);
+}
+
+/* No rule lives for this pair, or the port is the odd one. */
+static never_inline int unruled(const struct row *row, u32 odd, u64 source_low, u64 source_high)
+{
+	if (row->state == STATE_CLOSED) {
+		count(REASON_CLOSED);
+		return XDP_DROP;
+	}
+	count(odd ? REASON_CONTROL : row->state == STATE_SETTLED ? REASON_EXPIRED : REASON_OPEN);
+	return up(source_low, source_high);
+}
+
+/* Interarrival jitter (RFC 3550 A.8) over one pair of packets in thirty-two: the exact clock costs as much as the relay. */
+static never_inline void measure(struct row *row, u32 sequence, u32 timestamp)
+{
+	u64 now = bpf_ktime_get_ns();
+	if (!(sequence & SAMPLE_MASK)) {
+		row->reference_ns = now;
+		row->reference_timestamp = timestamp;
+		return;
+	}
+	u64 reference = row->reference_ns;
+	if (!reference || !row->ns_per_unit_q8)
+		return;
+	s64 units = (int)(timestamp - row->reference_timestamp);
+	s64 difference = (s64)(now - reference) - (units * (s64)row->ns_per_unit_q8 >> 8);
+	if (difference < 0)
+		difference = -difference;
+	u64 jitter = row->jitter_ns;
+	jitter = jitter - (jitter >> 4) + ((u64)difference >> 4);
+	if (jitter > 0xffffffff)
+		jitter = 0xffffffff;
+	row->jitter_ns = jitter;
+	if (jitter > row->jitter_ns_max)
+		row->jitter_ns_max = jitter;
+	row->reference_ns = 0;
+}
+
+/* A sequence number that does not follow the one before. */
+static never_inline void leap(struct row *row, u32 sequence)
+{
+	row->reference_ns = 0;
+	if (row->series != row->generation) {
+		row->series = row->generation;
+		row->highest = sequence;
+		return;
+	}
+	u32 ahead = (sequence - row->highest) & 0xffff;
+	if (!ahead) {
+		row->duplicates++;
+		return;
+	}
+	if (ahead > 0xffff - MISORDER_MAX) {
+		row->late++;
+		return;
+	}
+	if (ahead < DROPOUT_MAX)
+		row->gaps++;
+	else
+		row->skipped += ahead - 1;
+	row->highest = sequence;
+}
+
+static always_inline void note(struct row *row, u32 octets, u32 sequence, u32 timestamp, u64 now)
+{
+	row->packets++;
+	row->octets += octets;
+	row->last = now;
+	if (likely(row->series == row->generation && ((sequence - row->highest) & 0xffff) == 1)) {
+		row->highest = sequence;
+		if (unlikely((sequence & SAMPLE_MASK) <= 1))
+			measure(row, sequence, timestamp);
+	} else {
+		leap(row, sequence);
+	}
+}
+
+static always_inline u32 fold(u32 sum)
+{
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* RFC 5761: types 192 to 223, of a packet that is no match. */
+static always_inline int is_rtcp(u32 rtp)
+{
+	return (rtp & 0xe000) == 0xc000;
+}
+
+/* RFC 1624: the sum of the words that changed goes into the complement. A checksum that is not there stays away, and
+ * one that comes out as zero is written as all ones (RFC 768). */
+static always_inline void correct(struct udp_rtp *udp, u32 change)
+{
+	u32 check = udp->check;
+	if (check) {
+		check = (u16)~fold((u16)~check + change);
+		udp->check = check ? check : 0xffff;
+	}
+}
+
+static always_inline int leave(struct xdp_md *ctx, struct ethernet *frame, const struct hop *hop)
+{
+	*(u64 *)frame = hop->hardware_low;
+	frame->words[2] = hop->hardware_high;
+	if (hop->tag)
+		*(u32 *)&frame->type = hop->tag;
+	if (likely(hop->ifindex == ctx->ingress_ifindex))
+		return XDP_TX;
+	return bpf_redirect_map(&devices, hop->device, XDP_DROP);
+}
+
+#define KEY4 0, (u64)ip->source << 32 | 0xffff0000
+#define KEY6 (u64)ip->source[1] << 32 | ip->source[0], 0
+
+static always_inline int relay4(struct xdp_md *ctx, void *data, void *end, u64 now, const u32 tagged)
+{
+	struct ethernet *frame = data;
+	struct ipv4 *ip = data + (tagged ? TAGGED_HEAD : PLAIN_HEAD);
+
+	if ((void *)ip + IPV4_LEN > end || (ip->version & 0xf0) != 0x40 || (ip->version & 0x0f) < 5)
+		return XDP_PASS;
+	u32 address = swap32(ip->to) - constants.v4_base;
+	if (address >= constants.v4_count || ip->ttl_protocol >> 8 != PROTOCOL_UDP)
+		return up(KEY4);
+	if (ip->version != 0x45 || ip->fragment & FRAGMENT)
+		return miss(REASON_UNUSUAL, KEY4);
+	if ((void *)ip + IPV4_LEN + UDP_LEN > end)
+		return up(KEY4);
+	u32 port = swap16(ip->udp.ports >> 16) - constants.port_min;
+	if (port >> 1 >= constants.pairs)
+		return up(KEY4);
+	struct row *row = &rows4[address * constants.pairs + (port >> 1)];
+
+	u64 version = *(volatile u64 *)&row->deadline;
+	if (unlikely((u32)version <= (u32)(now >> JIFFIES_SHIFT) || port & 1))
+		return unruled(row, port & 1, KEY4);
+	u32 total = swap16(ip->total);
+	u32 octets = swap16(ip->udp.length);
+	if (total != octets + IPV4_LEN || (void *)ip + total > end)
+		return miss(REASON_UNUSUAL, KEY4);
+	if (ip->source != row->source[3] || ip->udp.ports != row->ports)
+		return miss(REASON_SOURCE, KEY4);
+	if (octets < UDP_LEN + RTP_LEN || (void *)(ip + 1) > end)
+		return miss(REASON_NOT_RTP, KEY4);
+	u32 other = (ip->udp.rtp ^ row->rtp) & RTP_MASK;
+	if (other & 0xff)
+		return miss(REASON_NOT_RTP, KEY4);
+	if (other | (ip->udp.ssrc ^ row->ssrc))
+		return miss(is_rtcp(ip->udp.rtp) ? REASON_NOT_RTP : REASON_STREAM, KEY4);
+	struct hop *hop = &hops[row->hop & (HOPS_MAX - 1)];
+	if (!hop->ifindex)
+		return miss(REASON_NO_HOP, KEY4);
+	if (total > hop->mtu)
+		return miss(REASON_TOO_BIG, KEY4);
+	u32 ports = row->ports_out, from = row->from, to = row->to[3], dscp = row->dscp;
+	u32 udp_change = row->udp_change, ip_change = row->ip_change;
+	barrier();
+	if (version >> 32 != row->sequence || version & 1ull << 32)
+		return miss(REASON_TORN, KEY4);
+
+	if (unlikely(!tagged != !hop->tag)) {
+		if (bpf_xdp_adjust_head(ctx, tagged ? 4 : -4)) {
+			count(REASON_NO_ROOM);
+			return XDP_PASS;
+		}
+		end = (void *)(long)ctx->data_end;
+		frame = (void *)(long)ctx->data;
+		ip = (void *)frame + (tagged ? PLAIN_HEAD : TAGGED_HEAD);
+		if ((void *)(ip + 1) > end)
+			return XDP_DROP;
+		*(tagged ? &frame->type : &frame->tagged_type) = ETHERTYPE_IPV4;
+	}
+	u32 word = *(u16 *)ip, tos = dscp << 2 | (word >> 8 & 3);
+	u32 sum = (u16)~ip->check + ip_change + (word ^ 0xffff) + (0x45 | tos << 8);
+	sum += (ip->ttl_protocol ^ 0xffff) + TTL_PROTOCOL;
+	*(u16 *)ip = 0x45 | tos << 8;
+	ip->ttl_protocol = TTL_PROTOCOL;
+	ip->check = ~fold(fold(sum));
+	ip->source = from;
+	ip->to = to;
+	ip->udp.ports = ports;
+	correct(&ip->udp, udp_change);
+	note(row, octets - UDP_LEN, swap16(ip->udp.sequence), swap32(ip->udp.timestamp), now);
+	return leave(ctx, frame, hop);
+}
+
+static always_inline int relay6(struct xdp_md *ctx, void *data, void *end, u64 now, const u32 tagged)
+{
+	struct ethernet *frame = data;
+	struct ipv6 *ip = data + (tagged ? TAGGED_HEAD : PLAIN_HEAD);
+
+	if ((void *)ip + IPV6_LEN > end || (ip->class & 0xf0) != 0x60)
+		return XDP_PASS;
+	u32 address = swap32(ip->to[3]) - constants.v6_base;
+	u32 foreign = (ip->to[0] ^ constants.v6_prefix[0]) | (ip->to[1] ^ constants.v6_prefix[1]) |
+		      (ip->to[2] ^ constants.v6_prefix[2]);
+	if (address >= constants.v6_count || foreign)
+		return up(KEY6);
+	if ((ip->next_limit & 0xff) != PROTOCOL_UDP) {
+		if ((ip->next_limit & 0xff) == PROTOCOL_FRAGMENT)
+			return miss(REASON_UNUSUAL, KEY6);
+		return up(KEY6);
+	}
+	if ((void *)ip + IPV6_LEN + UDP_LEN > end)
+		return up(KEY6);
+	u32 port = swap16(ip->udp.ports >> 16) - constants.port_min;
+	if (port >> 1 >= constants.pairs)
+		return up(KEY6);
+	struct row *row = &rows6[address * constants.pairs + (port >> 1)];
+
+	u64 version = *(volatile u64 *)&row->deadline;
+	if (unlikely((u32)version <= (u32)(now >> JIFFIES_SHIFT) || port & 1))
+		return unruled(row, port & 1, KEY6);
+	u32 octets = swap16(ip->udp.length);
+	if (swap16(ip->length) != octets || (void *)ip + IPV6_LEN + octets > end || !ip->udp.check)
+		return miss(REASON_UNUSUAL, KEY6);
+	u32 source = (ip->source[0] ^ row->source[0]) | (ip->source[1] ^ row->source[1]) |
+		     (ip->source[2] ^ row->source[2]) | (ip->source[3] ^ row->source[3]);
+	if (source | (ip->udp.ports ^ row->ports))
+		return miss(REASON_SOURCE, KEY6);
+	if (octets < UDP_LEN + RTP_LEN || (void *)(ip + 1) > end)
+		return miss(REASON_NOT_RTP, KEY6);
+	u32 other = (ip->udp.rtp ^ row->rtp) & RTP_MASK;
+	if (other & 0xff)
+		return miss(REASON_NOT_RTP, KEY6);
+	if (other | (ip->udp.ssrc ^ row->ssrc))
+		return miss(is_rtcp(ip->udp.rtp) ? REASON_NOT_RTP : REASON_STREAM, KEY6);
+	struct hop *hop = &hops[row->hop & (HOPS_MAX - 1)];
+	if (!hop->ifindex)
+		return miss(REASON_NO_HOP, KEY6);
+	if (octets + IPV6_LEN > hop->mtu)
+		return miss(REASON_TOO_BIG, KEY6);
+	u32 ports = row->ports_out, from = row->from, dscp = row->dscp, change = row->udp_change;
+	u32 to0 = row->to[0], to1 = row->to[1], to2 = row->to[2], to3 = row->to[3];
+	barrier();
+	if (version >> 32 != row->sequence || version & 1ull << 32)
+		return miss(REASON_TORN, KEY6);
+
+	if (unlikely(!tagged != !hop->tag)) {
+		if (bpf_xdp_adjust_head(ctx, tagged ? 4 : -4)) {
+			count(REASON_NO_ROOM);
+			return XDP_PASS;
+		}
+		end = (void *)(long)ctx->data_end;
+		frame = (void *)(long)ctx->data;
+		ip = (void *)frame + (tagged ? PLAIN_HEAD : TAGGED_HEAD);
+		if ((void *)(ip + 1) > end)
+			return XDP_DROP;
+		*(tagged ? &frame->type : &frame->tagged_type) = ETHERTYPE_IPV6;
+	}
+	ip->class = (ip->class & CLASS_KEPT) | 0x60 | dscp >> 2 | (dscp & 3) << 14;
+	ip->next_limit = PROTOCOL_UDP | 64 << 8;
+	ip->source[0] = constants.v6_prefix[0];
+	ip->source[1] = constants.v6_prefix[1];
+	ip->source[2] = constants.v6_prefix[2];
+	ip->source[3] = from;
+	ip->to[0] = to0;
+	ip->to[1] = to1;
+	ip->to[2] = to2;
+	ip->to[3] = to3;
+	ip->udp.ports = ports;
+	correct(&ip->udp, change);
+	note(row, octets - UDP_LEN, swap16(ip->udp.sequence), swap32(ip->udp.timestamp), now);
+	return leave(ctx, frame, hop);
+}
+
+SECTION("xdp") int relay(struct xdp_md *ctx)
+{
+	u64 now = bpf_jiffies64();
+	void *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data;
+	struct ethernet *frame = data;
+
+	if (data + PLAIN_HEAD > end)
+		return XDP_PASS;
+	if (likely(frame->type == ETHERTYPE_IPV4))
+		return relay4(ctx, data, end, now, 0);
+	if (frame->type == ETHERTYPE_IPV6)
+		return relay6(ctx, data, end, now, 0);
+	if (frame->type != ETHERTYPE_VLAN || data + TAGGED_HEAD > end)
+		return XDP_PASS;
+	if (frame->tagged_type == ETHERTYPE_IPV4)
+		return relay4(ctx, data, end, now, 1);
+	if (frame->tagged_type == ETHERTYPE_IPV6)
+		return relay6(ctx, data, end, now, 1);
+	return XDP_PASS;
+}
+
+/* Run once when it is loaded, so that the appliance knows what the kernel's ticks are on its own clock. */
+SECTION("xdp") int clock(struct xdp_md *ctx __attribute__((unused)))
+{
+	moment.jiffies = bpf_jiffies64();
+	moment.ns = bpf_ktime_get_ns();
+	return XDP_PASS;
+}
+
+SECTION("license") const char license_text[] = "Dual MIT/GPL";
