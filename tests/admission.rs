@@ -3,7 +3,7 @@
 
 mod desk;
 
-use desk::{Desk, Sent, request, response};
+use desk::{ALICE, Desk, LEFT, RIGHT, Sent, request, response};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,36 +15,9 @@ use strowger::sip::digest::{Challenge, Login, answer};
 use strowger::sip::wire::{HeaderName, OwnedMessage};
 use strowger::tally::{Cell, Note, Permit, Pulse};
 
-const CONFIG: &str = r#"
-[sip]
-domains = ["example.com"]
-[[sip.listen]]
-address = "192.0.2.1:5060"
-transport = "udp"
-[media]
-address = "192.0.2.1"
-port_min = 30000
-port_max = 30099
-[[trunk]]
-name = "left"
-address = "198.51.100.5:5060"
-max_calls = 2
-[[trunk]]
-name = "right"
-address = "203.0.113.9:5060"
-prefixes = [""]
-max_calls = 1
-[[account]]
-name = "alice"
-numbers = ["+15550100"]
-max_calls = 5
-[[account.device]]
-username = "alice"
-password = "secret"
-"#;
-
-const LEFT: &str = "198.51.100.5:5060";
-const RIGHT: &str = "203.0.113.9:5060";
+fn config() -> String {
+    desk::config("max_calls = 2", "max_calls = 1\nprefixes = [\"\"]", ALICE)
+}
 
 struct Place {
     desk: Desk,
@@ -54,7 +27,7 @@ struct Place {
 
 /// Alice has no right here; another site may lend one.
 fn place() -> Place {
-    place_with(CONFIG)
+    place_with(&config())
 }
 
 fn place_with(config: &str) -> Place {
@@ -68,11 +41,7 @@ fn place_with(config: &str) -> Place {
 
 impl Place {
     fn call(&mut self, branch: &str, user: &str) -> Vec<Sent> {
-        let body =
-            "v=0\r\no=x 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-        let text = head("INVITE", branch, user);
-        let text = format!("{text}Content-Type: application/sdp\nContent-Length: {}\n\n{body}", body.len());
-        self.desk.receive(LEFT, &text.replace("\r\n", "\n"))
+        self.desk.receive(LEFT, &with_offer(&head("INVITE", branch, user)))
     }
 
     fn cancel(&mut self, branch: &str) -> Vec<Sent> {
@@ -117,10 +86,21 @@ impl Place {
 }
 
 fn head(method: &str, branch: &str, user: &str) -> String {
+    head_of(method, branch, &format!("sip:{user}@192.0.2.1"))
+}
+
+fn head_of(method: &str, branch: &str, uri: &str) -> String {
     format!(
-        "{method} sip:{user}@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.5:5060;branch=z9hG4bK{branch}\n\
-         Max-Forwards: 70\nFrom: <sip:+442071838750@left.example>;tag=l{branch}\nTo: <sip:{user}@192.0.2.1>\n\
+        "{method} {uri} SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.5:5060;branch=z9hG4bK{branch}\n\
+         Max-Forwards: 70\nFrom: <sip:+442071838750@left.example>;tag=l{branch}\nTo: <{uri}>\n\
          Call-ID: {branch}@left.example\nCSeq: 5 {method}\nContact: <sip:l@198.51.100.5:5060>\n"
+    )
+}
+
+fn with_offer(head: &str) -> String {
+    desk::with_body(
+        head,
+        "v=0\no=x 1 1 IN IP4 198.51.100.7\ns=-\nc=IN IP4 198.51.100.7\nt=0 0\nm=audio 4000 RTP/AVP 0\n",
     )
 }
 
@@ -272,7 +252,52 @@ fn an_emergency_number_is_never_refused_and_takes_no_right() {
     assert_eq!(place.desk.directory.trunks[1].cell.as_ref().map(|cell| cell.read()), Some((1, 1)));
     let sent = place.desk.input(Input::Mail(Mail::Stop));
     assert!(!sent.is_empty());
-    place.assert_balanced(0);
+    assert_eq!(place.cell.read(), (0, 0));
+    // It has a row at all sites, under a name that counts for no account.
+    let rows: Vec<&Note> = place.desk.notes.iter().filter(|note| matches!(note, Note::Began { .. })).collect();
+    assert!(matches!(rows[..], [Note::Began { account, .. }] if **account == *"left (emergency)"), "{rows:?}");
+    place.assert_balanced(1);
+}
+
+#[test]
+fn the_emergency_service_is_called_by_its_name() {
+    let mut place = place();
+    for (branch, urn) in [("one", "urn:service:sos"), ("two", "urn:service:sos.police")] {
+        let sent = place.desk.receive(LEFT, &with_offer(&head_of("INVITE", branch, urn)));
+        let out = request(&sent, RIGHT, "INVITE").view();
+        assert_eq!(out.uri().raw(), b"sip:112@203.0.113.9:5060", "the first emergency number stands for it");
+        assert_eq!(out.to().uri().user(), Some(&b"112"[..]));
+    }
+    let sent = place.desk.receive(LEFT, &with_offer(&head_of("INVITE", "three", "urn:service:counseling")));
+    response(&sent, LEFT, 416);
+    place.desk.input(Input::Mail(Mail::TellCalls));
+    let Some(Note::Calls { calls, .. }) = place.desk.notes.last() else { panic!("{:?}", place.desk.notes) };
+    assert!(calls.len() == 2 && calls.iter().all(|call| *call.account == *"left (emergency)"), "{calls:?}");
+    place.desk.input(Input::Mail(Mail::Stop));
+    place.assert_balanced(2);
+    assert_eq!(&*place.desk.records[0].to, "urn:service:sos");
+}
+
+/// The table of transactions is full of calls that ring; only those that must not be refused still get in.
+#[test]
+fn overload_does_not_refuse_an_emergency() {
+    let config =
+        config().replace("[media]", "[shards]\ntransactions_max = 16\n[media]").replace("max_calls", "max_cps");
+    let mut place = place_with(
+        &config.replace("max_cps = 5", "max_calls = 5").replace("max_cps = 2", "").replace("max_cps = 1", ""),
+    );
+    let ordinary = (0..17).map(|number| {
+        let sent = place.call(&format!("b{number}"), "+4420");
+        sent.iter().any(|(_, message)| !message.view().is_request() && message.view().status() == 503)
+    });
+    assert_eq!(ordinary.filter(|refused| *refused).count(), 1);
+    assert_eq!(place.desk.counters.limits(LimitReason::Overload), 1);
+    request(&place.call("urgent", "112"), RIGHT, "INVITE");
+    let urn = with_offer(&head_of("INVITE", "urn", "urn:service:sos"));
+    request(&place.desk.receive(LEFT, &urn), RIGHT, "INVITE");
+    response(&place.call("late", "+4420"), LEFT, 503);
+    place.desk.input(Input::Mail(Mail::Stop));
+    place.assert_balanced(2);
 }
 
 /// Alice's phone, where calls to her ring on and on.
@@ -351,7 +376,7 @@ fn answer_call(place: &mut Place, invite: &OwnedMessage) -> SocketAddr {
 #[test]
 fn what_waited_in_the_sockets_of_a_paused_process_is_not_relayed_under_drop() {
     for (policy, stale) in [("keep", true), ("drop", false)] {
-        let mut place = place_with(&format!("[limits]\npolicy = \"{policy}\"\n{CONFIG}"));
+        let mut place = place_with(&format!("[limits]\npolicy = \"{policy}\"\n{}", config()));
         register(&mut place);
         place.cell.set_usable(5);
         place.read_mail(place.desk.shard.last_beat());
@@ -394,8 +419,11 @@ fn a_call_that_has_its_right_takes_no_second_one() {
     register(&mut place);
     place.call("one", "+15550100");
     place.desk.wait(Duration::from_millis(50));
-    let wanted = |note: &&Note| matches!(note, Note::Wanted { account } if **account == *"alice");
-    assert_eq!(place.desk.notes.iter().filter(wanted).count(), 1, "a right for the phone that came");
+    let told = place.desk.notes.iter().filter_map(|note| match note {
+        Note::Phones { account, phones } => Some((&**account, *phones)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("alice", 1)], "a right for the phone that came");
     let (call, permit) = (place.asker(), place.grant());
     request(&place.letter(call, permit), PHONE, "INVITE");
     place.desk.wait(Duration::from_millis(50));
@@ -426,7 +454,7 @@ fn all_calls_are_told_to_a_keeper_that_asks() {
 
 #[test]
 fn an_account_that_comes_back_by_reload_finds_its_calls_counted() {
-    let config = strowger::config::read(CONFIG, "test.toml").config.expect("good");
+    let config = strowger::config::read(&config(), "test.toml").config.expect("good");
     let mut without = config.clone();
     without.accounts.clear();
     let first = strowger::call::Directory::new(&config, None);

@@ -6,44 +6,19 @@
 mod desk;
 mod torture;
 
-use desk::{Desk, request, response};
+use desk::{ALICE, Desk, LEFT, RIGHT, request, response};
 use proptest::prelude::*;
 use strowger::base::time::Duration;
 use strowger::base::{SocketKey, StreamKey};
 use strowger::shard::Input;
 
-const CONFIG: &str = r#"
-[sip]
-domains = ["example.com"]
-[[sip.listen]]
-address = "192.0.2.1:5060"
-[[sip.listen]]
-address = "192.0.2.1:5060"
-transport = "tcp"
-[media]
-address = "192.0.2.1"
-port_min = 30000
-port_max = 30099
-[shards]
-calls_max = 8
-transactions_max = 64
-[[trunk]]
-name = "left"
-address = "198.51.100.5:5060"
-prefixes = ["+44"]
-[[trunk]]
-name = "right"
-address = "203.0.113.9:5060"
-prefixes = [""]
-[[account]]
-name = "alice"
-numbers = ["+15550100"]
-[[account.device]]
-username = "alice"
-password = "secret"
-"#;
+fn config() -> String {
+    let more = format!(
+        "[shards]\ncalls_max = 8\ntransactions_max = 64\n{ALICE}[[sip.listen]]\naddress = \"192.0.2.1:5060\"\ntransport = \"tcp\"\n"
+    );
+    desk::config("prefixes = [\"+44\"]", "prefixes = [\"\"]", &more)
+}
 
-const LEFT: &str = "198.51.100.5:5060";
 const SDP: &str =
     "v=0\r\no=x 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 101\r\n";
 
@@ -113,16 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A response to a request of the shard's, written without its writers.
 fn answer(request: &[u8], status: u16) -> Vec<u8> {
-    let text = String::from_utf8_lossy(request);
-    let mut out = format!("SIP/2.0 {status} Whatever\r\n");
-    for line in text.lines().skip(1).take_while(|line| !line.is_empty()) {
-        if ["Via:", "From:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name)) {
-            out += &format!("{line}\r\n");
-        } else if line.starts_with("To:") {
-            out += &format!("{line}{}\r\n", if line.contains("tag=") { "" } else { ";tag=r" });
-        }
-    }
-    out += "Contact: <sip:+15550100@203.0.113.9>\r\n";
+    let mut out = desk::answer_head(request, status);
     let body = if matches!(status, 183 | 200) { SDP } else { "" };
     out += &format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     out.into_bytes()
@@ -134,7 +100,7 @@ fn play(desk: &mut Desk, sent: &mut Vec<(String, Vec<u8>)>, step: &Step) {
         Step::Torture(case, from, damage) => {
             let cases = torture::rfc4475::CASES;
             let bytes = damage.apply(cases[case % cases.len()].bytes);
-            desk.datagram(0, [LEFT, "203.0.113.9:5060", "192.0.2.77:9"][*from], &bytes).1
+            desk.datagram(0, [LEFT, RIGHT, "192.0.2.77:9"][*from], &bytes).1
         }
         Step::Invite(serial, damage) => desk.datagram(0, LEFT, &damage.apply(&invite(*serial))).1,
         Step::Answer(at, status, damage) => {
@@ -173,7 +139,7 @@ fn assert_still_carries_calls(desk: &mut Desk) {
     let text = String::from_utf8(invite(99)).expect("text").replace("\r\n", "\n");
     let sent = desk.receive(LEFT, &text);
     response(&sent, LEFT, 100);
-    request(&sent, "203.0.113.9:5060", "INVITE");
+    request(&sent, RIGHT, "INVITE");
     desk.assert_empty_in_the_end();
 }
 
@@ -182,7 +148,7 @@ proptest! {
 
     #[test]
     fn no_input_breaks_a_shard(steps in prop::collection::vec(step(), 1..60)) {
-        let mut desk = Desk::new(CONFIG);
+        let mut desk = Desk::new(&config());
         let mut sent = Vec::new();
         for step in &steps {
             play(&mut desk, &mut sent, step);

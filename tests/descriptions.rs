@@ -2,40 +2,19 @@
 
 mod desk;
 
-use desk::{Desk, Sent, request, response};
+use desk::{Desk, LEFT, RIGHT, Sent, request, response, with_body};
 use std::net::SocketAddr;
 use strowger::sip::wire::{HeaderName, OwnedMessage};
 
-const CONFIG: &str = r#"
-[sip]
-domains = ["example.com"]
-[[sip.listen]]
-address = "192.0.2.1:5060"
-transport = "udp"
-[media]
-address = "192.0.2.1"
-port_min = 30000
-port_max = 30099
-[[trunk]]
-name = "left"
-address = "198.51.100.5:5060"
-[[trunk]]
-name = "right"
-address = "203.0.113.9:5060"
-prefixes = ["+1"]
-"#;
-const LEFT: &str = "198.51.100.5:5060";
-const RIGHT: &str = "203.0.113.9:5060";
 const AUDIO: &str = "m=audio 4000 RTP/AVP 0\n";
 const VIDEO: &str = "m=video 4002 RTP/AVP 99\na=rtpmap:99 H264/90000\na=mid:v\n";
 
-fn sdp(connection: &str, media: &str) -> String {
-    format!("v=0\no=x 1 1 IN IP4 10.0.0.1\ns=-\nc=IN {connection}\nt=0 0\n{media}")
+fn config() -> String {
+    desk::config("", "prefixes = [\"+1\"]", "")
 }
 
-fn with_body(head: &str, body: &str) -> String {
-    let length = body.replace('\n', "\r\n").len();
-    format!("{head}Content-Type: application/sdp\nContent-Length: {length}\n\n{body}")
+fn sdp(connection: &str, media: &str) -> String {
+    format!("v=0\no=x 1 1 IN IP4 10.0.0.1\ns=-\nc=IN {connection}\nt=0 0\n{media}")
 }
 
 fn invite(desk: &mut Desk, body: &str) -> Vec<Sent> {
@@ -46,17 +25,7 @@ fn invite(desk: &mut Desk, body: &str) -> Vec<Sent> {
 }
 
 fn answer(desk: &mut Desk, invite: &OwnedMessage, body: &str) -> Vec<Sent> {
-    let view = invite.view();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let head = format!(
-        "SIP/2.0 200 OK\nVia: {}\nFrom: {}\nTo: {};tag=r\nCall-ID: {}\nCSeq: {} INVITE\nContact: <sip:r@203.0.113.9:5060>\n",
-        text(view.via().raw()),
-        text(view.from().raw()),
-        text(view.to().raw()),
-        text(view.call_id()),
-        view.cseq().0,
-    );
-    desk.receive(RIGHT, &with_body(&head, body))
+    desk.receive(RIGHT, &desk::respond(invite, "200 OK", "r", "", Some(body)))
 }
 
 fn body(message: &OwnedMessage) -> String {
@@ -70,7 +39,7 @@ fn lines<'a>(body: &'a str, start: &str) -> Vec<&'a str> {
 /// RFC 3264 §6: as many streams as the offer has.
 #[test]
 fn an_answer_gets_the_streams_that_it_lacks() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = Desk::new(&config());
     let sent = invite(&mut desk, &sdp("IP4 198.51.100.7", &format!("{AUDIO}{VIDEO}")));
     let out = request(&sent, RIGHT, "INVITE").clone();
     assert_eq!(desk.shard.audit().streams, 2);
@@ -85,7 +54,7 @@ fn an_answer_gets_the_streams_that_it_lacks() {
 
 #[test]
 fn an_answer_loses_the_streams_that_were_not_offered() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = Desk::new(&config());
     let sent = invite(&mut desk, &sdp("IP4 198.51.100.7", AUDIO));
     let out = request(&sent, RIGHT, "INVITE").clone();
     let sent = answer(&mut desk, &out, &sdp("IP4 203.0.113.10", &format!("{AUDIO}{VIDEO}")));
@@ -95,7 +64,7 @@ fn an_answer_loses_the_streams_that_were_not_offered() {
 
 #[test]
 fn an_offer_of_a_family_that_is_not_here_is_refused_with_a_warning() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = Desk::new(&config());
     let sent = invite(&mut desk, &sdp("IP6 2001:db8::7", AUDIO));
     let refusal = response(&sent, LEFT, 488);
     let warning = refusal.view().header(HeaderName::Warning).unwrap_or_default();
@@ -105,7 +74,7 @@ fn an_offer_of_a_family_that_is_not_here_is_refused_with_a_warning() {
 
 #[test]
 fn a_leg_gets_the_family_of_its_description() {
-    let config = CONFIG.replace("port_min", "address_v6 = \"2001:db8::1\"\nport_min");
+    let config = config().replace("port_min", "address_v6 = \"2001:db8::1\"\nport_min");
     let mut desk = Desk::new(&config);
     let sent = invite(&mut desk, &sdp("IP6 2001:db8::7", AUDIO));
     let out = request(&sent, RIGHT, "INVITE").clone();
@@ -118,7 +87,7 @@ fn a_leg_gets_the_family_of_its_description() {
 
 #[test]
 fn an_answer_of_the_wrong_family_ends_the_call() {
-    let mut desk = Desk::new(&CONFIG.replace("port_min", "address_v6 = \"2001:db8::1\"\nport_min"));
+    let mut desk = Desk::new(&config().replace("port_min", "address_v6 = \"2001:db8::1\"\nport_min"));
     let sent = invite(&mut desk, &sdp("IP4 198.51.100.7", AUDIO));
     let out = request(&sent, RIGHT, "INVITE").clone();
     let sent = answer(&mut desk, &out, &sdp("IP6 2001:db8::9", AUDIO));
@@ -150,7 +119,7 @@ fn call(desk: &mut Desk, connection: &str) {
 /// A name is not resolved: its owner is learnt from its packets, like a phone behind NAT.
 #[test]
 fn a_name_instead_of_an_address_is_learnt() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = Desk::new(&config());
     call(&mut desk, "IP4 media.right.example");
     assert_eq!(relayed(&mut desk, "203.0.113.77:7000", 3), None, "not before it is verified");
     assert_eq!(relayed(&mut desk, "203.0.113.77:7000", 6), "198.51.100.7:4000".parse().ok());
@@ -161,7 +130,8 @@ fn a_name_instead_of_an_address_is_learnt() {
 #[test]
 fn a_symmetric_trunk_is_learnt_from_its_packets() {
     for (setting, heard) in [("", None), ("rtp_symmetric = true\n", "198.51.100.7:4000".parse().ok())] {
-        let mut desk = Desk::new(&CONFIG.replace("prefixes = [\"+1\"]\n", &format!("prefixes = [\"+1\"]\n{setting}")));
+        let mut desk =
+            Desk::new(&config().replace("prefixes = [\"+1\"]\n", &format!("prefixes = [\"+1\"]\n{setting}")));
         call(&mut desk, "IP4 203.0.113.10");
         assert_eq!(relayed(&mut desk, "203.0.113.77:7000", 6), heard, "{setting}");
     }

@@ -3,7 +3,7 @@
 
 mod desk;
 
-use desk::{Desk, request, response};
+use desk::{Desk, LEFT, RIGHT, request, response, with_body};
 use strowger::base::Transport;
 use strowger::base::time::Duration;
 use strowger::observe::{Direction, Gauge, MethodLabel};
@@ -11,38 +11,14 @@ use strowger::shard::Input;
 use strowger::shard::mailbox::Mail;
 use strowger::sip::wire::{HeaderName, Method, OwnedMessage};
 
-const CONFIG: &str = r#"
-[sip]
-domains = ["example.com"]
-[[sip.listen]]
-address = "192.0.2.1:5060"
-transport = "udp"
-[media]
-address = "192.0.2.1"
-port_min = 30000
-port_max = 30099
-[[trunk]]
-name = "left"
-address = "198.51.100.5:5060"
-prefixes = ["+44"]
-[[trunk]]
-name = "right"
-address = "203.0.113.9:5060"
-prefixes = ["+1"]
-"#;
-
-const LEFT: &str = "198.51.100.5:5060";
-const RIGHT: &str = "203.0.113.9:5060";
+fn desk() -> Desk {
+    Desk::new(&desk::config("prefixes = [\"+44\"]", "prefixes = [\"+1\"]", ""))
+}
 
 fn sdp(address: &str, port: u16) -> String {
     format!(
         "v=0\no=x 1 1 IN IP4 {address}\ns=-\nc=IN IP4 {address}\nt=0 0\nm=audio {port} RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\n"
     )
-}
-
-fn with_body(head: &str, body: &str) -> String {
-    let length = body.replace('\n', "\r\n").len();
-    format!("{head}Content-Type: application/sdp\nContent-Length: {length}\n\n{body}")
 }
 
 fn invite() -> String {
@@ -55,25 +31,7 @@ fn invite() -> String {
 
 /// A response of the right side to the INVITE that it got.
 fn respond(to: &OwnedMessage, status: &str, tag: &str, body: Option<&str>) -> String {
-    let view = to.view();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let to_value = match view.to().tag() {
-        Some(_) => text(view.to().raw()),
-        None => format!("{};tag={tag}", text(view.to().raw())),
-    };
-    let cseq = view.cseq();
-    let head = format!(
-        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to_value}\nCall-ID: {}\nCSeq: {} {}\nContact: <sip:r@203.0.113.9:5060>\nX-Right: yes\n",
-        text(view.via().raw()),
-        text(view.from().raw()),
-        text(view.call_id()),
-        cseq.0,
-        cseq.1.as_str()
-    );
-    match body {
-        Some(body) => with_body(&head, body),
-        None => format!("{head}Content-Length: 0\n\n"),
-    }
+    desk::respond(to, status, tag, "X-Right: yes\n", body)
 }
 
 fn assert_hides(message: &OwnedMessage, secrets: &[&str]) {
@@ -114,7 +72,7 @@ fn set_up(desk: &mut Desk) -> (OwnedMessage, OwnedMessage) {
 
 #[test]
 fn a_call_shows_each_side_only_itself_and_us() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let (out, answer) = set_up(&mut desk);
     let (out, answer) = (out.view(), answer.view());
     assert_eq!(out.header_named(b"X-Odd"), Some(&b"kept  as is"[..]));
@@ -150,7 +108,7 @@ fn read_bytes(view: &strowger::sip::wire::Message<'_>) -> OwnedMessage {
 
 #[test]
 fn a_hang_up_says_to_the_other_side_what_it_was_given() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let (_, answer) = set_up(&mut desk);
     assert_eq!(desk.counters.level(Gauge::CallsActive), 1);
     let why = "X-Why: tea, milk\nReason: Q.850;cause=16\nAuthorization: none of your business\nContent-Length: 0";
@@ -166,7 +124,7 @@ fn a_hang_up_says_to_the_other_side_what_it_was_given() {
 
 #[test]
 fn a_second_answer_is_acknowledged_and_ended() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let (out, _) = set_up(&mut desk);
     let sent = desk.receive(RIGHT, &respond(&out, "200 OK", "other-fork", Some(&sdp("203.0.113.10", 6000))));
     assert_eq!(request(&sent, RIGHT, "ACK").view().to().tag(), Some(&b"other-fork"[..]));
@@ -178,7 +136,7 @@ fn a_second_answer_is_acknowledged_and_ended() {
 
 #[test]
 fn a_repeated_answer_gets_the_same_acknowledgement() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let (out, _) = set_up(&mut desk);
     let again = desk.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));
     assert_eq!(again.len(), 1);
@@ -187,7 +145,7 @@ fn a_repeated_answer_gets_the_same_acknowledgement() {
 
 #[test]
 fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let sent = desk.receive(LEFT, &invite());
     let out = request(&sent, RIGHT, "INVITE").clone();
     desk.receive(RIGHT, &respond(&out, "180 Ringing", "rtag", None));
@@ -206,7 +164,7 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
 
 #[test]
 fn a_drain_can_be_called_off() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     desk.input(Input::Mail(Mail::Drain));
     response(&desk.receive(LEFT, &invite()), LEFT, 503);
     desk.input(Input::Mail(Mail::Undrain));
@@ -220,7 +178,7 @@ fn a_drain_can_be_called_off() {
 
 #[test]
 fn every_request_is_counted_whoever_made_it() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let sent = desk.receive(LEFT, &invite());
     let out = request(&sent, RIGHT, "INVITE").clone();
     assert_eq!(desk.wait(Duration::from_millis(600)).len(), 1, "the INVITE again");
@@ -239,7 +197,7 @@ fn every_request_is_counted_whoever_made_it() {
 
 #[test]
 fn the_caller_is_not_hung_up_on_before_it_has_acknowledged() {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = desk();
     let sent = desk.receive(LEFT, &invite());
     let out = request(&sent, RIGHT, "INVITE").clone();
     let sent = desk.receive(RIGHT, &respond(&out, "200 OK", "rtag", Some(&sdp("203.0.113.10", 6000))));

@@ -7,50 +7,26 @@
 #[path = "../../tests/desk/mod.rs"]
 mod desk;
 
-use desk::Desk;
+use desk::{ALICE, Desk, LEFT, RIGHT};
 use strowger::base::time::Duration;
 use strowger::base::{SocketKey, StreamKey};
 use strowger::shard::Input;
 
-const CONFIG: &str = r#"
-[sip]
-domains = ["example.com"]
-[[sip.listen]]
-address = "192.0.2.1:5060"
-[[sip.listen]]
-address = "192.0.2.1:5060"
-transport = "tcp"
-[media]
-address = "192.0.2.1"
-port_min = 30000
-port_max = 30063
-[shards]
-calls_max = 4
-transactions_max = 32
-[[trunk]]
-name = "left"
-address = "198.51.100.5:5060"
-prefixes = ["+44"]
-[[trunk]]
-name = "right"
-address = "203.0.113.9:5060"
-prefixes = [""]
-[[account]]
-name = "alice"
-numbers = ["+15550100"]
-[[account.device]]
-username = "alice"
-password = "secret"
-"#;
+fn config() -> String {
+    let more = format!(
+        "[shards]\ncalls_max = 4\ntransactions_max = 32\n{ALICE}[[sip.listen]]\naddress = \"192.0.2.1:5060\"\ntransport = \"tcp\"\n"
+    );
+    desk::config("prefixes = [\"+44\"]", "prefixes = [\"\"]", &more).replace("port_max = 30099", "port_max = 30063")
+}
 
-const SOURCES: [&str; 3] = ["198.51.100.5:5060", "203.0.113.9:5060", "192.0.2.77:4000"];
+const SOURCES: [&str; 3] = [LEFT, RIGHT, "192.0.2.77:4000"];
 const STATUSES: [u16; 8] = [100, 180, 183, 200, 302, 401, 486, 503];
 /// Most steps of one input; a longer one says nothing new.
 const STEPS_MAX: usize = 64;
 
 /// One input.
 pub fn run(mut octets: &[u8]) {
-    let mut desk = Desk::new(CONFIG);
+    let mut desk = Desk::new(&config());
     let mut latest: Option<(String, Vec<u8>)> = None;
     for _ in 0..STEPS_MAX {
         let [kind, argument, low, high, rest @ ..] = octets else { break };
@@ -93,17 +69,7 @@ fn step(desk: &mut Desk, latest: Option<&(String, Vec<u8>)>, kind: u8, argument:
 
 /// A response to a request of the shard's, with these octets as its last header lines or body.
 fn answer(request: &[u8], status: u16, rest: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(request);
-    let mut out = format!("SIP/2.0 {status} Whatever\r\n");
-    for line in text.lines().skip(1).take_while(|line| !line.is_empty()) {
-        if ["Via:", "From:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name)) {
-            out += &format!("{line}\r\n");
-        } else if line.starts_with("To:") {
-            out += &format!("{line}{}\r\n", if line.contains("tag=") { "" } else { ";tag=r" });
-        }
-    }
-    out += "Contact: <sip:+15550100@203.0.113.9>\r\n";
-    let mut out = out.into_bytes();
+    let mut out = desk::answer_head(request, status).into_bytes();
     match rest.is_empty() {
         true => out.extend_from_slice(b"Content-Length: 0\r\n\r\n"),
         false => out.extend_from_slice(rest),

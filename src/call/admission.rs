@@ -14,6 +14,7 @@ use super::state::{Call, Phase, Right, Waiting};
 use super::{compose, setup, teardown};
 use crate::observe::{EndCause, LimitReason};
 use crate::sip::wire::Message;
+use crate::tally::message::ACCOUNT_NAME_MAX;
 use crate::tally::{Cell, Note, Permit};
 use std::sync::Arc;
 
@@ -93,6 +94,7 @@ fn admit_trunk(call: &mut Call, core: &mut Core) -> Verdict {
 /// The rights of the accounts that the call has not got yet.
 fn admit(call: &mut Call, core: &mut Core, to: &Destination, patience: Patience) -> Verdict {
     if call.emergency {
+        list(call, core);
         return Verdict::Admitted;
     }
     let caller = Some(call.a.peer);
@@ -108,6 +110,22 @@ fn admit(call: &mut Call, core: &mut Core, to: &Destination, patience: Patience)
         }
     }
     Verdict::Admitted
+}
+
+/// A call that takes no right is known at all sites like any other, under a name that is no account's: it counts for
+/// none.
+fn list(call: &mut Call, core: &mut Core) {
+    if call.listed.is_some() {
+        return;
+    }
+    let caller = core.directory.peer_name(call.a.peer);
+    let row: Arc<str> = match format!("{caller} (emergency)") {
+        row if row.len() <= ACCOUNT_NAME_MAX => row.into(),
+        _ => "(emergency)".into(),
+    };
+    let (account, started) = (Arc::clone(&row), call.facts.started);
+    core.effects.push_back(Effect::Note(Note::Began { account, call: call.token, started }));
+    call.listed = Some(row);
 }
 
 fn admit_account(call: &mut Call, core: &mut Core, place: u32, patience: Patience) -> Verdict {
@@ -139,12 +157,13 @@ fn admit_account(call: &mut Call, core: &mut Core, place: u32, patience: Patienc
     Verdict::Refused(reason, limit)
 }
 
-/// The first phone of an account has registered here: its calls will come here, too.
-pub fn on_arrival(core: &mut Core, place: u32) {
-    let Some(account) = core.directory.account(place) else { return };
-    if account.limit > 0 && account.cell.read().1 == 0 {
-        let account = Arc::clone(&account.name);
-        core.effects.push_back(Effect::Note(Note::Wanted { account }));
+/// Phones of an account have registered here, or are gone: where they are its calls will come.
+pub fn on_phones(core: &mut Core, aor: &[u8], phones: usize) {
+    let place = core.directory.account_of_user(aor);
+    let Some(account) = place.and_then(|place| core.directory.account(place)) else { return };
+    if account.limit > 0 && account.name.as_bytes() == aor {
+        let (account, phones) = (Arc::clone(&account.name), u32::try_from(phones).unwrap_or(u32::MAX));
+        core.effects.push_back(Effect::Note(Note::Phones { account, phones }));
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 impl Engine {
     pub(super) fn on_invite(&mut self, server: ServerKey, flow: Flow, request: &Message<'_>) {
-        let emergency = self.core.directory.is_emergency(&routing::called_user(&request.uri()));
+        let emergency = routing::is_emergency(&self.core.directory, request);
         let full = self.calls.len() >= self.core.settings.calls_max;
         let records_full = self.core.records_waiting >= self.core.settings.records_waiting_max;
         if (self.core.draining || full || records_full) && !emergency {
@@ -64,7 +64,10 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
     };
     let facts = Facts {
         from: compose::text(&routing::called_user(&from)),
-        to: compose::text(&routing::called_user(&request.uri())),
+        to: match routing::is_sos(&request.uri()) {
+            true => compose::text(request.uri().raw()),
+            false => compose::text(&routing::called_user(&request.uri())),
+        },
         started: core.now,
         ringing: None,
         answered: None,
@@ -100,6 +103,7 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
         rights: Vec::new(),
         waiting: None,
         emergency: false,
+        listed: None,
         facts: Box::new(facts),
         timer: None,
         legs_made: 0,

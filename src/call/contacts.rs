@@ -142,8 +142,9 @@ impl Store {
         removed
     }
 
-    /// Looks at a bounded number of AORs' places and removes what has lapsed. Call it about once a second.
-    pub fn sweep(&mut self, now: Instant) -> usize {
+    /// Looks at a bounded number of AORs' places, removes what has lapsed, and tells how many of an AOR's are left. Call it
+    /// about once a second.
+    pub fn sweep(&mut self, now: Instant, mut told: impl FnMut(&[u8], usize)) -> usize {
         let steps = SWEEP_STEP.max(self.aors.num_buckets() / 60);
         let mut lapsed: Vec<Box<[u8]>> = Vec::new();
         for _ in 0..steps.min(self.aors.num_buckets()) {
@@ -158,7 +159,12 @@ impl Store {
                 at = place.next;
             }
         }
-        lapsed.iter().map(|aor| self.remove(aor, |binding| binding.expires <= now)).sum()
+        let mut removed = 0;
+        for aor in &lapsed {
+            removed += self.remove(aor, |binding| binding.expires <= now);
+            told(aor, self.bindings(aor, now).count());
+        }
+        removed
     }
 
     /// Every binding alive at `now` with its AOR, for `show registrations`; at most `limit`.
@@ -273,8 +279,11 @@ mod tests {
         for name in 0..200u8 {
             put(&mut store, &[name], name, 100).unwrap();
         }
-        let swept: usize = (0..1000).map(|_| store.sweep(Instant::from_millis(100))).sum();
-        assert_eq!((swept, store.len()), (200, 0));
+        let (mut swept, mut told) = (0, 0);
+        for _ in 0..1000 {
+            swept += store.sweep(Instant::from_millis(100), |_, left| told += usize::from(left == 0));
+        }
+        assert_eq!((swept, told, store.len()), (200, 200, 0));
     }
 
     proptest! {

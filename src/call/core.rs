@@ -165,6 +165,21 @@ impl Core {
         self.layer.request(self.now, flow, method, branch, bytes, owner)
     }
 
+    /// The same for a call that must not be refused.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn request_urgent(
+        &mut self,
+        flow: Flow,
+        method: Method,
+        branch: &[u8],
+        bytes: Bytes,
+        owner: Owner,
+    ) -> Result<ClientKey, Full> {
+        self.layer.request_urgent(self.now, flow, method, branch, bytes, owner)
+    }
+
     /// Schedules; a full wheel is our own fault, since it is made as large as everything that can use it.
     pub fn schedule(&mut self, after: Duration, timer: Timer) -> Option<TimerKey> {
         self.timers.schedule(self.now + after, timer).ok()

@@ -213,10 +213,10 @@ impl Directory {
         known.or_else(|| self.lapsed.iter().find(|lapsed| &*lapsed.0 == name)?.1.upgrade())
     }
 
-    /// True for a number that no limit may refuse, as dialled.
+    /// Numbers that no limit may refuse, as dialled; the first one stands for `urn:service:sos`.
     #[must_use]
-    pub fn is_emergency(&self, user: &[u8]) -> bool {
-        self.emergency.iter().any(|number| number.as_bytes() == user)
+    pub fn emergency_numbers(&self) -> &[String] {
+        &self.emergency
     }
 
     fn add_account(&mut self, account: &config::Account, previous: Option<&Self>, kept: bool) {

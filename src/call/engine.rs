@@ -8,7 +8,7 @@ use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
 use super::directory::Directory;
 use super::registrar;
 use super::state::Call;
-use super::{admission, answer, compose, gate, retry, setup, teardown, watch, within};
+use super::{admission, answer, compose, gate, retry, routing, setup, teardown, watch, within};
 use crate::base::Side;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
@@ -56,8 +56,10 @@ pub struct Engine {
 
 /// ITU-T Q.850: recovery on timer expiry.
 const LONGEST: &str = "Q.850;cause=102;text=\"longest call\"";
-/// Places beyond `calls_max` that only calls to emergency numbers may take.
+/// Places beyond `calls_max` that only calls to emergency numbers may take, and transactions for them beyond
+/// `transactions_max`: each takes two until its caller is known, and some towards its trunks.
 const EMERGENCY_PLACES: usize = 16;
+const EMERGENCY_TRANSACTIONS: usize = 4 * EMERGENCY_PLACES;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -75,6 +77,7 @@ impl Engine {
         let limits = transaction::Limits {
             servers_max: options.transactions_max,
             clients_max: options.transactions_max,
+            reserve: EMERGENCY_TRANSACTIONS,
             ..transaction::Limits::default()
         };
         let mut timers = Wheel::new(now, calls_max.saturating_mul(8) + 1);
@@ -117,7 +120,11 @@ impl Engine {
 
     fn on_request(&mut self, flow: Flow, request: &Message<'_>) {
         let now = self.core.now;
-        match self.core.layer.handle_request(now, flow, request) {
+        let incoming = match routing::is_emergency(&self.core.directory, request) {
+            true => self.core.layer.handle_urgent_request(now, flow, request),
+            false => self.core.layer.handle_request(now, flow, request),
+        };
+        match incoming {
             Incoming::New(server) => self.on_new_request(server, flow, request),
             Incoming::Retransmission | Incoming::AckToFailure(_) => {}
             Incoming::AckToSuccess { .. } => {
@@ -237,7 +244,8 @@ impl Engine {
                     self.bury(slot);
                 }
                 Timer::Sweep => {
-                    let lapsed = self.store.sweep(now);
+                    let core = &mut self.core;
+                    let lapsed = self.store.sweep(now, |aor, left| admission::on_phones(core, aor, left));
                     self.core.counters.add(Counter::RegistrationsExpired, lapsed as u64);
                     self.figures.publish(&self.core);
                     self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);

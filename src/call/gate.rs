@@ -2,9 +2,9 @@
 //!
 //! RFC 3261 §22, RFC 7616, RFC 8760. An unknown user and a wrong password cost the same and are told the same.
 
-use super::compose;
 use super::core::Core;
 use super::directory::Peer;
+use super::{compose, routing};
 use crate::base::Flow;
 use crate::observe::{Counter, Event, Level};
 use crate::sip::digest::{Algorithm, Credentials, Verdict};
@@ -41,7 +41,8 @@ fn early_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
         _ => return Some((405, Some((HeaderName::Allow, compose::ALLOW.to_vec())))),
     }
     // RFC 3261 §8.2.2.1.
-    let callable = request.uri().is_sip() || (method == Method::Invite && request.uri().scheme() == Scheme::Tel);
+    let uri = request.uri();
+    let callable = uri.is_sip() || (method == Method::Invite && (uri.scheme() == Scheme::Tel || routing::is_sos(&uri)));
     if !callable {
         return Some((416, None));
     }

@@ -2,7 +2,7 @@
 
 use super::contacts::Binding;
 use super::engine::Engine;
-use super::state::{Call, Phase, Right};
+use super::state::Phase;
 use super::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
 use crate::base::Instant;
 use crate::tally::Session;
@@ -44,7 +44,7 @@ impl Engine {
             calls_live: self.calls.iter().filter(|(_, call)| call.phase != Phase::Ending).count(),
             transactions: self.transactions(),
             timers: self.core.timers.len().saturating_sub(1),
-            rights: self.sessions().len(),
+            rights: self.calls.iter().map(|(_, call)| call.accounts().count()).sum(),
             streams: self.core.relay.len(),
             ports: self.core.relay.port_counts().used,
             contacts: self.store.len(),
@@ -56,15 +56,13 @@ impl Engine {
         counts.clients + counts.servers
     }
 
-    /// Every call and account that has given it a right.
+    /// Every call and account that has given it a right; a call that needs none under a name of its own.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
-        let rights = self.calls.iter().flat_map(|(_, call)| call.rights.iter().map(move |right| (call, right)));
-        let session = |(call, right): (&Call, &Right)| {
-            let account = Arc::clone(right.account.as_ref()?);
-            Some(Session { account, call: call.token, started: call.facts.started })
-        };
-        rights.filter_map(session).collect()
+        let rows = self.calls.iter().flat_map(|(_, call)| {
+            call.accounts().chain(call.listed.as_ref()).map(move |account| (call, Arc::clone(account)))
+        });
+        rows.map(|(call, account)| Session { account, call: call.token, started: call.facts.started }).collect()
     }
 
     /// Calls for `show calls`.

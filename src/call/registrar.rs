@@ -48,14 +48,15 @@ pub fn on_register(store: &mut Store, core: &mut Core, server: ServerKey, flow: 
             return gate::refuse(core, server, flow, request, 423, &[(HeaderName::MinExpires, min.as_bytes())]);
         }
     };
-    let absent = store.bindings(&aor, core.now).next().is_none();
+    let before = store.bindings(&aor, core.now).count();
     if !apply(store, core, &aor, wish) {
         let event = Event::new(core.now, core.shard, Level::Error, "no room for another contact");
         core.event(event.text("setting", "shards.contacts_max"));
         return gate::refuse_overloaded(core, server, flow, request);
     }
-    if absent && store.bindings(&aor, core.now).next().is_some() {
-        admission::on_arrival(core, signer);
+    let phones = store.bindings(&aor, core.now).count();
+    if phones != before {
+        admission::on_phones(core, &aor, phones);
     }
     core.counters.count(Counter::RegistrationsAccepted);
     answer(store, core, server, flow, request, &aor);

@@ -7,6 +7,9 @@ use crate::tally::Note;
 
 /// All rights go back.
 pub fn give_back(call: &mut Call, core: &mut Core) {
+    if let Some(account) = call.listed.take() {
+        core.effects.push_back(Effect::Note(Note::Ended { account, call: call.token }));
+    }
     for right in call.rights.drain(..) {
         drop(right.permit);
         if let Some(account) = right.account {

@@ -131,7 +131,7 @@ fn redirect(call: &mut Call, core: &mut Core, response: &Message<'_>) -> bool {
         let Some(uri) = Uri::parse(contact) else { continue };
         match routing::destination(core, &uri, caller) {
             Destination::Trunks(trunks) => {
-                let user = routing::called_user(&uri);
+                let user = routing::number(&core.directory, &uri);
                 found.extend(trunks.iter().filter_map(|trunk| routing::trunk_target(core, *trunk, &user)));
             }
             Destination::Account(account) => {

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::directory::{Directory, Peer, Trunk};
 use crate::base::{Flow, ShardId, SocketKey, Transport};
 use crate::config::Forking;
-use crate::sip::wire::{Scheme, Uri};
+use crate::sip::wire::{Message, Method, Scheme, Uri};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -49,13 +49,39 @@ pub fn called_user<'a>(uri: &Uri<'a>) -> Cow<'a, [u8]> {
     }
 }
 
+/// The emergency service of RFC 5031 §4.2, or one of its branches: `urn:service:sos`, `urn:service:sos.fire`.
+#[must_use]
+pub fn is_sos(uri: &Uri<'_>) -> bool {
+    const SOS: &[u8] = b"urn:service:sos";
+    let raw = uri.raw();
+    let named = raw.get(..SOS.len()).is_some_and(|start| start.eq_ignore_ascii_case(SOS));
+    named && raw.get(SOS.len()).is_none_or(|next| *next == b'.')
+}
+
+/// The number that is called: for the emergency service the first emergency number, since trunks take numbers.
+#[must_use]
+pub fn number<'a>(directory: &'a Directory, uri: &Uri<'a>) -> Cow<'a, [u8]> {
+    match is_sos(uri) {
+        true => directory.emergency_numbers().first().map_or(&b""[..], |number| number.as_bytes()).into(),
+        false => called_user(uri),
+    }
+}
+
+/// An initial INVITE that nothing may refuse.
+#[must_use]
+pub fn is_emergency(directory: &Directory, request: &Message<'_>) -> bool {
+    let uri = request.uri();
+    let begins = request.method() == Method::Invite && request.to().tag().is_none();
+    begins && (is_sos(&uri) || directory.emergency_numbers().iter().any(|one| *one.as_bytes() == *called_user(&uri)))
+}
+
 /// Decides where a call goes. A trunk may send us any host, since carriers write their own; a phone only ours, so that
 /// nobody relays through us (RFC 3261 §26.1).
 #[must_use]
 pub fn destination(core: &Core, uri: &Uri<'_>, caller: Peer) -> Destination {
     let directory = &core.directory;
-    let user = called_user(uri);
-    let ours = uri.scheme() == Scheme::Tel || directory.is_our_host(uri.host());
+    let user = number(directory, uri);
+    let ours = uri.scheme() == Scheme::Tel || is_sos(uri) || directory.is_our_host(uri.host());
     if !ours && matches!(caller, Peer::Account(_)) {
         return Destination::Unknown;
     }
@@ -167,6 +193,19 @@ mod tests {
         assert_eq!(&*called_user(&uri), b"+15550100");
         let uri = Uri::parse(b"sip:%2b1555;npdi=yes@example.com").unwrap();
         assert_eq!(&*called_user(&uri), b"+1555");
+    }
+
+    #[test]
+    fn the_emergency_service_is_known_by_its_name() {
+        for (uri, expected) in [
+            (&b"urn:service:sos"[..], true),
+            (b"URN:Service:SOS.fire", true),
+            (b"urn:service:sosophobia", false),
+            (b"urn:service:counseling", false),
+            (b"sip:sos@example.com", false),
+        ] {
+            assert_eq!(is_sos(&Uri::parse(uri).unwrap()), expected, "{}", String::from_utf8_lossy(uri));
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub fn start(call: &mut Call, core: &mut Core, to: Destination, request: &Messag
             locate(call, core, account);
         }
         Destination::Trunks(trunks) => {
-            let user = routing::called_user(&request.uri());
+            let user = routing::number(&core.directory, &request.uri()).into_owned();
             let groups = trunks.iter().filter_map(|trunk| routing::trunk_target(core, *trunk, &user));
             if let Some(setup) = &mut call.setup {
                 setup.groups = groups.map(|target| vec![target]).collect();
@@ -118,7 +118,11 @@ fn call_target(call: &mut Call, core: &mut Core, target: Target, last_group: boo
         refuse(call, 500);
         return false;
     };
-    let Ok(client) = core.request(flow, Method::Invite, &branch, bytes, call.owner(number)) else {
+    let sent = match call.emergency {
+        true => core.request_urgent(flow, Method::Invite, &branch, bytes, call.owner(number)),
+        false => core.request(flow, Method::Invite, &branch, bytes, call.owner(number)),
+    };
+    let Ok(client) = sent else {
         refuse(call, 503);
         return false;
     };

@@ -278,6 +278,8 @@ pub struct Call {
     pub waiting: Option<Waiting>,
     /// To an emergency number: no limit applies.
     pub emergency: bool,
+    /// Its row in the session database, when no account's right has made one.
+    pub listed: Option<Arc<str>>,
     /// What the record will say.
     pub facts: Box<Facts>,
     /// Borrow, ring, longest or linger.
@@ -309,6 +311,11 @@ impl Call {
     #[must_use]
     pub fn invite(&self) -> OwnedMessage {
         self.setup.as_ref().expect("called while the call is being set up").invite.clone()
+    }
+
+    /// The accounts that have given it a right.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rights.iter().filter_map(|right| right.account.as_ref())
     }
 
     /// Our tag towards the caller.

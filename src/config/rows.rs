@@ -191,7 +191,7 @@ pub static ROWS: &[Row] = &[
         "How long a call waits for a right from another site before it is refused; 0s: not at all."),
     Row::new("limits.count_called", Kind::Bool, "true", "A call counts for the account that it reaches, too.").reloads(),
     Row::new("limits.emergency_numbers", Kind::Numbers, "[\"112\", \"911\", \"999\", \"000\"]",
-        "Calls to these numbers, as dialled, are never refused by a limit and take no right.").reloads(),
+        "Calls to these numbers, as dialled, are never refused by a limit and take no right. The first one is called for `urn:service:sos`.").reloads(),
     // store
     Row::new("store.url", Kind::Secret, "\"sqlite\"", "\"sqlite\" (a file in `data_dir`) or \"postgres://…\".")
         .no_effect("the store is not built yet; accounts come from this file and records go to NDJSON files"),

@@ -54,6 +54,8 @@ pub enum Message {
         account: Arc<str>,
         /// How many would help.
         wanted: u32,
+        /// Calls wait or were refused; otherwise it is ahead of need, and nobody else shall go without for it.
+        urgent: bool,
         /// Borrower's clock.
         sent_at: Instant,
     },
@@ -135,11 +137,16 @@ pub enum Message {
         amount: u32,
     },
     /// Does anybody hold base rights of an earlier identity of my name? Asked by a home with a new ledger.
-    Founding,
+    Founding {
+        /// Names the round of questions.
+        round: u64,
+    },
     /// The answer. With `clear`, the site that was asked has written down your identity as the one for your name.
     Founded {
         /// Nobody here holds such rights.
         clear: bool,
+        /// From the question, so that a late answer does not count for a later round.
+        round: u64,
     },
     /// Where rights are, as of now: a hint for choosing a lender and for people; it decides nothing.
     Figures {

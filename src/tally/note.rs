@@ -42,6 +42,14 @@ pub enum Note {
         /// Its calls, in no order.
         calls: Vec<Session>,
     },
+    /// So many phones of this account are registered here now, in the place of what was said before: its calls will come
+    /// here, too.
+    Phones {
+        /// Which account.
+        account: Arc<str>,
+        /// How many.
+        phones: u32,
+    },
     /// A call was refused for want of a right, or nearly so: more would be used.
     Wanted {
         /// Which account.

@@ -316,7 +316,7 @@ impl<C: Core> Worker<C> {
             // Nothing hangs on a wish, and a call that asked hears no answer in time.
             Err(TrySendError::Full(note)) => {
                 self.options.counters.count_drop(DropReason::NotesFull);
-                self.notes_lost |= !matches!(note, Note::Wanted { .. } | Note::Borrow { .. });
+                self.notes_lost |= !matches!(note, Note::Wanted { .. } | Note::Borrow { .. } | Note::Phones { .. });
             }
             Err(TrySendError::Disconnected(_)) => self.options.counters.count_drop(DropReason::NotesFull),
         }

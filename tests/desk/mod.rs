@@ -13,6 +13,27 @@ use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
 use strowger::sip::wire::{Framing, OwnedMessage};
 use strowger::tally::{Note, Pulse};
 
+/// Two trunks and where they are.
+pub const LEFT: &str = "198.51.100.5:5060";
+pub const RIGHT: &str = "203.0.113.9:5060";
+pub const TRUNKS: [&str; 2] = [
+    "[[trunk]]\nname = \"left\"\naddress = \"198.51.100.5:5060\"\n",
+    "[[trunk]]\nname = \"right\"\naddress = \"203.0.113.9:5060\"\n",
+];
+/// An account and its phone's password.
+pub const ALICE: &str = "[[account]]\nname = \"alice\"\nnumbers = [\"+15550100\"]\nmax_calls = 5\n\
+    [[account.device]]\nusername = \"alice\"\npassword = \"secret\"\n";
+
+/// A listener at 192.0.2.1 for UDP, its media ports, the two trunks with these lines of their own, and `more`.
+pub fn config(left: &str, right: &str, more: &str) -> String {
+    let [left_trunk, right_trunk] = TRUNKS;
+    format!(
+        "[sip]\ndomains = [\"example.com\"]\n[[sip.listen]]\naddress = \"192.0.2.1:5060\"\ntransport = \"udp\"\n\
+         [media]\naddress = \"192.0.2.1\"\nport_min = 30000\nport_max = 30099\n\
+         {left_trunk}{left}\n{right_trunk}{right}\n{more}"
+    )
+}
+
 /// One shard and its clock.
 pub struct Desk {
     pub shard: Shard,
@@ -148,4 +169,47 @@ pub fn response<'a>(sent: &'a [Sent], to: &str, status: u16) -> &'a OwnedMessage
         .iter()
         .find(|(at, message)| *at == to && !message.view().is_request() && message.view().status() == status);
     &found.unwrap_or_else(|| panic!("no {status} to {to} in {sent:#?}")).1
+}
+
+/// A head with `\n` for CRLF, and a description behind it.
+pub fn with_body(head: &str, body: &str) -> String {
+    let length = body.replace('\n', "\r\n").len();
+    format!("{head}Content-Type: application/sdp\nContent-Length: {length}\n\n{body}")
+}
+
+/// A response to a request that the shard has sent, with these further header lines and perhaps a description.
+pub fn respond(to: &OwnedMessage, status: &str, tag: &str, more: &str, body: Option<&str>) -> String {
+    let view = to.view();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let to_value = match view.to().tag() {
+        Some(_) => text(view.to().raw()),
+        None => format!("{};tag={tag}", text(view.to().raw())),
+    };
+    let cseq = view.cseq();
+    let head = format!(
+        "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to_value}\nCall-ID: {}\nCSeq: {} {}\nContact: <sip:r@203.0.113.9:5060>\n{more}",
+        text(view.via().raw()),
+        text(view.from().raw()),
+        text(view.call_id()),
+        cseq.0,
+        cseq.1.as_str()
+    );
+    match body {
+        Some(body) => with_body(&head, body),
+        None => format!("{head}Content-Length: 0\n\n"),
+    }
+}
+
+/// The head of a response to a request, written without the shard's own writers; its body's lines are missing.
+pub fn answer_head(request: &[u8], status: u16) -> String {
+    let text = String::from_utf8_lossy(request);
+    let mut out = format!("SIP/2.0 {status} Whatever\r\n");
+    for line in text.lines().skip(1).take_while(|line| !line.is_empty()) {
+        if ["Via:", "From:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name)) {
+            out += &format!("{line}\r\n");
+        } else if line.starts_with("To:") {
+            out += &format!("{line}{}\r\n", if line.contains("tag=") { "" } else { ";tag=r" });
+        }
+    }
+    out + "Contact: <sip:+15550100@203.0.113.9>\r\n"
 }

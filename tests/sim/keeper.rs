@@ -61,7 +61,7 @@ impl Keeper {
             Note::Began { account, call, .. } => self.session(account, call, true),
             Note::Ended { account, call } => self.session(account, call, false),
             Note::Calls { shard, calls } => self.compare(shard, calls.into_iter().map(|one| (one.account, one.call))),
-            Note::Wanted { .. } => {}
+            Note::Wanted { .. } | Note::Phones { .. } => {}
             Note::Borrow { account, shard, call, deadline } => {
                 self.waited += 1;
                 if deadline < now {

@@ -110,7 +110,8 @@ impl Keeper {
     /// Sends the answers that have become true.
     pub(super) fn settle(&mut self, durable: u64) {
         let waiting = std::mem::take(&mut self.pending);
-        let (true_now, waiting) = waiting.into_iter().partition(|pending| pending.seq <= durable);
+        let done = !self.rights.is_sweeping();
+        let (true_now, waiting) = waiting.into_iter().partition(|pending| done && pending.seq <= durable);
         self.pending = waiting;
         let true_now: Vec<Pending> = true_now;
         for Pending { answer, reply, .. } in true_now {

@@ -268,7 +268,7 @@ impl Keeper {
                     .into_iter()
                     .for_each(|session| self.sessions.began(session.account, session.call, session.started));
             }
-            note @ (Note::Wanted { .. } | Note::Borrow { .. }) => self.rights.note(now, note),
+            note @ (Note::Wanted { .. } | Note::Borrow { .. } | Note::Phones { .. }) => self.rights.note(now, note),
         }
     }
 

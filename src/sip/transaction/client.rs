@@ -133,6 +133,37 @@ impl<U: Copy> Layer<U> {
         bytes: Bytes,
         user: U,
     ) -> Result<ClientKey, Full> {
+        self.request_within(self.limits.clients_max, now, (flow, method, branch, bytes), user)
+    }
+
+    /// The same for a request that may use the reserve.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn request_urgent(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        method: Method,
+        branch: &[u8],
+        bytes: Bytes,
+        user: U,
+    ) -> Result<ClientKey, Full> {
+        let clients_max = self.limits.clients_max.saturating_add(self.limits.reserve);
+        self.request_within(clients_max, now, (flow, method, branch, bytes), user)
+    }
+
+    fn request_within(
+        &mut self,
+        clients_max: usize,
+        now: Instant,
+        (flow, method, branch, bytes): (Flow, Method, &[u8], Bytes),
+        user: U,
+    ) -> Result<ClientKey, Full> {
+        if self.clients.len() >= clients_max {
+            self.counts.refused += 1;
+            return Err(Full);
+        }
         // A method the room does not know is as good as any other: it only has to differ from INVITE and CANCEL, and
         // responses are matched by the same rule.
         client_key(branch, method.as_bytes(), &mut self.scratch);

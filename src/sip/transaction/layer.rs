@@ -36,13 +36,16 @@ pub struct Limits {
     pub clients_max: usize,
     /// Server transactions at a time. At `n` calls/s over UDP some `n * 32 * 2` are alive.
     pub servers_max: usize,
+    /// Transactions of each kind beyond these, for what must not be refused: [`Layer::handle_urgent_request`],
+    /// [`Layer::request_urgent`].
+    pub reserve: usize,
     /// Messages waiting for [`Layer::poll_transmit`]; a message beyond it is dropped and counted.
     pub transmits_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clients_max: 200_000, servers_max: 200_000, transmits_max: 1_024 }
+        Self { clients_max: 200_000, servers_max: 200_000, reserve: 0, transmits_max: 1_024 }
     }
 }
 
@@ -123,6 +126,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Layer<U: Copy> {
     pub(super) timers: Timers,
+    pub(super) limits: Limits,
     pub(super) clients: Table<Client<U>>,
     pub(super) servers: Table<Server<U>>,
     /// By From tag, Call-ID and CSeq: where a merged request or the ACK to a 2xx finds its INVITE.
@@ -146,12 +150,13 @@ impl<U: Copy> Layer<U> {
             || RandomState::with_seeds(random.next_u64(), random.next_u64(), random.next_u64(), random.next_u64());
         Self {
             timers,
-            clients: Table::new(limits.clients_max, hasher()),
-            servers: Table::new(limits.servers_max, hasher()),
+            limits,
+            clients: Table::new(limits.clients_max.saturating_add(limits.reserve), hasher()),
+            servers: Table::new(limits.servers_max.saturating_add(limits.reserve), hasher()),
             requests: HashTable::new(),
             request_hashers: [hasher(), hasher()],
             paths: Paths::new(hasher()),
-            wheel: Wheel::new(now, 2 * (limits.clients_max + limits.servers_max)),
+            wheel: Wheel::new(now, 2 * (limits.clients_max + limits.servers_max + 2 * limits.reserve)),
             transmits: Queue::new(limits.transmits_max),
             events: VecDeque::new(),
             counts: Counts::default(),

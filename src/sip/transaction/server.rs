@@ -139,6 +139,15 @@ const fn nist_event(input: Input) -> Option<nist::Event> {
 impl<U: Copy> Layer<U> {
     /// Takes a request that came along `flow`.
     pub fn handle_request(&mut self, now: Instant, flow: Flow, request: &Message<'_>) -> Incoming {
+        self.handle(now, flow, request, self.limits.servers_max)
+    }
+
+    /// Takes a request that may use the reserve.
+    pub fn handle_urgent_request(&mut self, now: Instant, flow: Flow, request: &Message<'_>) -> Incoming {
+        self.handle(now, flow, request, self.limits.servers_max.saturating_add(self.limits.reserve))
+    }
+
+    fn handle(&mut self, now: Instant, flow: Flow, request: &Message<'_>, servers_max: usize) -> Incoming {
         match request.method() {
             Method::Ack => return self.handle_ack(now, request),
             method => server_key(request, own(method, request), &mut self.scratch),
@@ -148,7 +157,7 @@ impl<U: Copy> Layer<U> {
             self.run_server(now, slot, Input::Request);
             return Incoming::Retransmission;
         }
-        if self.servers.is_full() {
+        if self.servers.len() >= servers_max {
             self.counts.refused += 1;
             return Incoming::Full;
         }

@@ -69,10 +69,6 @@ impl<T> Table<T> {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= self.rows.bound()
-    }
 }
 
 #[cfg(test)]
@@ -87,6 +83,6 @@ mod tests {
         assert_eq!((table.find(b"one"), table.find(b"two"), table.find(b"three")), (Some(one), Some(two), None));
         assert_eq!((table.remove(one), table.remove(one), table.find(b"one")), (Some(1), None, None));
         assert_eq!((table.key(two), table.len(), table.index.len()), (Some(&b"two"[..]), 1, 1));
-        assert!(table.insert(b"three", 3).is_some() && table.is_full());
+        assert!(table.insert(b"three", 3).is_some() && table.insert(b"four", 4).is_none());
     }
 }

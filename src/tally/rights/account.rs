@@ -59,6 +59,8 @@ pub(super) struct Open {
     pub number: u64,
     pub to: SiteId,
     pub wanted: u32,
+    /// Calls wait or were refused; otherwise it is for phones that have no calls yet.
+    pub urgent: bool,
     pub sent_at: Instant,
     pub again_at: Instant,
 }
@@ -97,6 +99,8 @@ pub(super) struct Busy {
     /// Cells of the same account that calls from before its removal still hold.
     pub former: Vec<Arc<Cell>>,
     pub wanted_at: Option<Instant>,
+    /// Not before then is a right asked for that phones here have no call for yet.
+    pub ahead_at: Instant,
     /// Refusals since figures were last told.
     pub refused: u32,
     pub live_before: u32,
@@ -143,9 +147,14 @@ pub(super) struct Account {
     pub placed: Vec<Placement>,
     pub received: Vec<Receipt>,
     pub base: u32,
+    /// Registered here.
+    pub phones: u32,
     pub busy: Option<Box<Busy>>,
     pub timer: Option<(Instant, TimerKey)>,
 }
+
+/// So many phones are worth one idle right.
+const PHONES_A_RIGHT: u32 = 10;
 
 fn net(total: u64, ceded: u64) -> u64 {
     total.saturating_sub(ceded)
@@ -164,7 +173,10 @@ impl Hint {
 
     /// No right is to be expected of it now.
     pub fn is_hopeless(&self, now: Instant) -> bool {
-        self.was_denied(now) || self.fresh(now).is_some_and(|figures| idle(figures) == 0)
+        let none = |figures: &Figures| {
+            (figures.base.saturating_add(figures.borrowed)).saturating_sub(figures.lent) <= figures.live
+        };
+        self.was_denied(now) || self.fresh(now).is_some_and(none)
     }
 }
 
@@ -196,6 +208,7 @@ impl Account {
             placed: Vec::new(),
             received: Vec::new(),
             base: 0,
+            phones: 0,
             busy: None,
             timer: None,
         }
@@ -277,6 +290,15 @@ impl Account {
     pub fn free(&self) -> u32 {
         let idle = self.usable().saturating_sub(self.live()).saturating_sub(self.borrowed());
         idle.min(self.base.saturating_sub(self.lent()))
+    }
+
+    /// Idle rights that phones here are worth: their first calls wait for nothing. A bounded share, so that an account
+    /// whose phones are everywhere is not all kept idle.
+    pub fn kept_for_phones(&self, sites: u32) -> u32 {
+        match (self.phones, self.limit()) {
+            (0, _) | (_, 0) => 0,
+            (phones, limit) => (phones / PHONES_A_RIGHT).min(limit / (2 * sites)).max(1),
+        }
     }
 
     /// Takes up to `wanted` free rights out of the shards' hands; the caller writes down at once where they went.

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Between two tries at lenders that had nothing to spare.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Between two questions for a right that phones have no call for yet.
+const AHEAD_AGAIN: Duration = Duration::from_secs(30);
 /// Calls that wait look for a right that a call here gave back.
 const WAITERS_LOOK: Duration = Duration::from_millis(20);
 /// Most loans in of one account; most calls of one account that wait.
@@ -111,16 +113,21 @@ impl Rights {
     /// Asks for rights where they are needed soon. Tells when to look again.
     pub(super) fn look_for_rights(&mut self, now: Instant, index: usize) -> Instant {
         let mut next = self.give_up_asking(now, index);
+        let sites = self.site_count();
         let account = &mut self.accounts[index];
         let (live, usable, limit) = (account.live(), account.usable(), account.limit());
         let scarce = account.is_scarce(now);
+        let missing = account.kept_for_phones(sites).saturating_sub(usable.saturating_sub(live));
+        if missing > 0 {
+            account.busy();
+        }
         let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
         let growing = live > busy.live_before;
         let wanted = busy.wanted_at.is_some_and(|at| now.since(at) < TURN);
         let tight = u64::from(live) * 5 >= u64::from(usable) * 4;
         let waits = busy.waiters.len() as u32;
         if waits == 0 && !(tight && (wanted || (growing && live > 0))) {
-            return next;
+            return next.min(self.ask_ahead(now, index, missing));
         }
         if self.holding || limit == 0 || busy.loans.len() >= LOANS_PER_ACCOUNT_MAX {
             return next;
@@ -128,17 +135,40 @@ impl Rights {
         // Where rights are scarce, no more than calls were refused: what is idle here is missing elsewhere.
         let ahead = if scarce { busy.refused.min(live / 4).max(u32::from(waits == 0)) } else { (live / 4).max(1) };
         let wish = waits.saturating_add(ahead).min(limit);
-        let patient = busy.open.iter().all(|open| open.sent_at + PATIENCE <= now);
-        if busy.open.is_empty() || (patient && busy.open.len() < OPEN_MAX) {
+        let patient = busy.open.iter().all(|open| !open.urgent || open.sent_at + PATIENCE <= now);
+        if patient && busy.open.len() < OPEN_MAX {
             match self.choose_lender(now, index) {
                 Ok(site) => {
-                    self.ask(now, index, site, wish);
+                    self.ask(now, index, site, wish, true);
                     next = next.min(now + PATIENCE);
                 }
                 Err(look_at) => next = next.min(look_at),
             }
         }
         next
+    }
+
+    /// Phones here have no idle right for their next call: one is asked for, of nobody who needs it.
+    fn ask_ahead(&mut self, now: Instant, index: usize, missing: u32) -> Instant {
+        let room = self.borrowed_from.len() < self.settings.loans_max / 16;
+        let Some(busy) = self.accounts[index].busy.as_mut().filter(|_| missing > 0) else { return Instant::MAX };
+        if busy.ahead_at > now || !busy.open.is_empty() || self.links == 0 || self.holding {
+            return if busy.ahead_at > now { busy.ahead_at } else { Instant::MAX };
+        }
+        busy.ahead_at = now + AHEAD_AGAIN + Duration::from_millis(self.random.below(AHEAD_AGAIN.as_millis() as u64));
+        let next = busy.ahead_at;
+        if let Some(site) = room.then(|| self.choose_lender(now, index).ok()).flatten() {
+            self.ask(now, index, site, missing, false);
+        }
+        next
+    }
+
+    /// Phones have registered here, or have left.
+    pub(super) fn registered(&mut self, now: Instant, index: usize, phones: u32) {
+        let account = &mut self.accounts[index];
+        if std::mem::replace(&mut account.phones, phones) != phones {
+            self.settle(now, index);
+        }
     }
 
     /// Questions whose answer would be worth nothing any more are forgotten; others are repeated.
@@ -174,7 +204,7 @@ impl Rights {
         let mut best: Option<(u32, SiteId)> = None;
         let mut next = Instant::MAX;
         for (site, row) in self.sites.linked() {
-            if busy.open.iter().any(|open| open.to == site) {
+            if busy.open.iter().any(|open| open.to == site && open.urgent) {
                 continue;
             }
             let hint = busy.hints.iter().find(|hint| hint.site == site);
@@ -193,10 +223,10 @@ impl Rights {
         best.map(|(_, site)| site).ok_or(next)
     }
 
-    fn ask(&mut self, now: Instant, index: usize, to: SiteId, wanted: u32) {
+    fn ask(&mut self, now: Instant, index: usize, to: SiteId, wanted: u32, urgent: bool) {
         self.request_number += 1;
         let number = self.request_number;
-        let open = Open { number, to, wanted, sent_at: now, again_at: now + PATIENCE };
+        let open = Open { number, to, wanted, urgent, sent_at: now, again_at: now + PATIENCE };
         let account = &mut self.accounts[index];
         self.outbox.send(to, request_message(account, &open, self.me.incarnation));
         account.busy().open.push(open);
@@ -219,7 +249,9 @@ impl Rights {
         self.asked_for.remove(&request.number);
         let jitter = Duration::from_millis(self.random.below(50));
         let account = &mut self.accounts[index];
-        account.busy().open.remove(at);
+        if !account.busy().open.remove(at).urgent {
+            return self.settle(now, index);
+        }
         let hint = account.hint(from, now);
         hint.backoff = (hint.backoff * 3 / 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
         (hint.denied, hint.denied_at, hint.probe_at) = (true, Some(now), now + hint.backoff + jitter);
@@ -353,14 +385,19 @@ impl Rights {
 
     /// Gives back what no call needs: idle loans about to be renewed or not renewed any more, and ended ones.
     fn return_what_ran_off(&mut self, now: Instant, index: usize) -> Instant {
+        let sites = self.site_count();
         let account = &mut self.accounts[index];
         let live = account.live();
         let needed = live.saturating_sub(account.usable());
         let (mut ended, mut called_in) = (account.running_off(), account.called_in());
-        let (headroom, cell) = (live / 8, Arc::clone(&account.cell));
+        let headroom = (live / 8).max(account.kept_for_phones(sites));
+        let cell = Arc::clone(&account.cell);
         let wanted_here = account.busy.as_ref().and_then(|busy| busy.wanted_at).is_some_and(|at| now.since(at) < TURN);
         let others_want = account.begged(now) && !wanted_here;
         let Some(busy) = account.busy.as_mut() else { return Instant::MAX };
+        if others_want {
+            busy.ahead_at = busy.ahead_at.max(now + AHEAD_AGAIN);
+        }
         let (borrowed_from, outbox) = (&mut self.borrowed_from, &mut self.outbox);
         let idle = || {
             let (live, usable) = cell.read();
@@ -416,5 +453,6 @@ impl Rights {
 
 fn request_message(account: &Account, open: &Open, incarnation: u32) -> Message {
     let request = RequestId { incarnation, number: open.number };
-    Message::Request { request, account: Arc::clone(&account.name), wanted: open.wanted, sent_at: open.sent_at }
+    let (wanted, urgent, sent_at) = (open.wanted, open.urgent, open.sent_at);
+    Message::Request { request, account: Arc::clone(&account.name), wanted, urgent, sent_at }
 }

@@ -6,10 +6,12 @@
 //! never hears the old one again.
 
 use super::rules::Fault;
+use super::turn::{PIECE, Sweep, What};
 use super::{Event, Retired, Rights, TURN};
 use crate::base::Instant;
 use crate::base::time::Duration;
 use crate::tally::{Message, Record, SiteId};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Rounds of questions before a new ledger issues.
@@ -20,11 +22,24 @@ const AGAIN: Duration = TURN;
 /// Where the founding of a home's new ledger stands.
 #[derive(Debug, Default)]
 pub(super) struct Founding {
-    pub round: u8,
+    /// Rounds that all peers have agreed in.
+    pub rounds: u8,
+    /// Names the round at hand; drawn anew for each, never 0.
+    pub round: u64,
     /// Who has agreed in this round.
     pub clear: Vec<Arc<str>>,
     pub ask_at: Instant,
     pub told: bool,
+    /// Homes that have asked here.
+    pub asked: VecDeque<Asked>,
+}
+
+/// A home that has asked, and how many accounts have been looked at for it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    home: SiteId,
+    round: u64,
+    next: usize,
 }
 
 impl Rights {
@@ -34,57 +49,86 @@ impl Rights {
             return;
         }
         self.founding.ask_at = now + AGAIN;
-        let clear = &self.founding.clear;
+        let (round, clear) = (self.founding.round, &self.founding.clear);
         for (site, _) in self.sites.linked().filter(|(_, row)| !clear.contains(&row.name)) {
-            self.outbox.send(site, Message::Founding);
+            self.outbox.send(site, Message::Founding { round });
         }
     }
 
-    /// A home with a new ledger asks.
-    pub(super) fn asked_to_found(&mut self, from: SiteId) {
-        let clear = self.is_clear_of(from);
-        if clear {
-            self.forget_questions(from);
-        }
-        self.outbox.send_after(from, Message::Founded { clear });
+    /// Questions of an earlier round, or of an earlier try, are answered by nobody's word for this one.
+    pub(super) fn next_round(&mut self) {
+        self.founding.round = self.random.next_u64() | 1;
+        self.founding.clear.clear();
     }
 
-    /// Nothing here stems from rights that the asker's earlier ledgers issued: no base, no loan either way, no call.
-    fn is_clear_of(&self, from: SiteId) -> bool {
-        let name = self.sites.name(from);
-        let earlier = |site: SiteId| site != from && !self.sites.is_retired(site) && self.sites.name(site) == name;
-        !self.holding
-            && self.accounts.iter().all(|account| {
-                let stranded = account.received.iter().any(|row| row.net() > 0 && earlier(row.home));
-                let in_use = account.usable() > 0 || account.lent() > 0 || account.live() > 0;
-                let loans = account.busy.as_ref().is_some_and(|busy| !busy.loans.is_empty());
-                !stranded && !(account.lives_at(&name) && (in_use || loans))
-            })
+    /// A home with a new ledger asks. All accounts are looked at, some at a time; asking again changes nothing.
+    pub(super) fn asked_to_found(&mut self, now: Instant, from: SiteId, round: u64) {
+        let asked = &mut self.founding.asked;
+        if asked.iter().any(|asked| asked.home == from && asked.round == round) {
+            return;
+        }
+        asked.retain(|asked| asked.home != from);
+        asked.push_back(Asked { home: from, round, next: 0 });
+        self.look_for_old_rights(now);
+    }
+
+    /// Looks at some accounts for the first home that has asked. What was clear stays clear until the answer: its old
+    /// disk is never heard again, so no base comes, and a loan of its rights finds no question open.
+    pub(super) fn look_for_old_rights(&mut self, _now: Instant) {
+        let Some(mut asked) = self.founding.asked.pop_front() else { return };
+        if !self.sites.is_linked(asked.home) {
+            return;
+        }
+        let (home, round) = (asked.home, asked.round);
+        let name = self.sites.name(home);
+        let end = (asked.next + PIECE).min(self.accounts.len());
+        for index in asked.next..end {
+            if self.holding || !self.is_clear_of(index, home, &name) {
+                return self.outbox.send_after(home, Message::Founded { clear: false, round });
+            }
+            self.forget_questions(index, &name);
+        }
+        asked.next = end;
+        if end < self.accounts.len() {
+            return self.founding.asked.push_front(asked);
+        }
+        self.outbox.send_after(home, Message::Founded { clear: !self.holding, round });
+    }
+
+    /// Nothing of this account here stems from rights that the asker's earlier ledgers issued: no base, no loan either
+    /// way, no call.
+    fn is_clear_of(&self, index: usize, home: SiteId, name: &str) -> bool {
+        let account = &self.accounts[index];
+        let earlier = |site: SiteId| site != home && !self.sites.is_retired(site) && *self.sites.name(site) == *name;
+        let stranded = account.received.iter().any(|row| row.net() > 0 && earlier(row.home));
+        let in_use = account.usable() > 0 || account.lent() > 0 || account.live() > 0;
+        let loans = account.busy.as_ref().is_some_and(|busy| !busy.loans.is_empty());
+        !stranded && !(account.lives_at(name) && (in_use || loans))
     }
 
     /// What is on its way here in answer to them would be rights of the old ledger: it finds no question open.
-    fn forget_questions(&mut self, home: SiteId) {
-        let name = self.sites.name(home);
-        let indices: Vec<u32> = self.asked_for.values().copied().collect();
-        for index in indices {
-            let account = &mut self.accounts[index as usize];
-            if account.lives_at(&name) {
-                for open in account.busy().open.drain(..) {
-                    self.asked_for.remove(&open.number);
-                }
+    fn forget_questions(&mut self, index: usize, home: &str) {
+        let account = &mut self.accounts[index];
+        if let Some(busy) = account.busy.as_mut().filter(|busy| !busy.open.is_empty()).map(|busy| &mut busy.open) {
+            let open = std::mem::take(busy);
+            if account.lives_at(home) {
+                open.iter().for_each(|open| _ = self.asked_for.remove(&open.number));
+            } else {
+                account.busy().open = open;
             }
         }
     }
 
     /// A peer's answer.
-    pub(super) fn founded_by(&mut self, now: Instant, from: SiteId, clear: bool) {
+    pub(super) fn founded_by(&mut self, now: Instant, from: SiteId, clear: bool, round: u64) {
         let name = self.sites.name(from);
-        if self.founded {
+        // A peer of the version before names no round.
+        if self.founded || (round != self.founding.round && round != 0) {
             return;
         }
         if !clear {
-            self.founding.clear.clear();
-            self.founding.round = 0;
+            self.founding.rounds = 0;
+            self.next_round();
             if !self.founding.told {
                 self.founding.told = true;
                 self.outbox.event(Event::NotFounded { waiting_for: name });
@@ -98,10 +142,10 @@ impl Rights {
         if !self.peers.iter().all(|peer| clear.contains(peer)) {
             return;
         }
-        self.founding.round += 1;
-        self.founding.clear.clear();
+        self.founding.rounds += 1;
+        self.next_round();
         self.founding.ask_at = now;
-        if self.founding.round == ROUNDS {
+        if self.founding.rounds == ROUNDS {
             self.become_founded();
         } else {
             self.look_after_founding(now);
@@ -133,25 +177,15 @@ impl Rights {
             return Err(format!("site {name}, incarnation {incarnation}, is linked: fence it first"));
         }
         let wait = if self.rules.has(Fault::RetiredNoWait) { Duration::ZERO } else { self.rules.reclaim };
-        let (mut rights, mut dropped) = (0, 0);
-        for account in &self.accounts {
-            rights +=
-                account.placed.iter().filter(|row| row.site == id).map(super::account::Placement::net).sum::<u64>();
-            dropped +=
-                account.received.iter().filter(|row| row.home == id).map(super::account::Receipt::net).sum::<u64>();
-        }
+        let (rights, dropped) = (site.placed_there, site.received_from);
         let name = std::sync::Arc::clone(&site.name);
         if let Some(site) = self.sites.get_mut(id) {
             site.retired = true;
             site.returns_at = Some(now + wait);
             self.outbox.persist(site.record(id));
         }
-        for index in 0..self.accounts.len() {
-            if self.accounts[index].received.iter().any(|row| row.home == id) {
-                self.accounts[index].work_out_base(&self.sites);
-                self.settle(now, index);
-            }
-        }
+        self.sweeps.push_front(Sweep { next: 0, what: What::Void(id) });
+        self.sweep(now);
         self.outbox.event(Event::Retired { name, wait });
         Ok(Retired { rights, wait, dropped, seq: self.outbox.written() })
     }
@@ -170,14 +204,7 @@ impl Rights {
                 None => {}
             }
         }
-        for id in over {
-            for index in 0..self.accounts.len() {
-                if self.accounts[index].placed.iter().any(|row| row.site == id && row.net() > 0) {
-                    self.write_off(index, id);
-                    self.settle(now, index);
-                }
-            }
-        }
+        self.sweeps.extend(over.into_iter().map(|id| Sweep { next: 0, what: What::WriteOff(id) }));
         next
     }
 }

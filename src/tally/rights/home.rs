@@ -59,7 +59,7 @@ impl Rights {
     /// Each linked site gets an equal share, where there is enough to share.
     fn place(&mut self, index: usize) {
         let account = &self.accounts[index];
-        let sites = self.peers.len() as u32 + 1;
+        let sites = self.site_count();
         if account.gap() > 0 || account.limit() < 2 * sites {
             return;
         }
@@ -74,14 +74,17 @@ impl Rights {
                 continue;
             }
             account.placement(site).total += u64::from(taken);
-            self.write_placement(index, site);
+            self.write_placement(index, site, i64::from(taken));
             let account = &mut self.accounts[index];
             let (name, total) = (Arc::clone(&account.name), account.placement(site).total);
             self.outbox.send_after(site, Message::Placed { account: name, total });
         }
     }
 
-    fn write_placement(&mut self, index: usize, site: SiteId) {
+    fn write_placement(&mut self, index: usize, site: SiteId, more: i64) {
+        if let Some(site) = self.sites.get_mut(site) {
+            site.placed_there = site.placed_there.saturating_add_signed(more);
+        }
         let account = &mut self.accounts[index];
         account.work_out_base(&self.sites);
         let base = account.base;
@@ -137,8 +140,10 @@ impl Rights {
         let twice = self.rules.has(Fault::PlacedTwice);
         let row = self.accounts[index].receipt(from);
         if total > row.total || twice {
+            let before = row.total;
             row.total = if twice { row.total + total } else { total };
-            self.write_receipt(index, from);
+            let more = row.total - before;
+            self.write_receipt(index, from, more as i64);
             self.push(index);
         }
         let account = Arc::clone(&self.accounts[index].name);
@@ -146,7 +151,10 @@ impl Rights {
         self.settle(now, index);
     }
 
-    fn write_receipt(&mut self, index: usize, home: SiteId) {
+    fn write_receipt(&mut self, index: usize, home: SiteId, more: i64) {
+        if let Some(home) = self.sites.get_mut(home) {
+            home.received_from = home.received_from.saturating_add_signed(more);
+        }
         let account = &mut self.accounts[index];
         account.work_out_base(&self.sites);
         let base = account.base;
@@ -215,7 +223,7 @@ impl Rights {
             let row = account.receipt(home);
             row.ceded += u64::from(taken);
             row.again_at = Instant::ZERO;
-            self.write_receipt(index, home);
+            self.write_receipt(index, home, -i64::from(taken));
         }
     }
 
@@ -229,8 +237,9 @@ impl Rights {
             return self.accuse(from, "more rights back than were placed there");
         }
         if total > row.ceded {
+            let fewer = total - row.ceded;
             row.ceded = total;
-            self.write_placement(index, from);
+            self.write_placement(index, from, -(fewer as i64));
             self.push(index);
         }
         let account = Arc::clone(&self.accounts[index].name);
@@ -247,12 +256,23 @@ impl Rights {
     }
 
     /// A retired site's placements come back: what it had lent of them has ended by now.
-    pub(super) fn write_off(&mut self, index: usize, site: SiteId) {
+    pub(super) fn write_off(&mut self, index: usize, site: SiteId) -> bool {
         let account = &mut self.accounts[index];
-        let Some(row) = account.placed.iter_mut().find(|row| row.site == site && row.net() > 0) else { return };
+        let Some(row) = account.placed.iter_mut().find(|row| row.site == site && row.net() > 0) else { return false };
+        let net = row.net();
         row.ceded = row.total;
-        self.write_placement(index, site);
-        self.push(index);
+        self.write_placement(index, site, -(net as i64));
+        true
+    }
+
+    /// A home is retired: what it had placed here is void.
+    pub(super) fn make_void(&mut self, index: usize, home: SiteId) -> bool {
+        let account = &mut self.accounts[index];
+        let concerned = account.received.iter().any(|row| row.home == home);
+        if concerned {
+            account.work_out_base(&self.sites);
+        }
+        concerned
     }
 
     /// The link to a site is new: what it may have missed is said again at once.
@@ -265,6 +285,7 @@ impl Rights {
             row.again_at = Instant::ZERO;
         }
         let Some(busy) = account.busy.as_mut() else { return };
+        busy.ahead_at = Instant::ZERO;
         for lent in busy.lent.iter_mut().filter(|lent| lent.to == site) {
             lent.remind_at = Instant::ZERO;
         }

@@ -21,6 +21,7 @@ pub(super) struct Asked {
     pub from: SiteId,
     pub request: RequestId,
     pub wanted: u32,
+    pub urgent: bool,
     pub sent_at: Instant,
 }
 
@@ -34,9 +35,12 @@ impl Rights {
         let amount = if self.may_lend(index) { self.spare(now, index, asked) } else { 0 };
         if amount == 0 {
             self.denied += 1;
-            self.outbox.send(asked.from, denied);
-            self.accounts[index].hint(asked.from, now).begged_at = Some(now);
-            return self.settle(now, index);
+            // What is idle here and borrowed goes back first: then the one who asked knows whom to ask.
+            if asked.urgent {
+                self.accounts[index].hint(asked.from, now).begged_at = Some(now);
+                self.settle(now, index);
+            }
+            return self.outbox.send(asked.from, denied);
         }
         self.lend(now, index, asked, amount);
     }
@@ -69,7 +73,8 @@ impl Rights {
         let mut hints = account.busy.iter().flat_map(|busy| &busy.hints);
         let starving = hints.any(|hint| hint.site == asked.from && hint.figures.refused > 0);
         let part = account.limit().div_ceil(PART).max(1);
-        self.free_beyond_own(now, index, starving).min(asked.wanted).min(part)
+        let kept = if asked.urgent { 0 } else { account.kept_for_phones(self.site_count()) };
+        self.free_beyond_own(now, index, starving).saturating_sub(kept).min(asked.wanted).min(part)
     }
 
     /// Free rights less those that this site's own calls needed a moment ago.
@@ -220,21 +225,14 @@ impl Rights {
         next
     }
 
-    /// A borrower has restarted: its process before is dead, and so are its calls after X. What it had borrowed comes
+    /// A borrower may have restarted: its process before is dead, and so are its calls after X. What it had borrowed comes
     /// home without waiting for the calls' longest life.
-    pub(super) fn borrower_restarted(&mut self, now: Instant, site: SiteId, incarnation: u32) {
+    pub(super) fn borrower_restarted(&mut self, now: Instant, index: usize, site: SiteId) {
         let reclaim_at = now + self.rules.dead;
-        let indices: Vec<u32> = self.lent_to.values().copied().collect();
-        for index in indices {
-            let Some(busy) = self.accounts[index as usize].busy.as_mut() else { continue };
-            let mut touched = false;
-            for lent in busy.lent.iter_mut().filter(|lent| lent.to == site && lent.request.incarnation < incarnation) {
-                lent.reclaim_at = lent.reclaim_at.min(reclaim_at);
-                touched = true;
-            }
-            if touched {
-                self.settle(now, index as usize);
-            }
+        let incarnation = self.sites.get(site).map_or(0, |site| site.incarnation);
+        let Some(busy) = self.accounts[index].busy.as_mut() else { return };
+        for lent in busy.lent.iter_mut().filter(|lent| lent.to == site && lent.request.incarnation < incarnation) {
+            lent.reclaim_at = lent.reclaim_at.min(reclaim_at);
         }
     }
 }

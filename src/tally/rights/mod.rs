@@ -99,7 +99,7 @@ use rules::Rules;
 use site::Sites;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use turn::Sweep;
+use turn::{Sweep, What};
 
 /// The pace of whatever has no exact time of its own.
 const TURN: Duration = Duration::from_secs(1);
@@ -224,7 +224,7 @@ impl Rights {
         if !Arc::ptr_eq(&account.cell, &cell) {
             let before = std::mem::replace(&mut account.cell, cell);
             before.set_usable(0);
-            if before.read().0 > 0 {
+            if before.read().0 > 0 && !self.rules.has(Fault::FormerForgotten) {
                 account.busy().former.push(before);
             }
         }
@@ -274,8 +274,7 @@ impl Rights {
             self.outbox.event(Event::Stranded { name, incarnation });
         }
         self.count_links();
-        self.borrower_restarted(now, id, peer.incarnation);
-        self.sweeps.push_back(Sweep { next: 0, greet: Some(id) });
+        self.sweeps.push_back(Sweep { next: 0, what: What::Greet(id) });
         self.founding.ask_at = now;
         self.look_after_founding(now);
         self.sweep(now);
@@ -284,14 +283,11 @@ impl Rights {
 
     /// The link is gone.
     pub fn link_down(&mut self, now: Instant, site: SiteId) {
+        let _ = now;
         if let Some(row) = self.sites.get_mut(site) {
             row.linked = false;
         }
         self.count_links();
-        let asking: Vec<u32> = self.asked_for.values().copied().collect();
-        for index in asking {
-            self.settle(now, index as usize);
-        }
         self.sweep_all();
     }
 
@@ -307,8 +303,8 @@ impl Rights {
             return;
         }
         match message {
-            Message::Request { request, account, wanted, sent_at } => {
-                self.asked(now, &account, &Asked { from, request, wanted, sent_at });
+            Message::Request { request, account, wanted, urgent, sent_at } => {
+                self.asked(now, &account, &Asked { from, request, wanted, urgent, sent_at });
             }
             Message::Loan { request, loan, account, amount, sent_at: _ } => {
                 self.offered(now, &account, &Offered { from, request, loan, amount });
@@ -323,8 +319,8 @@ impl Rights {
             Message::Ceded { account, total } => self.ceded_by(now, from, &account, total),
             Message::Settled { account, total } => self.settled_by(from, &account, total),
             Message::Recall { account, amount } => self.recalled_by(now, from, &account, amount),
-            Message::Founding => self.asked_to_found(from),
-            Message::Founded { clear } => self.founded_by(now, from, clear),
+            Message::Founding { round } => self.asked_to_found(now, from, round),
+            Message::Founded { clear, round } => self.founded_by(now, from, clear, round),
             Message::Figures { account, figures } => self.figures_of(now, from, &account, figures),
         }
     }
@@ -333,6 +329,11 @@ impl Rights {
     pub fn note(&mut self, now: Instant, note: Note) {
         match note {
             Note::Began { .. } | Note::Ended { .. } | Note::Calls { .. } => {}
+            Note::Phones { account, phones } => {
+                if let Some(index) = self.find(&account) {
+                    self.registered(now, index, phones);
+                }
+            }
             Note::Wanted { account } => {
                 if let Some(index) = self.find(&account) {
                     self.wanted(now, index);
@@ -358,6 +359,11 @@ impl Rights {
             self.sweep_all();
         }
         self.ledger_works = works;
+    }
+
+    /// Sites that the configuration names, this one included.
+    fn site_count(&self) -> u32 {
+        self.peers.len() as u32 + 1
     }
 
     /// Rights may be moved: what moves them can be written down.
@@ -397,6 +403,7 @@ impl Rights {
         }
         self.timers(now);
         self.look_after_founding(now);
+        self.look_for_old_rights(now);
         if self.retired_at <= now {
             self.retired_at = self.look_after_retired(now);
         }
@@ -406,7 +413,7 @@ impl Rights {
     /// When to call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        if !self.sweeps.is_empty() {
+        if !self.sweeps.is_empty() || !self.founding.asked.is_empty() {
             return Some(Instant::ZERO);
         }
         let mut next = self.wheel.next_deadline().unwrap_or(Instant::MAX).min(self.retired_at);

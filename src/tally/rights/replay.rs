@@ -16,8 +16,16 @@ impl Rights {
             self.replay_record(record, now);
         }
         for index in 0..self.accounts.len() {
-            self.accounts[index].work_out_base(&self.sites);
+            let account = &mut self.accounts[index];
+            account.work_out_base(&self.sites);
+            for row in &account.placed {
+                self.sites.get_mut(row.site).into_iter().for_each(|site| site.placed_there += row.net());
+            }
+            for row in &account.received {
+                self.sites.get_mut(row.home).into_iter().for_each(|home| home.received_from += row.net());
+            }
         }
+        self.next_round();
         let wait = self.rules.reclaim;
         for (_, site) in self.sites.iter_mut().filter(|(_, site)| site.retired) {
             site.returns_at = Some(now + wait);

@@ -37,6 +37,8 @@ pub enum Fault {
     RestartNoWait,
     /// A loan that its lender wants back ends with the calls on it, also under *drop*.
     CalledInEnds,
+    /// Calls that hold an account's cell of before a reload are forgotten.
+    FormerForgotten,
 }
 
 impl Fault {
@@ -57,6 +59,7 @@ impl Fault {
         ("retired_no_wait", Self::RetiredNoWait),
         ("restart_no_wait", Self::RestartNoWait),
         ("called_in_ends", Self::CalledInEnds),
+        ("former_forgotten", Self::FormerForgotten),
     ];
 }
 

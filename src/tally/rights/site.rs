@@ -21,11 +21,25 @@ pub(super) struct Site {
     pub returns_at: Option<Instant>,
     /// A refused message of it has been told.
     pub accused: bool,
+    /// Base rights of ours placed there, over all accounts.
+    pub placed_there: u64,
+    /// Base rights here that it has issued, over all accounts.
+    pub received_from: u64,
 }
 
 impl Site {
     fn new(name: Arc<str>, disk: u128, incarnation: u32, retired: bool) -> Self {
-        Self { name, disk, incarnation, retired, linked: false, returns_at: None, accused: false }
+        Self {
+            name,
+            disk,
+            incarnation,
+            retired,
+            linked: false,
+            returns_at: None,
+            accused: false,
+            placed_there: 0,
+            received_from: 0,
+        }
     }
 
     pub fn record(&self, site: SiteId) -> Record {

@@ -219,3 +219,111 @@ fn a_snapshot_says_what_the_ledger_says() {
     assert_eq!(reopen(&home.ledger).1, Some(10));
     drop(permits);
 }
+
+/// What is said to the other site, everything due done and all disks quick.
+fn said(node: &mut Node, now: Instant) -> Vec<Message> {
+    let mut said = Vec::new();
+    while let Some(output) = node.rights.poll_output() {
+        match output {
+            Output::Persist { seq, .. } => node.rights.durable(now, seq),
+            Output::Send { message, .. } => said.push(message),
+            _ => {}
+        }
+    }
+    said
+}
+
+#[test]
+fn an_idle_right_stays_where_phones_are_until_a_call_needs_it() {
+    let (mut home, mut away) = pair(1);
+    let phones = |phones| Note::Phones { account: ACCOUNT.into(), phones };
+    let mut at = 10;
+    let mut live = |home: &mut Node, away: &mut Node, seconds: u64| {
+        for _ in 0..10 * seconds {
+            at += 100;
+            settle(Instant::from_millis(at), home, away);
+        }
+        Instant::from_millis(at)
+    };
+    away.rights.note(Instant::from_millis(10), phones(3));
+    let now = live(&mut home, &mut away, 90);
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 0), (0, 1)), "three leases later");
+    home.rights.note(now, borrow(1, now));
+    let now = live(&mut home, &mut away, 1);
+    assert_eq!((home.answers.as_slice(), home.cell.read(), away.cell.read()), (&[true][..], (1, 1), (0, 0)));
+    home.permits.clear();
+    home.rights.note(now, phones(1));
+    live(&mut home, &mut away, 90);
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 1), (0, 0)), "nobody takes the last one from other phones");
+    home.rights.note(now, phones(0));
+    live(&mut home, &mut away, 90);
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 0), (0, 1)));
+    away.rights.note(now, phones(0));
+    live(&mut home, &mut away, 30);
+    assert_eq!((home.cell.read(), away.cell.read()), ((0, 1), (0, 0)));
+}
+
+#[test]
+fn a_late_answer_counts_for_no_later_round() {
+    let mut home = Node::new("home", "away", 10, Policy::Keep);
+    let now = Instant::from_millis(2);
+    let peer = Identity { name: "away".into(), disk: 9, incarnation: 1 };
+    let site = home.rights.link_up(now, peer).unwrap();
+    let round = |said: Vec<Message>| match said[..] {
+        [Message::Founding { round }] => round,
+        ref other => panic!("{other:?}"),
+    };
+    let first = round(said(&mut home, now));
+    home.rights.handle(now, site, Message::Founded { clear: true, round: first });
+    let second = round(said(&mut home, now));
+    home.rights.handle(now, site, Message::Founded { clear: true, round: first });
+    home.rights.handle(now, site, Message::Founded { clear: false, round: first });
+    assert!(!home.rights.totals().founded && said(&mut home, now).is_empty());
+    home.rights.handle(now, site, Message::Founded { clear: true, round: second });
+    assert!(home.rights.totals().founded);
+}
+
+#[test]
+fn what_concerns_all_accounts_is_done_in_pieces() {
+    const ACCOUNTS: usize = 3_000;
+    let now = Instant::from_millis(2);
+    let mut away = Node::new("away", "home", 10, Policy::Keep);
+    let cells: Vec<Arc<Cell>> = (0..ACCOUNTS).map(|_| Cell::new(0)).collect();
+    for (number, cell) in cells.iter().enumerate() {
+        away.rights.set_account(now, format!("a{number}").into(), terms("away", 10), Arc::clone(cell));
+    }
+    let old = Identity { name: "home".into(), disk: 1, incarnation: 5 };
+    let site = away.rights.link_up(now, old.clone()).unwrap();
+    let work = |away: &mut Node| {
+        let mut turns = 0;
+        while away.rights.next_deadline() == Some(Instant::ZERO) {
+            away.rights.handle_timeout(now);
+            turns += 1;
+        }
+        turns
+    };
+    work(&mut away);
+    for number in 0..ACCOUNTS {
+        away.rights.handle(now, site, Message::Placed { account: format!("a{number}").into(), total: 2 });
+    }
+    let usable = || cells.iter().map(|cell| cell.read().1).sum::<u32>();
+    assert_eq!(usable(), 2 * ACCOUNTS as u32);
+    said(&mut away, now);
+    let new = Identity { disk: 2, incarnation: 1, ..old };
+    let site = away.rights.link_up(now, new).unwrap();
+    work(&mut away);
+    said(&mut away, now);
+    away.rights.handle(now, site, Message::Founding { round: 7 });
+    assert_eq!(said(&mut away, now), [Message::Founded { clear: false, round: 7 }], "the first account says so");
+
+    let retired = away.rights.retire(now, "home", 5).unwrap();
+    assert_eq!((retired.rights, retired.dropped), (0, 2 * ACCOUNTS as u64));
+    assert!(away.rights.is_sweeping() && usable() > 0);
+    assert!(work(&mut away) >= 2);
+    assert_eq!((away.rights.is_sweeping(), usable()), (false, 0));
+    said(&mut away, now);
+    away.rights.handle(now, site, Message::Founding { round: 8 });
+    assert_eq!(said(&mut away, now), [], "not all have been looked at");
+    assert_eq!(work(&mut away), 2);
+    assert_eq!(said(&mut away, now), [Message::Founded { clear: true, round: 8 }]);
+}

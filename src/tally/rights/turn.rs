@@ -10,7 +10,7 @@ use crate::tally::{Figures, Message, SiteId};
 use std::sync::Arc;
 
 /// Accounts that one call of `handle_timeout` goes through at most.
-const PIECE: usize = 2_048;
+pub(super) const PIECE: usize = 1_024;
 /// No account is looked at more often by itself.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -18,8 +18,20 @@ const TICK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Sweep {
     pub next: usize,
-    /// A site whose link is new.
-    pub greet: Option<SiteId>,
+    pub what: What,
+}
+
+/// What is done with each account before it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Nothing more.
+    Settle,
+    /// The link to a site is new: what it may have missed is said again.
+    Greet(SiteId),
+    /// A home is retired: base rights that it has issued are void.
+    Void(SiteId),
+    /// A site was retired long enough ago: base rights that were placed there come home.
+    WriteOff(SiteId),
 }
 
 impl Rights {
@@ -85,7 +97,8 @@ impl Rights {
         }
         let recent = busy.wanted_at.is_some_and(|at| now.since(at) < 10 * TURN);
         let dealings = !(busy.lent.is_empty() && busy.loans.is_empty() && busy.open.is_empty());
-        if !recent && !dealings && busy.waiters.is_empty() && busy.former.is_empty() {
+        let waits = !busy.waiters.is_empty() || busy.ahead_at > now;
+        if !recent && !dealings && !waits && busy.former.is_empty() {
             account.busy = None;
             return Instant::MAX;
         }
@@ -152,19 +165,34 @@ impl Rights {
 
     /// Looks at all accounts, soon.
     pub(super) fn sweep_all(&mut self) {
-        if !self.sweeps.iter().any(|sweep| sweep.greet.is_none() && sweep.next == 0) {
-            self.sweeps.push_back(Sweep { next: 0, greet: None });
+        if !self.sweeps.iter().any(|sweep| sweep.what == What::Settle && sweep.next == 0) {
+            self.sweeps.push_back(Sweep { next: 0, what: What::Settle });
         }
+    }
+
+    /// A walk over all accounts is under way.
+    #[must_use]
+    pub fn is_sweeping(&self) -> bool {
+        !self.sweeps.is_empty()
     }
 
     pub(super) fn sweep(&mut self, now: Instant) {
         let Some(mut sweep) = self.sweeps.pop_front() else { return };
         let end = (sweep.next + PIECE).min(self.accounts.len());
         for index in sweep.next..end {
-            if let Some(site) = sweep.greet {
-                self.repeat_all(index, site);
+            let touched = match sweep.what {
+                What::Settle => true,
+                What::Greet(site) => {
+                    self.repeat_all(index, site);
+                    self.borrower_restarted(now, index, site);
+                    true
+                }
+                What::Void(home) => self.make_void(index, home),
+                What::WriteOff(site) => self.write_off(index, site),
+            };
+            if touched {
+                self.settle(now, index);
             }
-            self.settle(now, index);
         }
         sweep.next = end;
         if end < self.accounts.len() {

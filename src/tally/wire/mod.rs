@@ -4,7 +4,7 @@
 //! Owned by [`crate::tally`]. A frame: `u32` length of what follows it (at most [`FRAME_BYTES_MAX`]), `u8` version, `u8`
 //! kind, body. [`Hello`] and [`Bye`] have version 0: their form is the same for ever (later versions may only append to a
 //! `Hello`), so that two sites that share no version can still say so. All else has the version that both agreed on
-//! ([`Hello::agree`]). Version 2 has no [`Frame::Terms`].
+//! ([`Hello::agree`]). Version 2 has no [`Frame::Terms`], no round of a founding (read as 0), and every request is urgent.
 
 mod octets;
 mod rights;
@@ -242,7 +242,7 @@ fn put_frame(version: u8, frame: &Frame, out: &mut Vec<u8>) -> Result<(), Oversi
         }
         Frame::Rights(message) => {
             out.extend_from_slice(&[version, 5]);
-            rights::put(out, message)?;
+            rights::put(out, version, message)?;
         }
         Frame::Sessions(message) => {
             out.extend_from_slice(&[version, 6]);
@@ -289,7 +289,7 @@ pub fn decode_one(octets: &[u8]) -> Result<Frame, WireError> {
         }
         (_, 3) => Frame::Ping { stamp: Instant::from_nanos(reader.u64()?) },
         (_, 4) => Frame::Pong { stamp: Instant::from_nanos(reader.u64()?), clock: Instant::from_nanos(reader.u64()?) },
-        (_, 5) => Frame::Rights(rights::read(&mut reader)?),
+        (_, 5) => Frame::Rights(rights::read(&mut reader, version)?),
         (_, 6) => Frame::Sessions(sessions::read(&mut reader)?),
         (TERMS_SINCE.., 7) => Frame::Terms(terms::read(&mut reader)?),
         (_, kind) => return Err(WireError::Kind(kind)),

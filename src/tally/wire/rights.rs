@@ -4,14 +4,22 @@ use super::octets::{Malformed, Oversize, Reader, put_name, put_u32, put_u64};
 use crate::base::Instant;
 use crate::tally::message::{Figures, LoanId, Message, RequestId};
 
-pub(super) fn put(out: &mut Vec<u8>, message: &Message) -> Result<(), Oversize> {
+/// Since then a request says whether it is urgent.
+const SINCE_URGENT: u8 = 3;
+/// Since then the rounds of a founding have numbers.
+const SINCE_ROUNDS: u8 = 3;
+
+pub(super) fn put(out: &mut Vec<u8>, version: u8, message: &Message) -> Result<(), Oversize> {
     match message {
-        Message::Request { request, account, wanted, sent_at } => {
+        Message::Request { request, account, wanted, urgent, sent_at } => {
             out.push(1);
             put_request(out, *request);
             put_name(out, account)?;
             put_u32(out, *wanted);
             put_u64(out, sent_at.as_nanos());
+            if version >= SINCE_URGENT {
+                out.push(u8::from(*urgent));
+            }
         }
         Message::Loan { request, loan, account, amount, sent_at } => {
             out.push(2);
@@ -44,8 +52,14 @@ pub(super) fn put(out: &mut Vec<u8>, message: &Message) -> Result<(), Oversize> 
             put_name(out, account)?;
             put_u32(out, *amount);
         }
-        Message::Founding => out.push(13),
-        Message::Founded { clear } => out.extend_from_slice(&[14, u8::from(*clear)]),
+        Message::Founding { round } => {
+            out.push(13);
+            put_round(out, version, *round);
+        }
+        Message::Founded { clear, round } => {
+            out.extend_from_slice(&[14, u8::from(*clear)]);
+            put_round(out, version, *round);
+        }
         Message::Figures { account, figures } => {
             out.push(15);
             put_name(out, account)?;
@@ -57,13 +71,14 @@ pub(super) fn put(out: &mut Vec<u8>, message: &Message) -> Result<(), Oversize> 
     Ok(())
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
+pub(super) fn read(reader: &mut Reader<'_>, version: u8) -> Result<Message, Malformed> {
     Ok(match reader.u8()? {
         1 => Message::Request {
             request: request(reader)?,
             account: reader.name()?,
             wanted: reader.u32()?,
             sent_at: instant(reader)?,
+            urgent: if version >= SINCE_URGENT { reader.boolean()? } else { true },
         },
         2 => Message::Loan {
             request: request(reader)?,
@@ -82,11 +97,21 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
         10 => Message::Ceded { account: reader.name()?, total: reader.u64()? },
         11 => Message::Settled { account: reader.name()?, total: reader.u64()? },
         12 => Message::Recall { account: reader.name()?, amount: reader.u32()? },
-        13 => Message::Founding,
-        14 => Message::Founded { clear: reader.boolean()? },
+        13 => Message::Founding { round: read_round(reader, version)? },
+        14 => Message::Founded { clear: reader.boolean()?, round: read_round(reader, version)? },
         15 => Message::Figures { account: reader.name()?, figures: figures(reader)? },
         _ => return Err("a message about rights that this version does not have"),
     })
+}
+
+fn put_round(out: &mut Vec<u8>, version: u8, round: u64) {
+    if version >= SINCE_ROUNDS {
+        put_u64(out, round);
+    }
+}
+
+fn read_round(reader: &mut Reader<'_>, version: u8) -> Result<u64, Malformed> {
+    if version >= SINCE_ROUNDS { reader.u64() } else { Ok(0) }
 }
 
 fn timed(out: &mut Vec<u8>, tag: u8, loan: LoanId, sent_at: Instant) {

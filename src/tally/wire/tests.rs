@@ -54,7 +54,7 @@ fn rights() -> impl Strategy<Value = Message> {
     let loan = any::<(u32, u64)>().prop_map(|(incarnation, number)| LoanId { incarnation, number });
     (0..15, request, loan, name(), any::<(u32, u64, bool)>(), any::<[u32; 5]>(), instant()).prop_map(
         |(kind, request, loan, account, (amount, total, clear), five, sent_at)| match kind {
-            0 => Message::Request { request, account, wanted: amount, sent_at },
+            0 => Message::Request { request, account, wanted: amount, urgent: clear, sent_at },
             1 => Message::Loan { request, loan, account, amount, sent_at },
             2 => Message::Denied { request },
             3 => Message::Renew { loan, sent_at },
@@ -66,8 +66,8 @@ fn rights() -> impl Strategy<Value = Message> {
             9 => Message::Ceded { account, total },
             10 => Message::Settled { account, total },
             11 => Message::Recall { account, amount },
-            12 => Message::Founding,
-            13 => Message::Founded { clear },
+            12 => Message::Founding { round: total },
+            13 => Message::Founded { clear, round: total },
             _ => {
                 let [base, lent, borrowed, live, refused] = five;
                 Message::Figures { account, figures: Figures { base, lent, borrowed, live, refused } }
@@ -121,6 +121,19 @@ fn encoded(version: u8, frame: &Frame) -> Vec<u8> {
     out
 }
 
+/// What a version has no room for is read as it was before.
+fn as_read(version: u8, frame: &Frame) -> Frame {
+    let mut frame = frame.clone();
+    if let (2, Frame::Rights(message)) = (version, &mut frame) {
+        match message {
+            Message::Request { urgent, .. } => *urgent = true,
+            Message::Founding { round } | Message::Founded { round, .. } => *round = 0,
+            _ => {}
+        }
+    }
+    frame
+}
+
 proptest! {
     #[test]
     fn every_frame_comes_back_at_both_versions(frames in vec(frame(), 1..5)) {
@@ -128,7 +141,7 @@ proptest! {
             let mut stream: Vec<u8> = frames.iter().flat_map(|frame| encoded(version, frame)).collect();
             for sent in &frames {
                 let (got, taken) = decode(&stream).expect("sound").expect("whole");
-                prop_assert_eq!(&got, sent);
+                prop_assert_eq!(&got, &as_read(version, sent));
                 stream.drain(..taken);
             }
             prop_assert!(stream.is_empty());
@@ -203,7 +216,7 @@ fn the_newest_version_of_both_is_spoken() {
 
 #[test]
 fn a_newer_frame_is_refused_by_its_version() {
-    for frame in [Frame::Ping { stamp: Instant::ZERO }, Frame::Rights(Message::Founding)] {
+    for frame in [Frame::Ping { stamp: Instant::ZERO }, Frame::Rights(Message::Founding { round: 1 })] {
         let octets = encoded(VERSION_NEWEST + 1, &frame);
         assert_eq!(decode(&octets), Err(WireError::Version(4)));
     }

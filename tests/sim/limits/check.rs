@@ -68,14 +68,18 @@ impl Checker {
         for account in 0..plan.limits.len() {
             let mut part = host.dead[account];
             if let Some(process) = &host.process {
-                let (live, usable) = process.cells[account].read();
+                let (mut live, usable) = process.cells[account].read();
+                let mut worst = live.max(usable);
+                for (up, may) in process.former[account].iter().map(|cell| cell.read()) {
+                    (live, worst) = (live + up, worst + up.max(may));
+                }
                 (self.live, self.usable) = (self.live + live, self.usable + usable);
                 if live != process.counts[account] {
                     self.accuse(|| format!("I5: {live} rights in use and {} calls", process.counts[account]));
                 }
                 let silent =
                     host.paused.is_some_and(|(since, _)| now > since + host.clock.truly(plan.settings.dead_man));
-                part += if silent { 0 } else { live.max(usable) };
+                part += if silent { 0 } else { worst };
                 if plan.homes[account] == site {
                     self.issued(account, process.rights.issued(&Plan::name(account)), host.dead[account]);
                 }

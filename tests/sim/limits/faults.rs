@@ -1,7 +1,7 @@
 //! What goes wrong, and what an operator does about it.
 
 use super::plan::{Around, SECOND};
-use super::site;
+use super::site::{self, Host};
 use super::world::{Event, Step, World};
 use strowger::tally::Identity;
 
@@ -14,7 +14,7 @@ impl World {
         let next = self.about(self.plan.calm);
         self.after(next, Event::Fault);
         if self.plan.quiet {
-            return self.change_limit();
+            return self.reconfigure();
         }
         let sites = self.plan.sites as u64;
         let site = self.random.below(sites) as usize;
@@ -37,7 +37,44 @@ impl World {
                 self.kill(site, down);
             }
             80..88 => self.lose_disk(site),
-            _ => self.change_limit(),
+            _ => self.reconfigure(),
+        }
+    }
+
+    /// What people change while nothing is wrong.
+    fn reconfigure(&mut self) {
+        let account = self.random.below(self.accounts.len() as u64) as usize;
+        match self.random.below(10) {
+            0..5 => self.change_limit(account),
+            5..7 => self.move_phones(account),
+            7..9 => {
+                let site = self.random.below(self.plan.sites as u64) as usize;
+                self.say(|| format!("{site} reads its configuration again: another cell for account {account}"));
+                self.after(0, Event::At(site, Step::Reload { account }));
+            }
+            _ => self.remove_account(account),
+        }
+    }
+
+    fn move_phones(&mut self, account: usize) {
+        let to = self.random.below(self.plan.sites as u64) as usize;
+        let phones = [1, 5, 100][self.random.below(3) as usize];
+        self.say(|| format!("{phones} phones of account {account} move to {to}"));
+        for site in 0..self.plan.sites {
+            let after = self.random.below(2 * SECOND);
+            let phones = if site == to { phones } else { 0 };
+            self.after(after, Event::At(site, Step::Phones { account, phones }));
+        }
+    }
+
+    /// From all configurations, and back into them after a while.
+    fn remove_account(&mut self, account: usize) {
+        self.say(|| format!("account {account} is removed"));
+        for site in 0..self.plan.sites {
+            let gone = self.random.below(5 * SECOND);
+            let back = 10 * SECOND + self.random.below(20 * SECOND);
+            self.after(gone, Event::At(site, Step::Remove { account }));
+            self.after(back, Event::At(site, Step::Restore { account }));
         }
     }
 
@@ -101,7 +138,35 @@ impl World {
         if !rebuilt {
             let after = self.random.below(20 * SECOND);
             self.after(after, Event::Retire { identity });
+            self.after(down, Event::Found { site, tries: 100 });
         }
+    }
+
+    /// An operator does not wait for the peers' word, once nothing of the old ledger is in use any more.
+    pub fn found(&mut self, site: usize, tries: u32) {
+        let now = self.hosts[site].clock(self.now);
+        let clear = self.mutant.is(Around::FoundedUnfenced) || self.is_clear_of(site);
+        if clear && let Some(process) = &mut self.hosts[site].process {
+            let done = process.rights.found(now);
+            self.say(|| format!("{site} is founded by hand: {done:?}"));
+            return self.pump_and_check(site);
+        }
+        if tries > 0 && !self.calm {
+            self.after(SECOND / 2, Event::Found { site, tries: tries - 1 });
+        }
+    }
+
+    /// What the operator can know: all sites answer, and at none of them is a right of that home's accounts.
+    fn is_clear_of(&self, home: usize) -> bool {
+        let none_at = |host: &Host, account: usize| {
+            let Some(process) = &host.process else { return false };
+            let Some(view) = process.rights.view(host.clock(self.now), &self.accounts[account]) else { return true };
+            let rights = view.base + view.lent + view.borrowed + view.running_off + view.usable + view.live;
+            rights + host.dead[account] == 0 && host.paused.is_none()
+        };
+        let elsewhere = self.hosts.iter().enumerate().filter(|(site, _)| *site != home).map(|(_, host)| host);
+        let homed = (0..self.accounts.len()).filter(|account| self.plan.homes[*account] == home);
+        homed.into_iter().all(|account| elsewhere.clone().all(|host| none_at(host, account)))
     }
 
     /// At all sites that run; again for the others, and for those whose link to it has not died yet.
@@ -125,8 +190,7 @@ impl World {
         }
     }
 
-    fn change_limit(&mut self) {
-        let account = self.random.below(self.accounts.len() as u64) as usize;
+    fn change_limit(&mut self, account: usize) {
         let limit = [1, 2, 3, 5, 8, 10, 20, 30, 40][self.random.below(9) as usize];
         self.check.limit(account, limit);
         self.plan.limits[account] = limit;
@@ -199,8 +263,8 @@ impl World {
             self.after(0, Event::At(site, Step::Resume));
             self.after(0, Event::At(site, Step::Boot));
             for account in 0..self.accounts.len() {
-                let limit = self.plan.limits[account];
-                self.after(6 * SECOND, Event::At(site, Step::Configure { account, limit }));
+                self.after(6 * SECOND, Event::At(site, Step::Restore { account }));
+                self.after(6 * SECOND, Event::At(site, Step::Phones { account, phones: 0 }));
             }
         }
     }

@@ -9,6 +9,7 @@ mod clock;
 mod counter;
 mod disk;
 mod faults;
+mod moved;
 mod plan;
 mod site;
 mod skew;
@@ -123,7 +124,7 @@ fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
             }
         }
     }
-    for outcome in [counters(seeds.clone()), rights_follow(seeds.start)] {
+    for outcome in [counters(seeds.clone()), rights_follow(seeds.start), rights_move(seeds.start)] {
         match outcome {
             Ok(()) => passed += 1,
             Err(why) => {
@@ -158,6 +159,17 @@ fn counters(seeds: std::ops::Range<u64>) -> Result<(), String> {
     let worst = excess.iter().max().copied().unwrap_or(0);
     println!("naive counter: over-admits in {over} of {tried} seeds, by up to {worst} of 10");
     if over > 0 { Ok(()) } else { Err("a naive counter was not seen to over-admit".to_owned()) }
+}
+
+/// Rule 8: the rights of small accounts are where their phones are.
+fn rights_move(seed: u64) -> Result<(), String> {
+    let [before, after] = [moved::decided_at_once(seed, false)?, moved::decided_at_once(seed, true)?];
+    println!(
+        "users who moved to another site: {:.2} % of their calls decided at once; {:.2} % if nobody told of their phones",
+        after * 100.0,
+        before * 100.0
+    );
+    if after >= 0.95 { Ok(()) } else { Err("rights do not follow the phones of an account".to_owned()) }
 }
 
 /// Goals of rule 8: 99 % of the rights where the calls are after five seconds, 95 % of the calls decided at once.

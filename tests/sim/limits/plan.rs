@@ -13,6 +13,8 @@ pub const MILLI: u64 = 1_000_000;
 pub enum Around {
     /// Shards trust the cells although the keeper stands still.
     StaleKeeper,
+    /// An operator founds a home's new ledger while rights of the old one are in use.
+    FoundedUnfenced,
     /// A lost disk comes back as the identity that it was, with nothing on it.
     RebuiltFromNothing,
 }
@@ -30,6 +32,7 @@ impl Mutant {
     pub fn all() -> Vec<(&'static str, Self)> {
         let mut all: Vec<_> = Fault::ALL.iter().map(|(name, fault)| (*name, Self::Machine(*fault))).collect();
         all.push(("stale_keeper", Self::Around(Around::StaleKeeper)));
+        all.push(("founded_unfenced", Self::Around(Around::FoundedUnfenced)));
         all.push(("disk_loss_reissues", Self::Around(Around::RebuiltFromNothing)));
         all
     }

@@ -15,6 +15,8 @@ pub struct Process {
     pub identity: Identity,
     pub rights: Rights,
     pub cells: Vec<Arc<Cell>>,
+    /// Cells of before a reload that calls still hold, by account.
+    pub former: Vec<Vec<Arc<Cell>>>,
     pub pulse: Pulse,
     /// Calls up.
     pub calls: BTreeMap<u64, (usize, Permit)>,
@@ -42,6 +44,8 @@ pub struct Host {
     pub paused: Option<(u64, u64)>,
     /// What its configuration says of limits.
     pub limits: Vec<u32>,
+    /// Which accounts it names.
+    pub configured: Vec<bool>,
     /// What it was last, for the operator.
     pub last: Option<Identity>,
 }
@@ -52,7 +56,8 @@ impl Host {
         let dead = vec![0; limits.len()];
         let clock = Clock::new(1_000_000, 0);
         let (process, paused, last) = (None, None, None);
-        Self { name: name(number), clock, disk, process, dead, paused, limits, last }
+        let configured = vec![true; limits.len()];
+        Self { name: name(number), clock, disk, process, dead, paused, limits, configured, last }
     }
 
     /// Its local time.
@@ -94,7 +99,7 @@ pub fn boot(host: &mut Host, me: usize, boot: &Boot<'_>, random: &mut Random, tr
     let now = host.clock(truth);
     let mut rights = Rights::open(boot.settings.clone(), identity.clone(), peers, &records, random.fork(), now);
     let cells: Vec<Arc<Cell>> = boot.accounts.iter().map(|_| Cell::new(0)).collect();
-    for (account, cell) in cells.iter().enumerate() {
+    for (account, cell) in cells.iter().enumerate().filter(|(account, _)| host.configured[*account]) {
         let terms = terms(host, me, account, boot);
         rights.set_account(now, Arc::clone(&boot.accounts[account]), terms, Arc::clone(cell));
     }
@@ -105,6 +110,7 @@ pub fn boot(host: &mut Host, me: usize, boot: &Boot<'_>, random: &mut Random, tr
         identity,
         rights,
         counts: vec![0; cells.len()],
+        former: vec![Vec::new(); cells.len()],
         cells,
         pulse: Pulse::waiting(),
         calls: BTreeMap::new(),

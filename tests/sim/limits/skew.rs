@@ -10,7 +10,7 @@ use strowger::base::time::Duration;
 use strowger::tally::rights::{Policy, Settings};
 
 /// The limits tried.
-pub const LIMITS: &[u32] = &[30, 100, 1_000];
+pub const LIMITS: &[u32] = &[5, 8, 10, 15, 20, 30, 100, 1_000];
 /// The goals are asserted from this limit on: of 30 rights, one on its way is three parts of a hundred.
 pub const GOAL_FROM: u32 = 100;
 /// The site that the calls are at.
@@ -33,7 +33,7 @@ pub struct Figures {
     pub at_once: f64,
 }
 
-fn plan(limit: u32) -> Plan {
+pub fn plan(limit: u32) -> Plan {
     let settings = Settings { max_call: Duration::from_secs(600), policy: Policy::Keep, ..Settings::default() };
     Plan {
         settings,

@@ -58,7 +58,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            rig: Rig::with(Limits { clients_max: 6, servers_max: 6, transmits_max: 64 }),
+            rig: Rig::with(Limits { clients_max: 6, servers_max: 6, reserve: 0, transmits_max: 64 }),
             servers: Vec::new(),
             clients: Vec::new(),
             alive_servers: HashSet::new(),

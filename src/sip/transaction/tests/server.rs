@@ -220,6 +220,34 @@ fn a_full_table_refuses_new_requests_only() {
 }
 
 #[test]
+fn what_is_urgent_may_use_the_reserve() {
+    let limits = Limits { servers_max: 1, clients_max: 1, reserve: 1, ..Limits::default() };
+    let mut rig = Rig::with(limits);
+    rig.new_request(UDP, &invite());
+    let second = request_text("INVITE", "z9hG4bK2", "").replace("Call-ID: ", "Call-ID: 2");
+    assert_eq!(rig.request(UDP, &second), Incoming::Full);
+    let mut urgent = |text: &str| {
+        let mut index = Index::new();
+        let message = parse(text.as_bytes(), &mut index, Framing::Datagram).unwrap();
+        rig.layer.handle_urgent_request(rig.now, flow(UDP), &message)
+    };
+    assert!(matches!(urgent(&second), Incoming::New(_)));
+    assert_eq!(urgent(&second), Incoming::Retransmission);
+    let third = request_text("INVITE", "z9hG4bK3", "").replace("Call-ID: ", "Call-ID: 3");
+    assert_eq!(urgent(&third), Incoming::Full, "the reserve has its bound, too");
+    let bytes = bytes::Bytes::from_static(b"x");
+    let mut send = |branch: &[u8], urgent: bool| {
+        let (layer, now, flow, bytes) = (&mut rig.layer, rig.now, flow(UDP), bytes.clone());
+        match urgent {
+            true => layer.request_urgent(now, flow, Method::Invite, branch, bytes, 1).is_ok(),
+            false => layer.request(now, flow, Method::Invite, branch, bytes, 1).is_ok(),
+        }
+    };
+    let sent = [(b"one", false), (b"two", false), (b"two", true), (b"thr", true)].map(|(branch, is)| send(branch, is));
+    assert_eq!(sent, [true, false, true, false]);
+}
+
+#[test]
 fn an_early_ack_means_nothing() {
     let mut rig = Rig::new();
     rig.new_request(UDP, &invite());
