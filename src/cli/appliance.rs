@@ -102,7 +102,7 @@ impl Appliance {
             choice: &choice,
             directory: &directory,
             post: &post,
-            outlets: Outlets { records, events, notes },
+            outlets: Outlets { records, events, verbosity: settings.verbosity.clone(), notes },
             clock: worker::Clock::new(origin),
         };
         let shards = plan.start(&counters)?;

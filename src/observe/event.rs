@@ -3,6 +3,8 @@
 //! Telephone numbers and DTMF go in as [`Value::Digits`], and only the sink decides whether they are shown.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use arrayvec::ArrayVec;
 
@@ -21,6 +23,26 @@ pub enum Level {
     Info,
     /// Each call's steps.
     Debug,
+}
+
+/// How severe an event must be to be written: one value for the log and for those who would wake it in vain.
+#[derive(Clone, Debug, Default)]
+pub struct Verbosity(Arc<AtomicU8>);
+
+impl Verbosity {
+    /// Below [`Level::Debug`]: everything, also what libraries trace.
+    pub const TRACE: u8 = Level::Debug as u8 + 1;
+
+    /// From now on: events of `level` and the more severe ones.
+    pub fn set(&self, level: u8) {
+        self.0.store(level, Ordering::Relaxed);
+    }
+
+    /// Whether events of `level` are written.
+    #[must_use]
+    pub fn takes(&self, level: u8) -> bool {
+        level <= self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A field's value.

@@ -20,7 +20,7 @@ use crossbeam::channel::{Sender, TrySendError};
 
 use crate::base::{Instant, ShardId, SocketKey, StreamKey};
 use crate::io::{Counters as DriverCounters, Driver, Refused, UdpOptions};
-use crate::observe::{CallRecord, Counter, Counters, DropReason, Event, Level};
+use crate::observe::{CallRecord, Counter, Counters, DropReason, Event, Level, Verbosity};
 use crate::shard::{Input, Mail, Output};
 use crate::tally::Note;
 pub use clock::Clock;
@@ -49,6 +49,8 @@ pub struct Outlets {
     pub records: Sender<Box<CallRecord>>,
     /// To the log.
     pub events: Sender<Event>,
+    /// Which of them are written.
+    pub verbosity: Verbosity,
     /// To the keeper of the rights, where there is one.
     pub notes: Option<Sender<Note>>,
 }
@@ -304,7 +306,8 @@ impl<C: Core> Worker<C> {
     }
 
     fn emit(&self, event: Event) {
-        if self.options.outlets.events.try_send(event).is_err() {
+        let outlets = &self.options.outlets;
+        if outlets.verbosity.takes(event.level as u8) && outlets.events.try_send(event).is_err() {
             self.options.counters.count_drop(DropReason::EventsFull);
         }
     }

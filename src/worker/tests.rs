@@ -118,6 +118,8 @@ fn bench(backend: Backend, id: u8, post: &Arc<Post>, outputs: impl IntoIterator<
     let counters = Arc::new(Counters::new());
     let (seen, waiting) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicUsize::new(0)));
     let clock = Clock::new(std::time::Instant::now());
+    let verbosity = Verbosity::default();
+    verbosity.set(Verbosity::TRACE);
     let stub = Stub {
         beat: Instant::ZERO,
         id: ShardId(id),
@@ -131,7 +133,7 @@ fn bench(backend: Backend, id: u8, post: &Arc<Post>, outputs: impl IntoIterator<
         shard: ShardId(id),
         clock,
         post: Arc::clone(post),
-        outlets: Outlets { records: record_in, events: event_in, notes: Some(note_in) },
+        outlets: Outlets { records: record_in, events: event_in, verbosity, notes: Some(note_in) },
         counters: Arc::clone(&counters),
         media_receive_buffer_bytes: 1 << 16,
     };
