@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from . import cargo, relay
+from . import cargo, kamailio, relay
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ ENTRIES = [
     _cargo("timer_vs_heap_recent", "<= 0.2", "schedule and cancel at 1,000,000 timers, BinaryHeap", "wheel", "--ratio"),
     _cargo("relay_vs_floor", "<= 0.90", "CPU per packet on sockets, a bare epoll, recv, send loop", "relay_floor"),
     Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
+    Entry("call_vs_kamailio", "<= 0.35", "CPU per call, Kamailio as stateful proxy", kamailio.calls),
+    Entry("register_vs_kamailio", "<= 0.5", "CPU per registration with digest, Kamailio with usrloc in memory", kamailio.registrations),
 ]
 
 

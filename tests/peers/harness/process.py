@@ -103,6 +103,12 @@ def stop_all():
         process.stop(1)
 
 
+def stop_some(kept):
+    """Ends what is still running but for these."""
+    for process in [process for process in _alive if process not in list(kept)]:
+        process.stop(1)
+
+
 def on_signals():
     """Lets an interrupt end the children too."""
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -18,7 +18,7 @@ def bracketed(address):
 class Sipp:
     """One SIPp with its own directory for its traces."""
 
-    def __init__(self, name, scenario, directory, local, calls, remote=None, args=(), seconds=40):
+    def __init__(self, name, scenario, directory, local, calls, remote=None, args=(), seconds=40, enter=()):
         self.name = name
         self.calls = calls
         self.seconds = seconds
@@ -34,7 +34,7 @@ class Sipp:
         argv += which
         argv += ["-i", local[0], "-p", local[1], "-bind_local", "-mi", local[0], "-m", calls, "-nostdin"]
         argv += ["-trace_err", "-trace_msg", "-trace_stat", "-fd", "1", "-timeout", f"{seconds}s", "-timeout_error"]
-        self.process = Process("sipp", argv + list(args), self.directory)
+        self.process = Process("sipp", [*enter, *argv, *args], self.directory)
 
     def _tail(self, kind):
         for path in glob.glob(os.path.join(self.directory, f"*_{kind}.log")):

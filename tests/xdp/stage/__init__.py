@@ -1,0 +1,1 @@
+"""The appliance between two networks, with its fast path on both devices."""

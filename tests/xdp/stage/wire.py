@@ -1,0 +1,59 @@
+"""What passes on a device, seen from beside: when the last RTP packet came, and a stranger who sends a million of his own.
+
+    wire.py watch DEVICE LOW HIGH SECONDS     prints `LAST_TIME COUNT` of UDP packets to these ports, CLOCK_MONOTONIC
+    wire.py spray ADDRESS LOW HIGH COUNT      sends COUNT RTP packets to these ports from one source after the other
+"""
+
+import random
+import socket
+import struct
+import sys
+import time
+
+ETH_P_ALL = 3
+PACKET_OUTGOING = 4
+
+
+def watch(device, low, high, seconds):
+    """Counts and times UDP packets that come in."""
+    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    sniffer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    sniffer.bind((device, 0))
+    sniffer.settimeout(0.1)
+    end, last, count = time.monotonic() + seconds, 0.0, 0
+    print("watching", flush=True)
+    while time.monotonic() < end:
+        try:
+            frame, origin = sniffer.recvfrom(2048)
+        except TimeoutError:
+            continue
+        if origin[2] == PACKET_OUTGOING or len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
+            continue
+        if low <= struct.unpack_from("!H", frame, 36)[0] <= high:
+            last, count = time.monotonic(), count + 1
+    print(f"{last:.3f} {count}", flush=True)
+
+
+def spray(address, low, high, count):
+    """Sequence numbers that follow each other, as a learner would like them; sources change every 1,000 packets."""
+    source, sequence, sender = random.Random(1), 0, None
+    ports = list(range(low, high + 1))
+    for number in range(count):
+        if number % 1000 == 0:
+            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            ssrc = source.getrandbits(32)
+        sequence = (sequence + 1) & 0xFFFF
+        packet = struct.pack("!BBHII", 0x80, 0, sequence, number * 160 & 0xFFFFFFFF, ssrc) + b"stranger" * 20
+        try:
+            sender.sendto(packet, (address, ports[number % len(ports)]))
+        except OSError:
+            continue
+    print(f"sent {count}", flush=True)
+
+
+if __name__ == "__main__":
+    what, *words = sys.argv[1:]
+    if what == "watch":
+        watch(words[0], int(words[1]), int(words[2]), float(words[3]))
+    else:
+        spray(words[0], int(words[1]), int(words[2]), int(words[3]))
