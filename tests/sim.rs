@@ -34,9 +34,13 @@ mod trace;
 mod world;
 
 use std::process::ExitCode;
+use strowger::media::model::Bug;
 
 /// Lives that `cargo test` lives.
 const SEEDS: u64 = 30;
+
+/// Lives after which a fault planted in the kernel must have been noticed.
+const FAULTY_SEEDS: usize = 10;
 
 /// Lives of sites that `cargo test` lives.
 const LIMIT_SEEDS: u64 = 5;
@@ -145,16 +149,17 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
 
 fn live_calls(wanted: &Wanted) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    let (mut calls, mut answered, mut steps, mut orphans, mut waits) = (0, 0, 0, 0, (0, 0));
+    let (mut calls, mut answered, mut steps, mut orphans, mut below, mut waits) = (0, 0, 0, 0, 0, (0, 0));
     let seeds = wanted.seeds.unwrap_or(SEEDS);
     for seed in wanted.first_seed..wanted.first_seed + seeds {
-        let life = std::panic::catch_unwind(|| calls::live(seed, wanted.verbose));
+        let life = std::panic::catch_unwind(|| calls::live(seed, wanted.verbose, None));
         let life = life.unwrap_or_else(|_| Err("it panicked".to_owned()));
         match life {
             Ok(outcome) => {
                 passed += 1;
                 (calls, answered) = (calls + outcome.calls, answered + outcome.answered);
                 (steps, orphans) = (steps + outcome.steps, orphans + outcome.orphans);
+                below += outcome.below;
                 waits = (waits.0 + outcome.waits.0, waits.1 + outcome.waits.1);
                 if wanted.hashes {
                     println!("seed {seed} trace {:016x}", outcome.hash);
@@ -168,7 +173,7 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
             }
         }
     }
-    match [(); 2].map(|()| calls::live(wanted.first_seed, false).map(|outcome| outcome.hash)) {
+    match [(); 2].map(|()| calls::live(wanted.first_seed, false, None).map(|outcome| outcome.hash)) {
         [Ok(once), Ok(again)] if once != again => {
             failed += 1;
             println!("test the same seed, the same trace ... FAILED: {once:016x} and {again:016x}");
@@ -176,11 +181,22 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
         _ => passed += 1,
     }
     println!(
-        "calls: {seeds} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {orphans} held calls left, \
-         {} calls waited for a right and {} got one",
+        "calls: {seeds} seeds, {calls} calls placed, {answered} ends answered, {steps} deliveries, {below} packets relayed \
+         by the kernel, {orphans} held calls left, {} calls waited for a right and {} got one",
         waits.0, waits.1
     );
+    match (wanted.first_seed..).take(FAULTY_SEEDS).find(|seed| finds(*seed, Bug::ForgetsRest)) {
+        Some(seed) => println!("test a kernel that forgets packets ... found by seed {seed}"),
+        None => {
+            failed += 1;
+            println!("test a kernel that forgets packets ... FAILED: {FAULTY_SEEDS} seeds did not find it");
+        }
+    }
     (passed, failed)
+}
+
+fn finds(seed: u64, bug: Bug) -> bool {
+    std::panic::catch_unwind(|| calls::live(seed, false, Some(bug))).is_ok_and(|life| life.is_err())
 }
 
 /// Each flow once over a good network, then where 5 % of all datagrams get lost, with several seeds.

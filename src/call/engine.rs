@@ -12,7 +12,7 @@ use super::{admission, answer, compose, gate, retry, routing, setup, teardown, w
 use crate::base::Side;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
-use crate::media::{MediaEvent, Relay, RelayConfig, Verdict};
+use crate::media::{FastPath, MediaEvent, Relay, RelayConfig, Verdict};
 use crate::observe::{CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel};
 use crate::sip::digest;
 use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
@@ -83,7 +83,7 @@ impl Engine {
         let mut timers = Wheel::new(now, calls_max.saturating_mul(8) + 1);
         let _ = timers.schedule(now + SWEEP_INTERVAL, Timer::Sweep);
         let mut figures = super::figures::Figures::default();
-        let core = Core {
+        let mut core = Core {
             now,
             shard: options.shard,
             directory: options.directory,
@@ -99,7 +99,7 @@ impl Engine {
             calls_live: 0,
             records_waiting: 0,
         };
-        figures.publish(&core);
+        figures.publish(&mut core);
         Self { core, calls: Slab::new(calls_max), store, ended: Vec::new(), figures }
     }
 
@@ -247,7 +247,7 @@ impl Engine {
                     let core = &mut self.core;
                     let lapsed = self.store.sweep(now, |aor, left| admission::on_phones(core, aor, left));
                     self.core.counters.add(Counter::RegistrationsExpired, lapsed as u64);
-                    self.figures.publish(&self.core);
+                    self.figures.publish(&mut self.core);
                     self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
                     let _ = self.core.schedule(SWEEP_INTERVAL, Timer::Sweep);
                 }
@@ -276,6 +276,16 @@ impl Engine {
     pub fn handle_socket_failure(&mut self, now: Instant, socket: SocketKey) {
         self.core.now = now;
         self.core.relay.socket_failed(now, socket);
+    }
+
+    /// From now on settled streams go by `fast`.
+    pub fn set_fast_path(&mut self, now: Instant, fast: Box<dyn FastPath>) {
+        self.core.relay.set_fast_path(now, fast);
+    }
+
+    /// While it is held, nothing is relayed but through us.
+    pub fn hold_fast_path(&mut self, now: Instant, held: bool) {
+        self.core.relay.hold_fast_path(now, held);
     }
 
     /// The next thing to do outside.

@@ -1,7 +1,7 @@
 //! What `show` prints of calls, registrations and trunks: values for people and for JSON, made on request.
 
 use crate::base::Instant;
-use crate::observe::CallId;
+use crate::observe::{CallId, MediaPath};
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -26,6 +26,8 @@ pub struct CallInfo {
     pub answered: Option<Instant>,
     /// Packets from the caller, from the callee.
     pub packets: (u64, u64),
+    /// What carries them now, in the first stream.
+    pub paths: (Option<MediaPath>, Option<MediaPath>),
 }
 
 /// One registered contact.

@@ -9,9 +9,9 @@ use super::directory::Peer;
 use super::routing::Target;
 use crate::base::{Side, Slot};
 use crate::media::{
-    Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot,
+    Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot, Way,
 };
-use crate::observe::{self, Counter, DropReason, Event, Level, MediaReport};
+use crate::observe::{self, Counter, DropReason, Event, Level, MediaPath, MediaReport};
 use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, SdpError, Session};
 use crate::sip::wire::Message;
 use bytes::Bytes;
@@ -411,6 +411,19 @@ impl MediaSession {
         let reports = self.lines.iter().filter_map(|line| core.relay.report(core.now, line.slot?));
         reports.fold((0, 0), |(a, b), report| (a + report.sides[0].packets, b + report.sides[1].packets))
     }
+
+    /// What carries the first stream's packets from the caller, and those from the called side.
+    #[must_use]
+    pub fn paths(&self, core: &Core) -> (Option<MediaPath>, Option<MediaPath>) {
+        let Some(report) = self.lines.iter().find_map(|line| core.relay.report(core.now, line.slot?)) else {
+            return (None, None);
+        };
+        let of = |side: Side| match report.side(side).way {
+            Way::Below => MediaPath::Xdp,
+            Way::Socket => core.settings.path,
+        };
+        (Some(of(Side::A)), Some(of(Side::B)))
+    }
 }
 
 fn is_v6(remote: SocketAddr) -> bool {
@@ -440,7 +453,7 @@ fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool, symmetri
     }
 }
 
-fn media_report(side: &SideReport, kind: MediaKind, codec: &str, path: observe::MediaPath) -> MediaReport {
+fn media_report(side: &SideReport, kind: MediaKind, codec: &str, path: MediaPath) -> MediaReport {
     MediaReport {
         kind: match kind {
             MediaKind::Audio => observe::MediaKind::Audio,
@@ -459,7 +472,8 @@ fn media_report(side: &SideReport, kind: MediaKind, codec: &str, path: observe::
         strays: side.strays,
         dscp: side.dscp,
         remote: side.source.or(side.signalled),
-        path,
+        path: if side.packets_below * 2 > side.packets { MediaPath::Xdp } else { path },
+        packets_xdp: side.packets_below,
     }
 }
 

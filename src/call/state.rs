@@ -364,6 +364,7 @@ impl Call {
             started: self.facts.started,
             answered: self.facts.answered,
             packets: self.media.packets(core),
+            paths: self.media.paths(core),
         }
     }
 

@@ -14,7 +14,9 @@ fn columns(what: &str) -> &'static [(&'static str, &'static str)] {
             ("callee", "CALLEE"),
             ("age_s", "AGE"),
             ("packets_caller", "FROM CALLER"),
+            ("path_caller", "BY"),
             ("packets_callee", "FROM CALLEE"),
+            ("path_callee", "BY"),
         ],
         "registrations" => &[
             ("account", "ACCOUNT"),

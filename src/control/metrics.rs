@@ -12,7 +12,9 @@ use prometheus_client::registry::Registry;
 use super::state::State;
 use crate::observe::counters::{CLASSES, Counters, TRANSPORTS};
 use crate::observe::histogram::BOUNDS_MICROS;
-use crate::observe::{CallResult, Counter, Direction, DropReason, Gauge, LimitReason, MediaPath, MethodLabel};
+use crate::observe::{
+    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel,
+};
 
 /// What the encoder writes; Prometheus, and every browser, take it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -164,6 +166,10 @@ impl Page<'_, '_> {
         self.labelled("strowger_rtp_bytes", "Bytes of them", "path", bytes)?;
         let drops = DropReason::ALL.iter().map(|&reason| (reason.as_str(), self.sum(|cells| cells.drops(reason))));
         let drops = drops.collect();
+        let passes = FastPathPass::ALL.iter().map(|&reason| (reason.as_str(), self.sum(|cells| cells.passes(reason))));
+        let passes = passes.collect();
+        let help = "Packets for media ports that the fast path handed up to their sockets";
+        self.labelled("strowger_fast_path_passed", help, "reason", passes)?;
         self.labelled("strowger_drops", "Datagrams, messages, events and records thrown away", "reason", drops)
     }
 
@@ -235,6 +241,8 @@ mod tests {
         cells[0].call(CallResult::Busy);
         cells[0].media(MediaPath::Epoll, 172);
         cells[0].count_drop(DropReason::MediaStray);
+        cells[0].media_many(MediaPath::Xdp, 50, 8_600);
+        cells[0].count_passes(FastPathPass::NoHop, 3);
         let page = page(&registry(state));
         for line in [
             "strowger_sip_requests_total{method=\"INVITE\",transport=\"udp\",direction=\"in\"} 2",
@@ -248,6 +256,9 @@ mod tests {
             "strowger_limit_rejections_total{reason=\"account\"} 0",
             "strowger_rtp_packets_total{path=\"epoll\"} 1",
             "strowger_rtp_bytes_total{path=\"epoll\"} 172",
+            "strowger_rtp_packets_total{path=\"xdp\"} 50",
+            "strowger_rtp_bytes_total{path=\"xdp\"} 8600",
+            "strowger_fast_path_passed_total{reason=\"no_hop\"} 3",
             "strowger_drops_total{reason=\"media_stray\"} 1",
             "# TYPE strowger_link_lag_seconds gauge",
         ] {

@@ -58,6 +58,7 @@ struct MediaLine<'r> {
     dscp: u8,
     remote: Option<String>,
     path: &'static str,
+    packets_xdp: u64,
 }
 
 /// The line, with its line break.
@@ -119,6 +120,7 @@ fn media(report: &MediaReport) -> MediaLine<'_> {
         dscp: report.dscp,
         remote: report.remote.map(|remote| remote.to_string()),
         path: report.path.as_str(),
+        packets_xdp: report.packets_xdp,
     }
 }
 
@@ -146,6 +148,7 @@ pub(super) mod tests {
             dscp: 46,
             remote: Some(([192, 0, 2, 1], 4000).into()),
             path: MediaPath::IoUring,
+            packets_xdp: 0,
         };
         let leg = LegReport { remote: None, sip_call_id: "a@b".into(), media: vec![media] };
         CallRecord {

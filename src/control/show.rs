@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::state::{Answers, State};
 use crate::base::Instant;
-use crate::observe::Gauge;
+use crate::observe::{Gauge, MediaPath};
 use crate::shard::mailbox::{Answer, Query};
 
 /// What `show` can show.
@@ -79,6 +79,8 @@ fn rows(state: &State, answer: Answer) -> Vec<Value> {
                     "caller": call.caller, "callee": call.callee, "age_s": age(call.started),
                     "answered_s": call.answered.map(age), "packets_caller": call.packets.0,
                     "packets_callee": call.packets.1,
+                    "path_caller": call.paths.0.map(MediaPath::as_str),
+                    "path_callee": call.paths.1.map(MediaPath::as_str),
                 })
             })
             .collect(),

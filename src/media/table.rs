@@ -56,6 +56,8 @@ pub struct Relay {
     /// Sides that are down.
     below: usize,
     sweep_at: Instant,
+    /// Nothing goes down.
+    held: bool,
 }
 
 impl Relay {
@@ -80,6 +82,7 @@ impl Relay {
             fast: None,
             below: 0,
             sweep_at: now,
+            held: false,
         };
         relay.open_ahead(SideOptions::default().dscp);
         relay

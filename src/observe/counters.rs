@@ -6,7 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::histogram::{Histogram, bump};
-use super::labels::{CallResult, Counter, Direction, DropReason, Gauge, LimitReason, MediaPath, MethodLabel};
+use super::labels::{
+    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel,
+};
 use crate::base::Transport;
 use crate::base::time::Duration;
 
@@ -29,6 +31,7 @@ pub struct Counters {
     packets: [AtomicU64; MediaPath::COUNT],
     bytes: [AtomicU64; MediaPath::COUNT],
     drops: [AtomicU64; DropReason::COUNT],
+    passes: [AtomicU64; FastPathPass::COUNT],
     plain: [AtomicU64; Counter::COUNT],
     gauges: [AtomicU64; Gauge::COUNT],
     setup: Histogram,
@@ -56,6 +59,7 @@ impl Counters {
             packets: cells(),
             bytes: cells(),
             drops: cells(),
+            passes: cells(),
             plain: cells(),
             gauges: cells(),
             setup: Histogram::default(),
@@ -103,6 +107,11 @@ impl Counters {
     /// Many were.
     pub fn count_drops(&self, reason: DropReason, count: u64) {
         bump(&self.drops[reason.index()], count);
+    }
+
+    /// The fast path handed packets up.
+    pub fn count_passes(&self, reason: FastPathPass, count: u64) {
+        bump(&self.passes[reason.index()], count);
     }
 
     /// One more.
@@ -159,6 +168,12 @@ impl Counters {
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> u64 {
         self.drops[reason.index()].load(Relaxed)
+    }
+
+    /// Reads what the fast path handed up.
+    #[must_use]
+    pub fn passes(&self, reason: FastPathPass) -> u64 {
+        self.passes[reason.index()].load(Relaxed)
     }
 
     /// Reads a plain counter.

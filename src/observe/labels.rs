@@ -147,6 +147,30 @@ labels! {
 }
 
 labels! {
+    /// Why the fast path handed a packet for one of our media ports up to its socket (`reason`).
+    FastPathPass {
+        /// The port is open and nothing is relayed below.
+        Open = "open",
+        /// From elsewhere.
+        Source = "source",
+        /// RTCP, DTLS, rubbish.
+        NotRtp = "not_rtp",
+        /// A telephone event, comfort noise, another codec or source identifier.
+        Unexpected = "unexpected",
+        /// The shard has not looked for `media.fast_path_dead_man`.
+        Expired = "expired",
+        /// The next hop is not known now.
+        NoHop = "no_hop",
+        /// Larger than the way out carries.
+        TooBig = "too_big",
+        /// A fragment, IP options, IPv6 extensions.
+        Odd = "odd",
+        /// The rule was being written.
+        Torn = "torn",
+    }
+}
+
+labels! {
     /// Why something was thrown away (`reason`).
     DropReason {
         /// Not SIP at all, or a response that does not parse.
@@ -185,6 +209,8 @@ labels! {
         UnknownSocket = "unknown_socket",
         /// Media on a port without a stream.
         MediaNoStream = "media_no_stream",
+        /// Anything from a source that scans, dropped by the fast path.
+        SourceBlocked = "source_blocked",
         /// Media from a source that is not the peer.
         MediaStray = "media_stray",
         /// Media before the far side is known.
@@ -239,6 +265,12 @@ labels! {
         MediaSilent = "media_silent",
         /// Telephone events that passed.
         MediaDtmf = "media_dtmf",
+        /// Streams' directions taken over by the fast path.
+        FastPathDown = "fast_path_down",
+        /// Directions given back to the sockets: hold, a change, the end of a call.
+        FastPathUp = "fast_path_up",
+        /// Directions that the fast path could not take: no next hop yet, no room.
+        FastPathRefused = "fast_path_refused",
         /// RTP packets missing by sequence number.
         MediaLost = "media_lost",
         /// Datagrams and messages handed to another shard.
@@ -261,6 +293,8 @@ labels! {
         RegistrationsActive = "registrations_active",
         /// Media streams now.
         StreamsActive = "media_streams_active",
+        /// Directions of streams in the fast path now.
+        FastPathSides = "fast_path_directions_active",
         /// Free RTP/RTCP port pairs.
         PortPairsFree = "media_port_pairs_free",
         /// TCP connections now.

@@ -12,5 +12,7 @@ pub mod record;
 pub use counters::Counters;
 pub use event::{Event, Level, Value, Verbosity};
 pub use histogram::Histogram;
-pub use labels::{CallResult, Counter, Direction, DropReason, Gauge, LimitReason, MediaPath, MethodLabel};
+pub use labels::{
+    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel,
+};
 pub use record::{CallId, CallRecord, EndCause, Leg, LegReport, MediaKind, MediaReport};

@@ -164,8 +164,10 @@ pub struct MediaReport {
     pub dscp: u8,
     /// Where this leg's packets came from.
     pub remote: Option<SocketAddr>,
-    /// What carried it.
+    /// What carried most of it.
     pub path: MediaPath,
+    /// Packets of them that the fast path relayed.
+    pub packets_xdp: u64,
 }
 
 /// One leg.

@@ -10,7 +10,7 @@ use crate::base::{Flow, Forward, Instant, Random, ShardId, SocketKey, StreamKey,
 use crate::call::contacts::Lifetimes;
 use crate::call::{Audit, Directory, Effect, Engine, EngineOptions, Settings};
 use crate::config::{Config, LimitPolicy};
-use crate::media::{LocalAddress, RelayConfig, SocketRequest, Verdict};
+use crate::media::{FastPath, LocalAddress, RelayConfig, SocketRequest, Verdict};
 use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath};
 use crate::sip::transaction::Timers;
 use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
@@ -176,6 +176,11 @@ impl Shard {
             engine: Engine::new(options.engine, random.fork(), now),
             random,
         }
+    }
+
+    /// From now on settled streams go by `fast`.
+    pub fn set_fast_path(&mut self, now: Instant, fast: Box<dyn FastPath>) {
+        self.engine.set_fast_path(now, fast);
     }
 
     /// Takes one input. A packet to be relayed is rewritten in place; what is returned says where it goes.
@@ -398,6 +403,7 @@ impl Shard {
     /// What is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
+        self.engine.hold_fast_path(now, !self.trust.holds(now));
         self.engine.handle_timeout(now);
         self.trust.handle_timeout(now);
         self.counters.set(Gauge::ConnectionsActive, self.streams.len() as u64);

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport};
 use strowger::call::{Audit, Directory};
 use strowger::config::Config;
+use strowger::media::RelayConfig;
+use strowger::media::model::{Bug, Fate, Kernel};
 use strowger::observe::{CallRecord, Counters, MediaPath};
 use strowger::shard::{Answer, Input, Mail, Output, Query, Shard, ShardOptions, Steering};
 use strowger::tally::Pulse;
@@ -14,9 +17,19 @@ use strowger::tally::Pulse;
 /// All shards of one node.
 pub struct Appliance {
     pub shards: Vec<Shard>,
+    /// What must not happen and did.
+    pub fault: Option<String>,
+    /// Since when a shard that is paused is.
+    paused_since: Vec<Instant>,
     /// No shard acts before then: a machine that stood still.
     pub paused_until: Vec<Instant>,
     pub directory: Arc<Directory>,
+    /// A fast path for each shard, where there is one.
+    pub kernels: Vec<Kernel>,
+    /// Media ports that somebody else held.
+    pub ports_refused: usize,
+    /// Packets that a fast path relayed.
+    pub relayed_below: u64,
     pub records: Vec<CallRecord>,
     /// Shards that have said that they are done.
     pub stopped: BTreeSet<usize>,
@@ -24,7 +37,11 @@ pub struct Appliance {
     addresses: BTreeMap<(usize, SocketKey), SocketAddr>,
     listeners: Vec<(SocketAddr, Transport, SocketKey)>,
     accepted: u64,
+    relays: Vec<RelayConfig>,
 }
+
+/// Of the kernel: shorter than some of the pauses that shards make.
+pub const DEAD_MAN: Duration = Duration::from_millis(1500);
 
 impl Appliance {
     pub fn new(config: &Config, shards: usize, mut random: Random, now: Instant, pulse: Option<&Arc<Pulse>>) -> Self {
@@ -41,19 +58,27 @@ impl Appliance {
             .zip(0..)
             .map(|(listen, key)| (listen.address, listen.transport, SocketKey(key)))
             .collect();
+        let mut relays = Vec::new();
         let shards: Vec<Shard> = (0..shards)
             .map(|index| {
                 let counters = Arc::new(Counters::default());
                 let directory = Arc::clone(&directory);
                 let path = MediaPath::Epoll;
                 let options = ShardOptions::new(config, directory, counters, index as u8, steering.clone(), path);
+                relays.push(options.engine.relay);
                 Shard::new(options, random.fork(), now)
             })
             .collect();
         Self {
+            fault: None,
+            paused_since: vec![Instant::ZERO; shards.len()],
             paused_until: vec![Instant::ZERO; shards.len()],
             shards,
+            relays,
             directory,
+            kernels: Vec::new(),
+            relayed_below: 0,
+            ports_refused: 0,
             records: Vec::new(),
             stopped: BTreeSet::new(),
             sockets: BTreeMap::new(),
@@ -61,6 +86,41 @@ impl Appliance {
             listeners,
             accepted: 0,
         }
+    }
+
+    /// Puts a kernel that can relay under each shard.
+    pub fn add_kernels(&mut self, now: Instant, bug: Option<Bug>) {
+        for (shard, relay) in self.shards.iter_mut().zip(&self.relays) {
+            let kernel = Kernel::new(*relay, DEAD_MAN);
+            kernel.plant(bug);
+            shard.set_fast_path(now, kernel.path());
+            self.kernels.push(kernel);
+        }
+    }
+
+    /// What the kernels do with a datagram before any socket hears it.
+    pub fn below(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> Fate {
+        let of = |relay: &RelayConfig| (relay.port_min..=relay.port_max).contains(&to.port());
+        let Some(index) = self.relays.iter().position(of).filter(|index| *index < self.kernels.len()) else {
+            return Fate::Up;
+        };
+        let fate = self.kernels[index].packet(now, from, to, bytes);
+        if let Fate::Relayed { .. } = fate {
+            self.relayed_below += 1;
+            let stood = now.since(self.paused_since[index]);
+            if self.paused_until[index] > now && stood > DEAD_MAN {
+                self.fault = Some(format!("the kernel relays for a shard that has stood still for {stood:?}"));
+            }
+        }
+        fate
+    }
+
+    /// Lets a shard stand still until then.
+    pub fn pause(&mut self, shard: usize, now: Instant, until: Instant) {
+        if self.paused_until[shard] <= now {
+            self.paused_since[shard] = now;
+        }
+        self.paused_until[shard] = until;
     }
 
     /// True for an address where SIP is heard.

@@ -1,11 +1,13 @@
 //! What must hold at every moment, and what must be left when everybody has gone home: nothing.
 
+use crate::appliance::Appliance;
 use crate::station::Station;
 use crate::world::World;
 use std::collections::BTreeMap;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot};
 use strowger::call::Audit;
+use strowger::media::model::Kernel;
 use strowger::phone::{Event, Report};
 
 /// Pairs of ports of one stream: one a side.
@@ -14,17 +16,38 @@ const PAIRS_PER_STREAM: usize = 2;
 /// At every step.
 pub fn every_step(world: &World) -> Result<(), String> {
     let Some(appliance) = &world.appliance else { return Ok(()) };
+    if let Some(fault) = &appliance.fault {
+        return Err(fault.clone());
+    }
     let audit = appliance.audit();
     let claim = |holds: bool, what: &str| if holds { Ok(()) } else { Err(format!("{what}: {audit:?}")) };
     claim(audit.ports == PAIRS_PER_STREAM * audit.streams, "ports and streams disagree")?;
     claim(audit.calls_live <= audit.calls, "more live calls than calls")?;
     claim(audit.calls > 0 || audit.streams == 0, "media without a call")?;
     claim(audit.calls > 0 || audit.timers == 0, "timers without a call")?;
+    let below: usize = appliance.kernels.iter().map(Kernel::below).sum();
+    claim(below <= audit.ports, "the kernel relays for more ports than are in use")?;
     rights(world, audit)?;
     let held = cells(world);
     let posted = world.rights_posted as u64;
     claim(held <= 2 * audit.calls as u64 + posted, "accounts count more calls than there are")?;
     claim(audit.calls > 0 || held == posted, "accounts count calls and there are none")
+}
+
+/// After the last call: the kernel has nothing open, and what it relayed stands in the records, no more and no less.
+pub fn below(appliance: &Appliance) -> Result<(), String> {
+    let audit = appliance.audit();
+    let (below, open) =
+        appliance.kernels.iter().fold((0, 0), |sum, kernel| (sum.0 + kernel.below(), sum.1 + kernel.open()));
+    if audit.streams > 0 || below > 0 || open > appliance.ports_refused {
+        return Err(format!("{below} ports go on in the kernel, {open} are open there: {audit:?}"));
+    }
+    let legs = appliance.records.iter().flat_map(|record| [Some(&record.caller), record.callee.as_ref()]).flatten();
+    let told: u64 = legs.flat_map(|leg| &leg.media).map(|media| media.packets_xdp).sum();
+    if told != appliance.relayed_below {
+        return Err(format!("the kernel relayed {} packets, records say {told}", appliance.relayed_below));
+    }
+    Ok(())
 }
 
 /// Each right that an account's cell counts is held by a call, or lies in a letter; and the keeper, where there is one,
@@ -67,6 +90,9 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
     let audit = world.appliance.as_ref().map(|appliance| appliance.audit()).unwrap_or_default();
     if audit != Audit::default() {
         return Err(format!("something is left in the appliance: {audit:?}"));
+    }
+    if let Some(appliance) = &world.appliance {
+        below(appliance)?;
     }
     for station in &world.stations {
         if !station.phone.is_idle() || !station.ports.is_empty() {

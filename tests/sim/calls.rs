@@ -13,6 +13,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, Transport};
 use strowger::call::Directory;
 use strowger::config::Config;
+use strowger::media::model::Bug;
 use strowger::phone::{Answering, Direction, Event, Placing, Then};
 use strowger::shard::Mail;
 
@@ -42,6 +43,8 @@ pub struct Outcome {
     pub orphans: usize,
     /// Calls that waited for a right, and those that got one.
     pub waits: (usize, usize),
+    /// Packets that the kernel relayed.
+    pub below: u64,
     /// Deliveries.
     pub steps: u64,
     /// Of everything that happened.
@@ -58,10 +61,13 @@ struct Life {
     orphans: usize,
     /// Tables are so small that everything runs full.
     small: bool,
+    /// Of the kernel that relays, in every other life.
+    kernel: Option<Random>,
+    bug: Option<Bug>,
 }
 
-/// Lives a seed.
-pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
+/// Lives a seed; a fault may be planted in its kernel.
+pub fn live(seed: u64, verbose: bool, bug: Option<Bug>) -> Result<Outcome, String> {
     let mut random = Random::from_u64(seed ^ 0x5357_4752);
     let mood = [Mood::Good, Mood::Mild, Mood::Mild, Mood::Rough][random.below(4) as usize];
     let world = World::new(seed, faults(mood, &mut random), verbose);
@@ -74,6 +80,8 @@ pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
         placed: 0,
         orphans: 0,
         small: false,
+        kernel: seed.is_multiple_of(2).then(|| Random::from_u64(seed ^ 0x5844_5021)),
+        bug,
     };
     let result = life.settle().and_then(|()| life.live()).and_then(|()| life.close());
     if let Err(why) = result {
@@ -88,6 +96,7 @@ pub fn live(seed: u64, verbose: bool) -> Result<Outcome, String> {
         calls: life.placed,
         answered: life.world.stations.iter().map(|station| station.events.iter().filter(answered).count()).sum(),
         orphans: life.orphans,
+        below: life.world.appliance.as_ref().map_or(0, |appliance| appliance.relayed_below),
         waits: life.world.keeper.as_ref().map_or((0, 0), |keeper| (keeper.waited, keeper.granted)),
         steps: life.world.trace.count(),
         hash: life.world.trace.hash(),
@@ -190,6 +199,9 @@ impl Life {
             self.world.keeper = Some(Keeper::new(self.random.fork()));
         }
         town::build(&mut self.world, &config, shards);
+        if let (Some(appliance), true) = (&mut self.world.appliance, self.kernel.is_some()) {
+            appliance.add_kernels(self.world.now, self.bug);
+        }
         Ok(())
     }
 
@@ -238,6 +250,7 @@ impl Life {
     /// Somebody does something, or something breaks.
     fn act(&mut self) {
         self.keep();
+        self.lose_neighbours();
         match self.random.below(25) {
             0..=8 => self.place(),
             9..=13 => self.use_a_call(),
@@ -267,6 +280,14 @@ impl Life {
             _ => self.place(),
         }
         self.world.drain();
+    }
+
+    /// The kernel knows no next hop for a while.
+    fn lose_neighbours(&mut self) {
+        let (Some(random), Some(appliance)) = (&mut self.kernel, &self.world.appliance) else { return };
+        for kernel in &appliance.kernels {
+            kernel.refuse(random.below(100) < if kernel.is_refusing() { 50 } else { 10 });
+        }
     }
 
     /// Other sites lend, call in and fall silent.
@@ -413,7 +434,7 @@ impl Life {
         match &mut self.world.appliance {
             Some(appliance) if shard => {
                 let count = appliance.paused_until.len();
-                appliance.paused_until[index % count] = until;
+                appliance.pause(index % count, self.world.now, until);
             }
             _ => self.world.stations[index].paused_until = until,
         }
@@ -434,6 +455,9 @@ impl Life {
         let end = self.world.now + STOP;
         while self.world.step(end) {}
         let stopped = self.world.appliance.as_ref().map_or(0, |appliance| appliance.stopped.len());
+        if let Some(appliance) = &self.world.appliance {
+            balance::below(appliance)?;
+        }
         if stopped == shards { Ok(()) } else { Err(format!("{stopped} of {shards} shards stopped")) }
     }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey};
+use strowger::media::model::Fate;
 use strowger::phone::{Options, Output, StreamInput};
 use strowger::shard::{self, Input, Mail};
 
@@ -25,6 +26,8 @@ enum Happening {
         from: SocketAddr,
         to: SocketAddr,
         bytes: Bytes,
+        /// Past the kernel: it waits in a socket.
+        up: bool,
     },
     Pipe {
         pipe: usize,
@@ -153,7 +156,7 @@ impl World {
 
     fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         for at in self.network.arrivals(self.now, from.ip(), to.ip()).into_iter().flatten() {
-            self.push(at, Happening::Datagram { from, to, bytes: bytes.clone() });
+            self.push(at, Happening::Datagram { from, to, bytes: bytes.clone(), up: false });
         }
     }
 
@@ -241,7 +244,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Datagram { from, to, bytes } => self.datagram(from, to, bytes),
+            Happening::Datagram { from, to, bytes, up } => self.datagram(from, to, bytes, up),
             Happening::Pipe { pipe, toward } => self.piece(pipe, toward),
             Happening::Mail { to, mail } => {
                 let paused = self.appliance.as_ref().map_or(Instant::ZERO, |a| a.paused_until[usize::from(to.0)]);
@@ -267,8 +270,14 @@ impl World {
         }
     }
 
-    fn datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    fn datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes, up: bool) {
         let now = self.now;
+        let fate = self.appliance.as_mut().filter(|_| !up).map(|appliance| appliance.below(now, from, to, &bytes));
+        match fate {
+            Some(Fate::Dropped) => return,
+            Some(Fate::Relayed { from, to }) => return self.send(from, to, bytes),
+            Some(Fate::Up) | None => {}
+        }
         let station = self.places.get(&to.ip()).copied();
         let place = self.appliance.as_ref().and_then(|appliance| {
             let place = appliance.socket(from, to)?;
@@ -280,7 +289,7 @@ impl World {
             (None, None) => return,
         };
         if paused > now {
-            self.push(paused, Happening::Datagram { from, to, bytes });
+            self.push(paused, Happening::Datagram { from, to, bytes, up: true });
             return;
         }
         self.trace.note(now, &format!("datagram {from} -> {to}"), &bytes);
@@ -438,6 +447,7 @@ impl World {
             }
             shard::Output::OpenUdp { socket, bind, .. } => {
                 if self.network.refuses_socket() {
+                    appliance.ports_refused += 1;
                     self.push(self.now, Happening::Socket { shard, socket, to: None });
                 } else {
                     appliance.open(shard, socket, bind);

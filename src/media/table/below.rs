@@ -27,10 +27,32 @@ impl Relay {
         self.fast.as_ref().map(|fast| fast.name())
     }
 
+    /// Directions that are down.
+    #[must_use]
+    pub fn sides_below(&self) -> usize {
+        self.below
+    }
+
     /// Nothing of this source is to reach us until then, but what a rule covers.
     pub fn block(&mut self, now: Instant, source: IpAddr, until: Instant) {
         if let Some(fast) = &mut self.fast {
             fast.block(now, source, until);
+        }
+    }
+
+    /// While it is held, nothing is relayed below: everything comes up and stays up.
+    pub fn hold_fast_path(&mut self, now: Instant, held: bool) {
+        if self.fast.is_none() || held == self.held {
+            return;
+        }
+        self.held = held;
+        let slots: Vec<Slot> = self.streams.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if held {
+                Side::BOTH.iter().for_each(|side| self.raise(now, slot, *side));
+            } else {
+                self.follow(now, slot);
+            }
         }
     }
 
@@ -73,7 +95,7 @@ impl Relay {
                 self.raise(now, slot, side);
             }
         }
-        let Some(tenant) = self.streams.get_mut(slot) else { return };
+        let Some(tenant) = self.streams.get_mut(slot).filter(|_| !self.held) else { return };
         let ready = |side: &Side| {
             let lane = tenant.stream.halves[side.index()].lane;
             (lane.down.is_none() && tenant.stream.rule_below(*side).is_some()).then_some(lane.ready)
@@ -87,7 +109,7 @@ impl Relay {
 
     /// Takes down each side whose rule has stood long enough; when to look again for one that has not.
     pub(super) fn lower_what_is_due(&mut self, now: Instant, slot: Slot) -> Option<Instant> {
-        self.fast.as_ref()?;
+        self.fast.as_ref().filter(|_| !self.held)?;
         let mut next = None;
         for side in Side::BOTH {
             let Some(tenant) = self.streams.get(slot) else { continue };
