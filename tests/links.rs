@@ -145,6 +145,9 @@ fn a_certificate_of_another_authority_is_refused_and_said() {
     until("both refuse", || refused(&a) && refused(&b));
     let rows = a.handle.status().rows(a.clock.now());
     assert_eq!((rows[0]["state"].as_str(), rows[0]["refusal"]["reason"].as_str()), (Some("down"), Some("certificate")));
+    let what = rows[0]["refusal"]["what"].as_str().unwrap();
+    let said = ["its certificate is not accepted here: ", "it does not accept our certificate: "];
+    assert!(said.iter().any(|words| what.starts_with(words)) && !what.contains("handshake"), "{what}");
     assert_eq!((a.is_linked(), b.is_linked(), b.cell("alice")), (false, false, (0, 0)));
     [a, b].into_iter().for_each(Site::stop);
 }
@@ -183,6 +186,31 @@ fn only_a_configured_peer_with_its_own_certificate_is_heard() {
     assert!(matches!(greeted("b", hello("b", 3, 1)), Some(Frame::Hello(_))));
     let status = a.handle.status();
     until("all are counted", || status.refusals(Reason::Stranger) == 2 && status.refusals(Reason::Version) == 1);
+    a.stop();
+}
+
+/// A site that is fenced is told so before it can believe in a link: it would find one and lose it for ever.
+#[test]
+fn an_old_incarnation_hears_that_it_is_fenced_and_no_greeting() {
+    let root = tempfile::tempdir().unwrap();
+    let (a, address) = alone(root.path());
+    let keys = root.path().join("keys");
+    let greeted = |incarnation| {
+        let config = client(&keys, &keys, "b");
+        block_on(async {
+            let mut stranger = Stranger::dial(config, address, "a").await.unwrap();
+            stranger.say(&Frame::Hello(hello("b", 3, incarnation))).await;
+            stranger.hear().await
+        })
+    };
+    assert!(matches!(greeted(5), Some(Frame::Hello(_))));
+    until("the first link is gone", || !a.handle.status().is_up(0));
+    for _ in 0..2 {
+        assert_eq!(greeted(4), Some(Frame::Bye(Bye::Fenced)));
+    }
+    until("both are counted", || a.handle.status().refusals(Reason::Fenced) == 2);
+    let why = a.handle.status().refusal(0).expect("it is shown");
+    assert!(why.starts_with("fenced: incarnation 5 of it has been seen"), "{why}");
     a.stop();
 }
 

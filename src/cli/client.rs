@@ -105,7 +105,7 @@ pub fn show(target: &Target, what: &str, limit: usize, all_sites: bool, json: bo
     for row in rows.iter().filter(|row| what == "links" && row["differs"].is_string()) {
         let (peer, differs) = (row["peer"].as_str().unwrap_or_default(), row["differs"].as_str().unwrap_or_default());
         eprintln!(
-            "strowger: {peer} has other limits in its configuration: {differs}; no limit is safe until they agree"
+            "strowger: {peer} has other limits in its configuration: {differs}; limits may not hold until they agree"
         );
     }
     for site in answer["replaced"].as_array().into_iter().flatten() {

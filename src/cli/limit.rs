@@ -44,22 +44,11 @@ pub fn page(limit: &Value) -> String {
         let (site, amount, incarnation) = (word(&at["site"]), &at["amount"], &at["incarnation"]);
         line("placed", format!("{amount} at {site} (incarnation {incarnation}){stranded}"));
     }
-    for loan in list("loans_out") {
-        line(
-            "lent",
-            format!(
-                "{} to {}, home in {} at the latest",
-                loan["amount"],
-                word(&loan["site"]),
-                seconds(&loan["left_s"])
-            ),
-        );
+    for loans in by_site(&list("loans_out")) {
+        line("lent", format!("{} to {}, home in {} at the latest", loans.amount, loans.site, loans.left()));
     }
-    for loan in list("loans_in") {
-        line(
-            "borrowed",
-            format!("{} of {}, for {} more", loan["amount"], word(&loan["site"]), seconds(&loan["left_s"])),
-        );
+    for loans in by_site(&list("loans_in")) {
+        line("borrowed", format!("{} of {}, for {} more", loans.amount, loans.site, loans.left()));
     }
     for site in list("sites") {
         let state = if site["linked"] == true { "linked" } else { "cut off" };
@@ -72,6 +61,37 @@ pub fn page(limit: &Value) -> String {
     }
     if let Some(why) = limit["refusal"]["why"].as_str() {
         line("last refusal", format!("{why}, {} ago", seconds(&limit["refusal"]["ago_s"])));
+    }
+    out
+}
+
+/// The loans of one site together: there may be hundreds.
+struct Loans {
+    site: String,
+    amount: u64,
+    soonest_s: u64,
+    latest_s: u64,
+}
+
+impl Loans {
+    fn left(&self) -> String {
+        let (soonest, latest) = (age(self.soonest_s), age(self.latest_s));
+        if soonest == latest { latest } else { format!("{soonest} to {latest}") }
+    }
+}
+
+fn by_site(loans: &[Value]) -> Vec<Loans> {
+    let mut out: Vec<Loans> = Vec::new();
+    for loan in loans {
+        let (amount, left) = (loan["amount"].as_u64().unwrap_or(0), loan["left_s"].as_f64().unwrap_or(0.0) as u64);
+        let site = word(&loan["site"]);
+        match out.iter_mut().find(|one| one.site == site) {
+            Some(one) => {
+                one.amount += amount;
+                (one.soonest_s, one.latest_s) = (one.soonest_s.min(left), one.latest_s.max(left));
+            }
+            None => out.push(Loans { site: site.to_owned(), amount, soonest_s: left, latest_s: left }),
+        }
     }
     out
 }
@@ -91,7 +111,8 @@ mod tests {
             "account": "alice", "node": "phx-1", "limit": 9, "bound": 9, "home": "phx-1", "issued": 10, "gap": 1,
             "usable": 3, "live": 2, "base": 4, "lent": 1, "borrowed": 0, "running_off": 0,
             "placed": [{ "site": "lon-1", "incarnation": 7, "amount": 3, "stranded": true }],
-            "loans_out": [{ "site": "syd-1", "amount": 1, "left_s": 75.2 }], "loans_in": [],
+            "loans_out": [{ "site": "syd-1", "amount": 1, "left_s": 75.2 }, { "site": "syd-1", "amount": 2, "left_s": 70.9 }],
+            "loans_in": [{ "site": "lon-1", "amount": 1, "left_s": 3.2 }],
             "sites": [{ "site": "lon-1", "linked": false, "calls": 3, "calls_age_s": 75.0, "differs": "limit 8 there, 9 here" }],
             "refusal": { "why": "no site has a right to spare", "ago_s": 4.0 },
         });
@@ -102,7 +123,8 @@ account alice
   issued       10, 1 above the limit are being collected
   at phx-1     2 calls of 3 usable: 4 own, 1 lent, 0 borrowed
   placed       3 at lon-1 (incarnation 7), stranded until it is retired
-  lent         1 to syd-1, home in 1m15s at the latest
+  lent         3 to syd-1, home in 1m10s to 1m15s at the latest
+  borrowed     1 of lon-1, for 3s more
   at lon-1     cut off, 3 calls as of 1m15s ago; limit 8 there, 9 here
   last refusal no site has a right to spare, 4s ago
 ";

@@ -113,11 +113,13 @@ impl State {
         let ledger = ledger.map(|why| format!("the ledger cannot be written, no right is lent or placed: {why}"));
         let links = self.limits.links.iter().map(Handle::status);
         let peers = links.flat_map(|status| status.peers.iter().enumerate().map(move |(at, peer)| (status, at, peer)));
-        let differing = peers.filter_map(|(status, at, peer)| {
-            let found = status.disagreement(at)?;
-            Some(format!("{} has other limits in its configuration: {found}", peer.name))
+        let of_links = peers.flat_map(|(status, at, peer)| {
+            let differs = status.disagreement(at);
+            let differs = differs.map(|found| format!("{} has other limits in its configuration: {found}", peer.name));
+            let refused = status.refusal(at).map(|why| format!("no link to {}, {why}", peer.name));
+            differs.into_iter().chain(refused)
         });
-        records.into_iter().chain(ledger).chain(differing).collect()
+        records.into_iter().chain(ledger).chain(of_links).collect()
     }
 
     /// Asks every shard and waits, bounded. Blocks: not for the runtime's thread.

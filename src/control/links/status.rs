@@ -56,6 +56,9 @@ impl Reason {
 /// Foreign addresses of which the log has been told; further ones are only counted.
 const STRANGERS_SAID_MAX: usize = 64;
 
+/// A link that stands for so long after a refusal is a good one.
+const FORGIVEN: Duration = Duration::from_secs(15);
+
 /// A link that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Up {
@@ -147,13 +150,13 @@ impl LinkStatus {
         exact.or_else(|| here.next().filter(|_| here.next().is_none()))
     }
 
-    /// Counts a refusal, and says it unless it was the last one that was said of this peer.
+    /// Counts a refusal, and says it unless the last one of this peer was for the same reason.
     pub fn refuse(&self, now: Instant, from: SocketAddr, peer: Option<usize>, reason: Reason, what: &str) {
         self.refusals[reason as usize].fetch_add(1, Relaxed);
         let reason_word = reason.as_str();
         if let Some(peer) = peer.and_then(|peer| self.peers.get(peer)) {
             let mut inner = lock(&peer.inner);
-            let said = inner.refusal.as_ref().is_some_and(|(known, text, _)| *known == reason && text == what);
+            let said = inner.refusal.as_ref().is_some_and(|(known, ..)| *known == reason);
             inner.refusal = Some((reason, what.to_owned(), now));
             drop(inner);
             if !said {
@@ -173,19 +176,28 @@ impl LinkStatus {
         self.refusals[reason as usize].load(Relaxed)
     }
 
-    /// A link stands: what was refused before is forgiven.
+    /// A link stands. What was refused before is forgiven when it is [`FORGIVEN`] ago: a peer that refuses us when it has
+    /// read our greeting lets us believe in a link each time.
     pub fn up(&self, peer: usize, up: Up) {
         let mut inner = lock(&self.peers[peer].inner);
         let (connections, terms) = (inner.connections + 1, inner.terms.take());
-        *inner = Inner { up: Some(up), heard: Some(up.since), connections, terms, ..Inner::default() };
+        let refusal = inner.refusal.take().filter(|(.., when)| up.since.since(*when) < FORGIVEN);
+        let again = refusal.is_some();
+        *inner = Inner { up: Some(up), heard: Some(up.since), connections, terms, refusal, ..Inner::default() };
         drop(inner);
         let (name, incarnation, version) = (&self.peers[peer].name, up.incarnation, up.version);
+        if again {
+            return tracing::debug!(peer = %name, "a link stands that was refused just before");
+        }
         tracing::info!(peer = %name, incarnation, version, dialled = up.dialled, "a link stands");
     }
 
     /// It is gone.
     pub fn down(&self, peer: usize, why: &str) {
-        if lock(&self.peers[peer].inner).up.take().is_some() {
+        let mut inner = lock(&self.peers[peer].inner);
+        let (stood, said) = (inner.up.take().is_some(), inner.refusal.is_some());
+        drop(inner);
+        if stood && !said {
             tracing::warn!(peer = %self.peers[peer].name, %why, "a link is gone");
         }
     }
@@ -196,7 +208,7 @@ impl LinkStatus {
         let before = lock(&self.peers[peer].inner).terms.replace(found.clone());
         match (before.flatten(), found) {
             (before, Some(found)) if before.as_ref() != Some(&found) => {
-                tracing::warn!(peer = %name, differs = %found, "a peer has other limits in its configuration: no limit is safe until they agree");
+                tracing::warn!(peer = %name, differs = %found, "a peer has other limits in its configuration: limits may not hold until they agree");
             }
             (Some(_), None) => tracing::info!(peer = %name, "the peer has the same limits again"),
             _ => {}
@@ -207,6 +219,14 @@ impl LinkStatus {
     #[must_use]
     pub fn disagreement(&self, peer: usize) -> Option<Disagreement> {
         lock(&self.peers[peer].inner).terms.clone().flatten()
+    }
+
+    /// Why there is no link to a peer, if one was refused.
+    #[must_use]
+    pub fn refusal(&self, peer: usize) -> Option<String> {
+        let inner = lock(&self.peers[peer].inner);
+        let refusal = inner.refusal.as_ref().filter(|_| inner.up.is_none());
+        refusal.map(|(reason, what, _)| format!("{}: {what}", reason.as_str()))
     }
 
     /// Something was heard.
@@ -265,7 +285,7 @@ impl LinkStatus {
         let row = |(at, peer): (usize, &Peer)| {
             let lag = seconds(self.lag(at, now));
             let inner = lock(&peer.inner);
-            let refusal = inner.refusal.as_ref().map(|(reason, what, when)| {
+            let refusal = inner.refusal.as_ref().filter(|_| inner.up.is_none()).map(|(reason, what, when)| {
                 json!({ "reason": reason.as_str(), "what": what, "ago_s": seconds(now.since(*when)) })
             });
             json!({
@@ -326,6 +346,13 @@ mod tests {
         assert_eq!(rows[0]["refusal"]["reason"], "certificate");
         assert_eq!((rows[0]["state"].as_str(), rows[1]["refusal"].is_null()), (Some("down"), true));
         status.up(0, Up { since: Instant::ZERO, incarnation: 3, version: 2, dialled: false });
-        assert!(status.rows(Instant::ZERO)[0]["refusal"].is_null());
+        assert!(status.rows(Instant::ZERO)[0]["refusal"].is_null() && status.refusal(0).is_none());
+        // It was refused at once again: that is shown, and said when it is for another reason.
+        status.down(0, "test");
+        assert_eq!(status.refusal(0).as_deref(), Some("certificate: unknown issuer"));
+        let later = Instant::ZERO + FORGIVEN;
+        status.up(0, Up { since: later, incarnation: 3, version: 2, dialled: false });
+        status.down(0, "test");
+        assert_eq!(status.refusal(0), None);
     }
 }

@@ -60,13 +60,17 @@ impl From<WireError> for End {
 impl From<ConnectionError> for End {
     fn from(error: ConnectionError) -> Self {
         let what = error.to_string();
+        let plain = |reason: &str| reason.trim_start_matches("invalid peer certificate: ").to_owned();
         let crypto = |code: u64| (0x100..0x200).contains(&code);
         match error {
             ConnectionError::TransportError(error) if crypto(error.code.into()) => {
-                Self::refuse(Reason::Certificate, Bye::Stranger, what)
+                let why = plain(&error.reason);
+                Self::refuse(Reason::Certificate, Bye::Stranger, format!("its certificate is not accepted here: {why}"))
             }
             ConnectionError::ConnectionClosed(close) if crypto(close.error_code.into()) => {
-                Self::refuse(Reason::Certificate, Bye::Stranger, format!("it refused our certificate: {what}"))
+                let reason = String::from_utf8_lossy(&close.reason).into_owned();
+                let why = reason.rsplit_once(": ").map_or(reason.as_str(), |(_, why)| why);
+                Self::refuse(Reason::Certificate, Bye::Stranger, format!("it does not accept our certificate: {why}"))
             }
             _ => Self::lost(what),
         }
@@ -207,18 +211,15 @@ async fn greeted(
     send: &mut SendStream,
     reading: &mut Reading,
 ) -> Result<End, End> {
-    let greet = async {
+    let greeting = async {
         if expected.is_some() {
             greet(site, send).await?;
         }
         let hello = reading.greeting().await?;
         let (peer, version) = judge(site, connection, expected, &hello)?;
-        if expected.is_none() {
-            greet(site, send).await?;
-        }
         Ok::<_, End>((peer, version, hello))
     };
-    let greeted = timeout(GREETING_WAIT, greet).await;
+    let greeted = timeout(GREETING_WAIT, greeting).await;
     let (peer, version, hello) =
         greeted.unwrap_or_else(|_| Err(End::refuse(Reason::Silent, Bye::Garbage, "it did not greet in time")))?;
     let (reply, answer) = oneshot::channel();
@@ -227,10 +228,19 @@ async fn greeted(
     site.inputs.send(Input::Up(Box::new(newcomer))).await.map_err(|_| stopping())?;
     let mut line = answer.await.map_err(|_| stopping())??;
     let id = line.id;
-    let end = tokio::select! {
-        end = read(site, id, reading) => end,
-        end = write(send, &mut line) => end,
+    let talked = async {
+        // Whoever was dialled greets when its keeper has let the other side in: who is fenced hears so, and no more.
+        if expected.is_none()
+            && let Err(end) = greet(site, send).await
+        {
+            return end;
+        }
+        tokio::select! {
+            end = read(site, id, reading) => end,
+            end = write(send, &mut line) => end,
+        }
     };
+    let end = talked.await;
     let _ = site.inputs.send(Input::Down { line: id, why: end.what.clone() }).await;
     Ok(end)
 }
