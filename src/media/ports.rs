@@ -22,6 +22,7 @@ enum State {
 pub struct PortPool {
     first: u16,
     states: Vec<State>,
+    /// In order of readiness; a pair that failed meanwhile is skipped when its turn comes.
     free: VecDeque<(u16, Instant)>,
     rest: Duration,
     used: usize,
@@ -74,7 +75,8 @@ impl PortPool {
 
     /// The even ports of the pairs that are given next, whether they have rested or not.
     pub fn upcoming(&self) -> impl Iterator<Item = u16> {
-        self.free.iter().map(|(index, _)| self.first + index * 2)
+        let is_free = |index: u16| self.states.get(usize::from(index)) == Some(&State::Free);
+        self.free.iter().filter(move |(index, _)| is_free(*index)).map(|(index, _)| self.first + index * 2)
     }
 
     /// Gives a pair back, by either port.
@@ -105,7 +107,6 @@ impl PortPool {
             State::Free => {
                 *state = State::Failed;
                 self.failed += 1;
-                self.free.retain(|(free, _)| *free != index);
             }
             State::Failed | State::FailedInUse => {}
         }
@@ -126,7 +127,8 @@ impl PortPool {
     /// How many pairs are where; the three always add up to the total.
     #[must_use]
     pub fn counts(&self) -> PortCounts {
-        PortCounts { free: self.free.len(), used: self.used, failed: self.failed, total: self.states.len() }
+        let total = self.states.len();
+        PortCounts { free: total - self.used - self.failed, used: self.used, failed: self.failed, total }
     }
 
     fn index(&self, port: u16) -> Option<u16> {
@@ -185,7 +187,10 @@ mod tests {
                 let counts = pool.counts();
                 prop_assert_eq!(counts.free + counts.used + counts.failed, counts.total);
                 prop_assert_eq!(counts.used, mine.len());
+                prop_assert!(pool.upcoming().count() == counts.free);
             }
+            let (free, rested) = (pool.counts().free, now + Duration::from_secs(1));
+            prop_assert_eq!(std::iter::from_fn(|| pool.allocate(rested)).count(), free);
         }
     }
 }

@@ -16,9 +16,12 @@ from harness.process import Failure, Process, free_port, is_bound, until
 from . import machine, rounds
 from .relay import GENERATOR_CORE, pinned
 
-LEAD_SECONDS, TAIL_SECONDS = 2.0, 1.5
-CALLS_PER_SECOND = 400
-REGISTERS_PER_SECOND = 400
+# Ours opens the sockets of all its media ports in the first seconds, two pairs a call.
+LEAD_SECONDS, TAIL_SECONDS = 5.0, 1.5
+CALLS_PER_SECOND = 1000
+REGISTERS_PER_SECOND = 1000
+# Each call holds two pairs, which rest for two seconds after it.
+MEDIA_PORTS = 12_000
 USERS = 1000
 PASSWORD = "eleven"
 
@@ -95,7 +98,7 @@ class Ours:
     """One Strowger with one shard."""
 
     def __init__(self, options, directory, trunks, accounts=()):
-        self.appliance = Appliance(options.binary, "auto", directory, trunks, accounts, shards=1, prefix=pinned(), squat=False)
+        self.appliance = Appliance(options.binary, "auto", directory, trunks, accounts, shards=1, prefix=pinned(), squat=False, ports=MEDIA_PORTS)
         self.port = self.appliance.port
 
     def pids(self):
@@ -141,7 +144,7 @@ def _calls(options, make):
         caller, callee = free_port(), free_port()
         server = make(directory, caller, callee)
         try:
-            argv = ["calls", "--bind", f"127.0.0.1:{caller}", "--uas-listen", f"127.0.0.1:{callee}", "--to", "+15550100", "--rtp", "off", "--hold", "500ms"]
+            argv = ["calls", "--bind", f"127.0.0.1:{caller}", "--uas-listen", f"127.0.0.1:{callee}", "--to", "+15550100", "--rtp", "off", "--hold", "300ms"]
             return _measure(options, directory, server, CALLS_PER_SECOND, argv, "calls_completed")
         finally:
             server.stop()

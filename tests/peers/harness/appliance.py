@@ -30,16 +30,17 @@ class Appliance:
 
     domain = "strowger.test"
 
-    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True):
+    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True, ports=MEDIA_PORTS):
         self.directory = directory
         self.backend = backend
         self.port = free_port()
         self.control = free_port()
         self.data = os.path.join(directory, "data")
-        self.media = free_port(span=MEDIA_PORTS)
+        self.ports = ports
+        self.media = free_port(span=ports)
         self.squatters = self._squat() if squat else []
         listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
-        media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + MEDIA_PORTS - 1, "silent_timeout": "30s"}
+        media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + ports - 1, "silent_timeout": "30s"}
         if ipv6:
             listens += [("[::1]", "udp"), ("[::1]", "tcp")]
             media_table["address_v6"] = "::1"
@@ -65,7 +66,7 @@ class Appliance:
     def _squat(self):
         """Holds a few media ports, as a stranger on the same host would: no call may suffer from it."""
         squatters = []
-        for port in range(self.media, self.media + MEDIA_PORTS, SQUATTED_EVERY):
+        for port in range(self.media, self.media + self.ports, SQUATTED_EVERY):
             squatter = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             try:
                 squatter.bind(("127.0.0.1", port))
@@ -127,7 +128,7 @@ class Appliance:
         """Ends it as an init system would; fails on another exit status than 0."""
         for squatter in self.squatters:
             squatter.close()
-        give_back(self.media, MEDIA_PORTS)
+        give_back(self.media, self.ports)
         self.check_alive()
         status = self.process.stop(15)
         if status != 0:
