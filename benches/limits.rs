@@ -274,7 +274,7 @@ fn ledger_disk(folder: &Path) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(3) {
             while seq < writer.status().durable() + waiting_max {
-                let record = Record::Base { account: "atlanta.example.com".into(), amount: seq as u32 };
+                let record = Record::Issued { account: "atlanta.example.com".into(), limit: seq as u32 };
                 match writer.append(seq + 1, record) {
                     Ok(()) => seq += 1,
                     Err(NotTaken(_)) => break,

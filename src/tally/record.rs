@@ -41,13 +41,6 @@ pub enum Record {
         /// The limit that is in force.
         limit: u32,
     },
-    /// Base rights here.
-    Base {
-        /// Which account.
-        account: Arc<str>,
-        /// How many.
-        amount: u32,
-    },
     /// At the home: base rights placed at another site, ever, and given back by it, ever. `base` is what the home has
     /// after this, so that one record moves the right.
     Placed {
@@ -92,10 +85,5 @@ pub enum Record {
     Home {
         /// Which.
         loan: LoanId,
-    },
-    /// An account that nobody needs any more, with no right anywhere.
-    Forgotten {
-        /// Which account.
-        account: Arc<str>,
     },
 }

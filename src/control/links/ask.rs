@@ -122,7 +122,7 @@ impl Keeper {
     /// A peer that is down is shown with the last incarnation that the ledger knows: what retires it.
     fn links(&self, now: Instant) -> Value {
         let mut rows = self.status.rows(now);
-        let known: Vec<_> = self.rights.known_sites().collect();
+        let known: Vec<_> = self.rights.peers().collect();
         for row in rows.iter_mut().filter(|row| row["incarnation"].is_null()) {
             let last = known.iter().rfind(|site| *site.name == *row["peer"].as_str().unwrap_or_default());
             if let Some(site) = last {

@@ -30,11 +30,6 @@ pub(super) fn put(out: &mut Vec<u8>, record: &Record) -> Result<(), Oversize> {
             put_name(out, account)?;
             put_u32(out, *limit);
         }
-        Record::Base { account, amount } => {
-            out.push(6);
-            put_name(out, account)?;
-            put_u32(out, *amount);
-        }
         Record::Placed { account, site, total, ceded, base } => moved(out, 7, account, *site, [*total, *ceded], *base)?,
         Record::Received { account, home, total, ceded, base } => {
             moved(out, 8, account, *home, [*total, *ceded], *base)?;
@@ -50,10 +45,6 @@ pub(super) fn put(out: &mut Vec<u8>, record: &Record) -> Result<(), Oversize> {
         Record::Home { loan } => {
             out.push(10);
             put_loan(out, *loan);
-        }
-        Record::Forgotten { account } => {
-            out.push(11);
-            put_name(out, account)?;
         }
     }
     Ok(())
@@ -83,7 +74,6 @@ pub(super) fn read(octets: &[u8]) -> Result<Record, Malformed> {
         },
         4 => Record::Founded,
         5 => Record::Issued { account: reader.name()?, limit: reader.u32()? },
-        6 => Record::Base { account: reader.name()?, amount: reader.u32()? },
         7 => Record::Placed {
             account: reader.name()?,
             site: SiteId(reader.u16()?),
@@ -106,7 +96,9 @@ pub(super) fn read(octets: &[u8]) -> Result<Record, Malformed> {
             amount: reader.u32()?,
         },
         10 => Record::Home { loan: loan(reader)? },
-        11 => Record::Forgotten { account: reader.name()? },
+        // Nothing was ever released that wrote them: they are not to be used again.
+        6 => return Err("a record of base rights as an amount, which no version writes"),
+        11 => return Err("a record of a forgotten account, which no version writes"),
         _ => return Err("a record that this version does not have"),
     };
     reader.end()?;

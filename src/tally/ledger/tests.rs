@@ -12,22 +12,20 @@ fn name() -> impl Strategy<Value = Arc<str>> {
 
 fn record() -> impl Strategy<Value = Record> {
     let id = any::<(u32, u64)>();
-    (0..11, name(), any::<u16>().prop_map(SiteId), id, any::<(u32, u64, u64, u32)>(), any::<(u128, bool)>()).prop_map(
+    (0..9, name(), any::<u16>().prop_map(SiteId), id, any::<(u32, u64, u64, u32)>(), any::<(u128, bool)>()).prop_map(
         |(kind, account, site, (incarnation, number), (amount, total, ceded, base), (disk, retired))| match kind {
             0 => Record::Disk { name: account, disk },
             1 => Record::Incarnation(incarnation),
             2 => Record::Site { site, name: account, disk, incarnation, retired },
             3 => Record::Founded,
             4 => Record::Issued { account, limit: amount },
-            5 => Record::Base { account, amount },
-            6 => Record::Placed { account, site, total, ceded, base },
-            7 => Record::Received { account, home: site, total, ceded, base },
-            8 => {
+            5 => Record::Placed { account, site, total, ceded, base },
+            6 => Record::Received { account, home: site, total, ceded, base },
+            7 => {
                 let request = RequestId { incarnation: base, number: total };
                 Record::Lent { loan: LoanId { incarnation, number }, account, to: site, request, amount }
             }
-            9 => Record::Home { loan: LoanId { incarnation, number } },
-            _ => Record::Forgotten { account },
+            _ => Record::Home { loan: LoanId { incarnation, number } },
         },
     )
 }
@@ -44,7 +42,7 @@ fn file(batches: &[Vec<Record>]) -> (Vec<u8>, Vec<usize>) {
 }
 
 fn small() -> Vec<Vec<Record>> {
-    let base = |amount| Record::Base { account: "atlanta".into(), amount };
+    let base = |amount| Record::Issued { account: "atlanta".into(), limit: amount };
     let home = Record::Home { loan: LoanId { incarnation: 1, number: 9 } };
     vec![
         vec![Record::Disk { name: "ams".into(), disk: 77 }, Record::Incarnation(1)],
@@ -184,9 +182,16 @@ fn each_refusal_says_what_to_do() {
 #[test]
 fn a_record_without_a_form_leaves_nothing() {
     let mut out = vec![9];
-    let long = Record::Forgotten { account: "a".repeat(256).into() };
+    let long = Record::Issued { account: "a".repeat(256).into(), limit: 1 };
     assert_eq!(put_batch(&mut out, 2, &[Record::Founded, long]), Err(Oversize));
     assert_eq!(put_batch(&mut out, 2, &[]), Ok(()));
     assert_eq!(out, [9]);
     assert_eq!(replay(&new_file(&[]).unwrap()), Err(LedgerError::Damaged { at: 16 }), "a file is never empty");
+}
+
+#[test]
+fn tags_that_nothing_writes_are_refused_by_name() {
+    for (tag, what) in [(6, "base rights as an amount"), (11, "a forgotten account"), (99, "does not have")] {
+        assert!(record::read(&[tag, 1, b'a', 0, 0, 0, 1]).unwrap_err().contains(what));
+    }
 }

@@ -79,6 +79,8 @@ pub(super) struct Hint {
     pub site: SiteId,
     pub figures: Figures,
     pub at: Instant,
+    /// When it last said that it refuses calls.
+    pub wanted_at: Option<Instant>,
     /// It had nothing to spare; when to try again, and after how long then.
     pub denied: bool,
     pub denied_at: Option<Instant>,
@@ -354,6 +356,7 @@ impl Account {
                 site,
                 figures,
                 at: Instant::ZERO,
+                wanted_at: None,
                 denied: false,
                 denied_at: None,
                 probe_at,

@@ -14,7 +14,7 @@
 //! small one stays at home. Both directions are totals that never shrink, of one home, one site and one account; the
 //! receiver adds what is news. Lost, doubled, late, reordered: no difference.
 //!
-//! *Lending.* A site that needs more asks another one; the loan lasts D unless it is renewed (`borrow`, `lend`). The
+//! *Lending.* A site that needs more asks another one; the loan lasts D unless it is renewed (`borrow`, `loans`, `lend`). The
 //! borrower counts D from when *it* asked, which is before the lender decided; the lender waits D·f from when it decided,
 //! f = (1+ρ)/(1−ρ) for clocks that run apart, and what else it takes until no call on that right can be heard: M·f, the
 //! longest call, if calls may finish (*keep*); X·f, how long media of a dead process flows; and slop for late timers
@@ -65,9 +65,12 @@
 
 mod account;
 mod borrow;
+mod configured;
 mod founding;
+mod hear;
 mod home;
 mod lend;
+mod loans;
 mod outbox;
 mod output;
 mod replay;
@@ -78,28 +81,27 @@ mod site;
 mod tests;
 mod turn;
 mod view;
+mod wait;
 
 pub use output::{Event, Output};
 #[doc(hidden)]
 pub use rules::Fault;
 pub use settings::{Home, Policy, Settings, Terms};
-pub use view::{KnownSite, LoanEnd, LoanView, PeerView, PlacedView, Refusal, SiteView, Totals, View};
+pub use view::{LoanEnd, LoanView, PeerView, PlacedView, Refusal, SiteView, Totals, View};
 
-use super::{Cell, Identity, LoanId, Message, Note, Record, SiteId};
+use super::{Cell, Identity, LoanId, Record, SiteId};
 use crate::base::time::Duration;
 use crate::base::{Instant, Random, Wheel};
-use account::{Account, Waiter};
+use account::Account;
 use ahash::RandomState;
-use borrow::Offered;
 use founding::Founding;
 use hashbrown::HashMap;
-use lend::Asked;
 use outbox::Outbox;
 use rules::Rules;
 use site::Sites;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use turn::{Sweep, What};
+use turn::Sweep;
 
 /// The pace of whatever has no exact time of its own.
 const TURN: Duration = Duration::from_secs(1);
@@ -217,135 +219,6 @@ impl Rights {
         rights
     }
 
-    /// The configuration has the account, anew or otherwise than before. From now on only the machine sets the cell.
-    pub fn set_account(&mut self, now: Instant, name: Arc<str>, terms: Terms, cell: Arc<Cell>) {
-        let Some(index) = self.find_or_make(name) else { return };
-        let account = &mut self.accounts[index];
-        if !Arc::ptr_eq(&account.cell, &cell) {
-            let before = std::mem::replace(&mut account.cell, cell);
-            before.set_usable(0);
-            if before.read().0 > 0 && !self.rules.has(Fault::FormerForgotten) {
-                account.busy().former.push(before);
-            }
-        }
-        account.terms = Some(terms);
-        self.settle(now, index);
-    }
-
-    /// The configuration has the account no more: its rights go home, and are unmade there. Calls that are up stay up.
-    pub fn drop_account(&mut self, now: Instant, name: &str) {
-        let Some(index) = self.find(name) else { return };
-        let account = &mut self.accounts[index];
-        let issued_here = account.issued > 0;
-        let home = if issued_here { Home::Here } else { Home::At(Arc::from("")) };
-        let terms = account.terms.get_or_insert(Terms { limit: 0, home, allowance: 0 });
-        (terms.limit, terms.allowance) = (0, 0);
-        if account.cell.read() == (0, 0) && Arc::ptr_eq(&account.cell, &self.nothing) {
-            account.cell = Cell::new(0);
-        }
-        self.settle(now, index);
-    }
-
-    /// A link to a peer stands. The number that is answered is what messages and records call this identity.
-    ///
-    /// # Errors
-    /// When it is fenced: the link is closed again.
-    pub fn link_up(&mut self, now: Instant, peer: Identity) -> Result<SiteId, Fenced> {
-        let fenced = |name| Event::Fenced { name, incarnation: peer.incarnation };
-        if peer.name == self.me.name {
-            self.outbox.event(fenced(Arc::clone(&peer.name)));
-            return Err(Fenced { seen: self.me.incarnation, retired: false });
-        }
-        let greeting = match self.sites.greet(&peer, self.rules.has(Fault::FencedAccepted)) {
-            Ok(greeting) => greeting,
-            Err(why) => {
-                self.outbox.event(fenced(peer.name));
-                return Err(why);
-            }
-        };
-        let id = greeting.site;
-        if greeting.news
-            && let Some(site) = self.sites.get(id)
-        {
-            self.outbox.persist(site.record(id));
-        }
-        if let Some(old) = greeting.instead_of.and_then(|old| self.sites.get(old)) {
-            let (name, incarnation) = (Arc::clone(&old.name), old.incarnation);
-            self.outbox.event(Event::Stranded { name, incarnation });
-        }
-        self.count_links();
-        self.sweeps.push_back(Sweep { next: 0, what: What::Greet(id) });
-        self.founding.ask_at = now;
-        self.look_after_founding(now);
-        self.sweep(now);
-        Ok(id)
-    }
-
-    /// The link is gone.
-    pub fn link_down(&mut self, now: Instant, site: SiteId) {
-        let _ = now;
-        if let Some(row) = self.sites.get_mut(site) {
-            row.linked = false;
-        }
-        self.count_links();
-        self.sweep_all();
-    }
-
-    fn count_links(&mut self) {
-        self.links = self.sites.linked().count();
-        self.cut_off = self.links == 0;
-    }
-
-    /// A message of a linked site.
-    pub fn handle(&mut self, now: Instant, from: SiteId, message: Message) {
-        if !self.sites.is_linked(from) || self.sites.is_retired(from) {
-            self.refused += 1;
-            return;
-        }
-        match message {
-            Message::Request { request, account, wanted, urgent, sent_at } => {
-                self.asked(now, &account, &Asked { from, request, wanted, urgent, sent_at });
-            }
-            Message::Loan { request, loan, account, amount, sent_at: _ } => {
-                self.offered(now, &account, &Offered { from, request, loan, amount });
-            }
-            Message::Denied { request } => self.denied_by(now, from, request),
-            Message::Renew { loan, sent_at } => self.asked_to_renew(now, from, loan, sent_at),
-            Message::Renewed { loan, sent_at } => self.renewed(now, from, loan, sent_at),
-            Message::Closed { loan } => self.closed(now, from, loan),
-            Message::Return { loan } => self.returned(now, from, loan),
-            Message::Placed { account, total } => self.placed_by(now, from, &account, total),
-            Message::Received { account, total } => self.received_by(from, &account, total),
-            Message::Ceded { account, total } => self.ceded_by(now, from, &account, total),
-            Message::Settled { account, total } => self.settled_by(from, &account, total),
-            Message::Recall { account, amount } => self.recalled_by(now, from, &account, amount),
-            Message::Founding { round } => self.asked_to_found(now, from, round),
-            Message::Founded { clear, round } => self.founded_by(now, from, clear, round),
-            Message::Figures { account, figures } => self.figures_of(now, from, &account, figures),
-        }
-    }
-
-    /// A note of a shard. `Began`, `Ended` and `Calls` are for the session database and mean nothing here.
-    pub fn note(&mut self, now: Instant, note: Note) {
-        match note {
-            Note::Began { .. } | Note::Ended { .. } | Note::Calls { .. } => {}
-            Note::Phones { account, phones } => {
-                if let Some(index) = self.find(&account) {
-                    self.registered(now, index, phones);
-                }
-            }
-            Note::Wanted { account } => {
-                if let Some(index) = self.find(&account) {
-                    self.wanted(now, index);
-                }
-            }
-            Note::Borrow { account, shard, call, deadline } => match self.find(&account) {
-                Some(index) => self.call_waits(now, index, Waiter { shard, call, deadline }),
-                None => self.outbox.push(Output::Right { shard, call, permit: None }),
-            },
-        }
-    }
-
     /// Every `Output::Persist` up to this is on disk.
     pub fn durable(&mut self, now: Instant, up_to: u64) {
         let _ = now;
@@ -434,42 +307,6 @@ impl Rights {
                 Output::Send { to, .. } if !self.sites.is_linked(to) => {}
                 output => return Some(output),
             }
-        }
-    }
-
-    /// The sites that the ledger knows, one for each disk.
-    pub fn known_sites(&self) -> impl Iterator<Item = KnownSite> {
-        self.sites.iter().map(|(id, site)| KnownSite {
-            name: Arc::clone(&site.name),
-            incarnation: site.incarnation,
-            retired: site.retired,
-            replaced: self.sites.is_superseded(id),
-        })
-    }
-
-    fn find(&self, account: &str) -> Option<usize> {
-        self.by_name.get(account).map(|&index| index as usize)
-    }
-
-    fn find_or_make(&mut self, name: Arc<str>) -> Option<usize> {
-        if let Some(index) = self.find(&name) {
-            return Some(index);
-        }
-        if self.accounts.len() >= ACCOUNTS_MAX {
-            return None;
-        }
-        self.by_name.insert(Arc::clone(&name), self.accounts.len() as u32);
-        self.accounts.push(Account::new(name, &self.nothing));
-        Some(self.accounts.len() - 1)
-    }
-
-    /// A peer said what its rights do not cover: counted, told once a site.
-    fn accuse(&mut self, from: SiteId, what: &'static str) {
-        self.refused += 1;
-        let Some(site) = self.sites.get_mut(from) else { return };
-        if !std::mem::replace(&mut site.accused, true) {
-            let name = Arc::clone(&site.name);
-            self.outbox.event(Event::Refused { name, what });
         }
     }
 }

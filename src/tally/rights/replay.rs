@@ -36,7 +36,7 @@ impl Rights {
 
     fn replay_record(&mut self, record: &Record, now: Instant) {
         match record {
-            Record::Disk { .. } | Record::Incarnation(_) | Record::Base { .. } | Record::Forgotten { .. } => {}
+            Record::Disk { .. } | Record::Incarnation(_) => {}
             Record::Site { site, name, disk, incarnation, retired } => {
                 self.sites.replay(*site, Arc::clone(name), *disk, *incarnation, *retired);
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::{ShardId, Slot};
-use crate::tally::{Message, RequestId};
+use crate::tally::{Message, Note, RequestId};
 
 const ACCOUNT: &str = "acme";
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// Accounts that one call of `handle_timeout` goes through at most.
 pub(super) const PIECE: usize = 1_024;
+/// Figures are fresh for twice as long.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// No account is looked at more often by itself.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -65,9 +67,16 @@ impl Rights {
     /// once.
     fn set_may_borrow(&self, now: Instant, index: usize) {
         let account = &self.accounts[index];
-        let hints = account.busy.iter().flat_map(|busy| &busy.hints);
-        let hopeless = hints.filter(|hint| self.sites.is_linked(hint.site) && hint.is_hopeless(now)).count();
-        account.cell.set_may_borrow(!self.holding && hopeless < self.links);
+        let hints = || account.busy.iter().flat_map(|busy| &busy.hints);
+        let hint_of = |site: SiteId| hints().find(|hint| hint.site == site);
+        let small = account.limit() < 2 * self.site_count();
+        let hope = self.sites.linked().any(|(site, row)| match hint_of(site) {
+            Some(hint) if hint.is_hopeless(now) => false,
+            Some(hint) if hint.fresh(now).is_some() => true,
+            // Nobody knows: but of a small account nobody has rights to lend but its home.
+            _ => !small || account.lives_at(&row.name),
+        });
+        account.cell.set_may_borrow(!self.holding && hope);
         account.cell.set_cut_off(self.cut_off);
     }
 
@@ -98,24 +107,27 @@ impl Rights {
         let recent = busy.wanted_at.is_some_and(|at| now.since(at) < 10 * TURN);
         let dealings = !(busy.lent.is_empty() && busy.loans.is_empty() && busy.open.is_empty());
         let waits = !busy.waiters.is_empty() || busy.ahead_at > now;
-        if !recent && !dealings && !waits && busy.former.is_empty() {
+        let elsewhere = busy.hints.iter().filter_map(|hint| hint.wanted_at).any(|at| now.since(at) < 10 * TURN);
+        if !recent && !elsewhere && !dealings && !waits && busy.former.is_empty() {
             account.busy = None;
             return Instant::MAX;
         }
         if !self.sites.linked().any(|_| true) {
             return now + TURN;
         }
-        self.tell_figures(now, index);
-        now + if recent { TURN / 2 } else { lease / 6 }
+        self.tell_figures(now, index, recent || elsewhere);
+        now + if recent || elsewhere { TURN / 2 } else { lease / 6 }
     }
 
-    /// A hint for all that are linked: at most once a second, and only what is new.
-    fn tell_figures(&mut self, now: Instant, index: usize) {
+    /// A hint for all that are linked: at most once a second, and only what is new, or about to be forgotten while rights
+    /// are wanted somewhere: whoever knows that there are none need not let a call wait for the news.
+    fn tell_figures(&mut self, now: Instant, index: usize, wanted: bool) {
         let account = &mut self.accounts[index];
         let figures = account.figures();
         let name = Arc::clone(&account.name);
         let Some(busy) = account.busy.as_mut() else { return };
-        if busy.told.is_some_and(|(at, told)| now.since(at) < TURN || told == figures) {
+        let again = if wanted { TELL_AGAIN } else { Duration::MAX };
+        if busy.told.is_some_and(|(at, told)| now.since(at) < TURN || (told == figures && now.since(at) < again)) {
             return;
         }
         busy.told = Some((now, figures));
@@ -135,6 +147,7 @@ impl Rights {
         }
         let hint = account.hint(from, now);
         (hint.figures, hint.at) = (figures, now);
+        hint.wanted_at = if figures.refused > 0 { Some(now) } else { hint.wanted_at };
         let good_news = hint.denied && super::account::idle(&figures) > 0;
         hint.denied &= !good_news;
         if good_news || account.timer.is_none() {

@@ -95,6 +95,8 @@ pub struct PeerView {
     pub incarnation: u32,
     /// An operator has retired it.
     pub retired: bool,
+    /// Another disk has taken its name.
+    pub replaced: bool,
     /// Linked now.
     pub linked: bool,
 }
@@ -142,19 +144,6 @@ impl Refusal {
             Self::Holding => "media of the process before may flow yet",
         }
     }
-}
-
-/// A site that the ledger knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownSite {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The last one seen.
-    pub incarnation: u32,
-    /// An operator has retired it.
-    pub retired: bool,
-    /// Another disk has taken its name.
-    pub replaced: bool,
 }
 
 /// Figures of the whole machine, for metrics.
@@ -251,7 +240,7 @@ impl Rights {
         }
     }
 
-    /// All sites that this ledger knows, by number.
+    /// All sites that this ledger knows, one for each disk, by number.
     pub fn peers(&self) -> impl Iterator<Item = PeerView> {
         self.sites.iter().map(|(site, row)| PeerView {
             site,
@@ -259,6 +248,7 @@ impl Rights {
             disk: row.disk,
             incarnation: row.incarnation,
             retired: row.retired,
+            replaced: self.sites.is_superseded(site),
             linked: row.linked,
         })
     }

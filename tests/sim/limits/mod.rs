@@ -184,7 +184,8 @@ fn rights_follow(seed: u64) -> Result<(), String> {
             figures.in_use * 100.0,
             figures.at_once * 100.0
         );
-        if *limit >= skew::GOAL_FROM && (figures.usable < 0.99 || figures.at_once < 0.95) {
+        let late = *limit >= skew::AT_ONCE_FROM && figures.at_once < 0.95;
+        if late || (*limit >= skew::GOAL_FROM && figures.usable < 0.99) {
             return Err(format!("rights of an account of {limit} do not follow the calls"));
         }
     }

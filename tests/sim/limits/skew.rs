@@ -11,15 +11,20 @@ use strowger::tally::rights::{Policy, Settings};
 
 /// The limits tried.
 pub const LIMITS: &[u32] = &[5, 8, 10, 15, 20, 30, 100, 1_000];
-/// The goals are asserted from this limit on: of 30 rights, one on its way is three parts of a hundred.
+/// The goal of usable rights is asserted from this limit on: of 30 rights, one on its way is three parts of a hundred.
 pub const GOAL_FROM: u32 = 100;
+/// The goal of calls decided at once, from this one on.
+pub const AT_ONCE_FROM: u32 = 8;
 /// The site that the calls are at.
 const BUSY: usize = 1;
 const SITES: usize = 5;
 const CALL: u64 = 10 * SECOND;
 /// Calls begin once links stand and shares are placed.
 const FROM: u64 = 12 * SECOND;
-const MEASURED: u64 = 30 * SECOND;
+/// Long enough for some thousand calls.
+fn measured(limit: u32) -> u64 {
+    if limit < GOAL_FROM { 900 * SECOND } else { 30 * SECOND }
+}
 
 /// What was measured.
 pub struct Figures {
@@ -60,7 +65,7 @@ pub fn measure(seed: u64, limit: u32) -> Result<Figures, String> {
     let mut world = World::new(plan(limit), Mutant::None, Random::from_u64(seed), false);
     world.run(FROM + 5 * SECOND)?;
     let (mut usable, mut least, mut in_use, mut samples) = (0.0, f64::MAX, 0.0, 0.0);
-    while world.now < FROM + 5 * SECOND + MEASURED {
+    while world.now < FROM + 5 * SECOND + measured(limit) {
         let next = world.now + 100 * MILLI;
         world.run(next)?;
         let (mut there, mut live) = (0, 0);

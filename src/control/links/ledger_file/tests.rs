@@ -14,7 +14,7 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(30);
 
 fn base(amount: u32) -> Record {
-    Record::Base { account: "atlanta".into(), amount }
+    Record::Issued { account: "atlanta".into(), limit: amount }
 }
 
 struct Before {
@@ -113,7 +113,7 @@ fn compaction_keeps_what_came_before_and_after() {
 fn a_ledger_that_has_grown_is_compacted_once() {
     let folder = tempfile::tempdir().unwrap();
     let (_, writer, changes) = start_real(folder.path());
-    let long = Record::Base { account: "a".repeat(255).into(), amount: 1 };
+    let long = Record::Issued { account: "a".repeat(255).into(), limit: 1 };
     for seq in 1..=20_000 {
         while writer.append(seq, long.clone()).is_err() {
             changes.recv_timeout(LONG).expect("room comes with a change");
