@@ -1,16 +1,25 @@
 //! The relay in the kernel: settled streams of RTP are forwarded where their frames arrive (XDP), and everything else goes up
 //! to the sockets. What is done to a packet is `media::relay::apply`'s to say; `prog/relay.bpf.c` does the same.
 //!
-//! [`memory`] is what program and appliance share, [`table`] one shard's part of it.
+//! [`Xdp`] loads and attaches the program; [`memory`] is what program and appliance share, [`table`] one shard's part of it
+//! (the `FastPath` that its relay is given), [`hops`] the neighbours that frames are sent to, kept true by [`mirror`].
 
+pub mod devices;
+pub mod hops;
+pub mod kernel;
 pub mod layout;
 pub mod memory;
+pub mod mirror;
+pub mod netlink;
 pub mod object;
+mod probe;
 pub mod shared;
 pub mod sys;
 pub mod table;
 pub mod ticks;
 
+pub use kernel::{Xdp, XdpOptions, probe};
+pub use probe::Unusable;
 pub use table::{ShardTable, Slice, TableOptions};
 
 /// The program, as `prog/build` made it.

@@ -23,8 +23,8 @@ pub trait Ways: Send + Sync + Debug {
     /// The hop towards `to`, if it is known and may be used now; otherwise it is asked for, and may be known later.
     fn resolve(&self, to: IpAddr) -> Option<u16>;
 
-    /// The hop is in use.
-    fn keep(&self, hop: u16);
+    /// A rule towards `to` is using the hop: true while that is still the way.
+    fn keep(&self, to: IpAddr, hop: u16) -> bool;
 }
 
 /// What the node has once and shards share.
@@ -93,6 +93,7 @@ pub struct ShardTable {
 #[derive(Clone, Copy, Debug)]
 struct Installed {
     pair: usize,
+    to: IpAddr,
     hop: u16,
 }
 
@@ -177,7 +178,7 @@ impl ShardTable {
         let deadline = self.ticks.deadline(self.ticks.at(Ticks::monotonic()), self.dead_man);
         write(row, rule, SocketAddr::new(own, self.port(pair)), hop, deadline);
         self.readings[pair] = Reading::of(row);
-        self.installed.push(Installed { pair, hop });
+        self.installed.push(Installed { pair, to: rule.to.ip(), hop });
         self.places[pair] = self.installed.len() as u32;
         true
     }
@@ -304,16 +305,24 @@ impl FastPath for ShardTable {
     fn sweep(&mut self, now: Instant, report: &mut dyn FnMut(SocketKey, Swept)) {
         let jiffies = self.ticks.at(Ticks::monotonic());
         let deadline = self.ticks.deadline(jiffies, self.dead_man);
+        let mut lost = Vec::new();
         for place in 0..self.installed.len() {
-            let Installed { pair, hop } = self.installed[place];
+            let Installed { pair, to, hop } = self.installed[place];
+            let is_way = self.ways.keep(to, hop);
             if let Some(row) = self.row(pair) {
-                row.deadline.store(deadline, Relaxed);
+                row.deadline.store(if is_way { deadline } else { 0 }, Relaxed);
             }
-            self.ways.keep(hop);
             let counts = self.news(now, jiffies, pair);
             if counts.packets > 0 {
                 report(self.key(pair), Swept::Counts(counts));
             }
+            if !is_way {
+                lost.push(pair);
+            }
+        }
+        for pair in lost {
+            self.set_state(pair, state::OPEN);
+            report(self.key(pair), Swept::Refused);
         }
     }
 

@@ -35,7 +35,9 @@ impl Ways for Next {
         Some(self.0.load(Relaxed) as u16)
     }
 
-    fn keep(&self, _: u16) {}
+    fn keep(&self, _: IpAddr, _: u16) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]

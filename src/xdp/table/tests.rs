@@ -18,9 +18,10 @@ impl Ways for OneWay {
         (self.closed.load(Relaxed) == 0).then_some(7)
     }
 
-    fn keep(&self, hop: u16) {
+    fn keep(&self, _: IpAddr, hop: u16) -> bool {
         assert_eq!(hop, 7);
         self.kept.fetch_add(1, Relaxed);
+        self.closed.load(Relaxed) == 0
     }
 }
 
@@ -171,6 +172,21 @@ fn a_sweep_puts_deadlines_off_and_keeps_hops() {
     table.apply(NOW, PathRequest::Up { key: V4 });
     table.sweep(NOW, &mut |_, _| {});
     assert_eq!((row.deadline.load(Relaxed), ways.kept.load(Relaxed)), (0, 1), "what is up stays up");
+}
+
+#[test]
+fn a_way_that_changed_takes_the_rule_out_and_its_counts_are_told() {
+    let (mut table, memory, ways) = table();
+    let row = &memory.rows4[22];
+    table.apply(NOW, PathRequest::Opened { key: V4 });
+    table.apply(NOW, PathRequest::Down { key: V4, rule: rule(false) });
+    row.packets.store(9, Relaxed);
+    ways.closed.store(1, Relaxed);
+    let mut told = Vec::new();
+    table.sweep(NOW, &mut |key, swept| told.push((key, swept)));
+    assert!(matches!(told[..], [(V4, Swept::Counts(FastCounts { packets: 9, .. })), (V4, Swept::Refused)]), "{told:?}");
+    assert_eq!((row.deadline.load(Relaxed), row.state.load(Relaxed)), (0, state::OPEN));
+    table.sweep(NOW, &mut |_, _| panic!("it is told once"));
 }
 
 #[test]

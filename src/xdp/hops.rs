@@ -1,0 +1,342 @@
+//! Next hops: what the kernel's tables say of links, neighbours and routes, and the rows that follow from it. Plain state,
+//! fed with messages by the [mirror](super::mirror), which owns it together with the shards that ask.
+//!
+//! Which way a destination takes is the kernel's own answer (`RTM_GETROUTE`), so that rules and tables need no second
+//! implementation here. A row of the hop table belongs to a device and a neighbour on it; a neighbour that moves is one write,
+//! whatever the number of its streams. A neighbour that is stale, failed or gone makes the row unusable: packets go up, and the
+//! socket's sending makes the kernel look for it.
+
+use super::layout::{HOPS_MAX, Hop};
+use super::netlink::{Message, address, attributes, half, kind, word};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+/// Destinations remembered at most.
+pub const WAYS_MAX: usize = 65_536;
+/// Destinations that wait to be asked for at most.
+const ASKED_MAX: usize = 4096;
+/// A hop that no rule has had for so long may be given to another neighbour. Longer than any rule lives unswept.
+const UNUSED_S: u64 = 120;
+/// A hop in use is probed while its rules are swept.
+const IN_USE_S: u64 = 5;
+
+/// `NUD_REACHABLE`, `DELAY`, `PROBE`, `NOARP`, `PERMANENT`: being probed, it still has the address it had.
+const USABLE: u16 = 0x02 | 0x08 | 0x10 | 0x40 | 0x80;
+const ETHERNET: u16 = 1;
+const VLAN_8021Q: u16 = 0x8100;
+const UNICAST: u8 = 1;
+const IS_UP: u32 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Vlan {
+    parent: u32,
+    id: u16,
+    is_8021q: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    hardware: [u8; 6],
+    mtu: u16,
+    is_up: bool,
+    vlan: Option<Vlan>,
+}
+
+/// The answer for one destination.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    hop: Option<u16>,
+    used_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Neighbour {
+    ifindex: u32,
+    address: IpAddr,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    neighbour: Neighbour,
+    used_s: u64,
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub struct Hops {
+    /// Index into the map of devices, by interface.
+    devices: HashMap<u32, u16>,
+    links: HashMap<u32, Link>,
+    neighbours: HashMap<Neighbour, ([u8; 6], u16)>,
+    ways: HashMap<IpAddr, Way>,
+    entries: Vec<Entry>,
+    asked: Vec<IpAddr>,
+    now_s: u64,
+    /// A route, rule, link or address has changed: every way is to be asked for again.
+    pub routes_changed: bool,
+}
+
+impl Hops {
+    /// Frames may leave by these devices only: interface, and index into the map of devices.
+    #[must_use]
+    pub fn new(devices: impl IntoIterator<Item = (u32, u16)>) -> Self {
+        Self { devices: devices.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Seconds since some start.
+    pub fn set_now(&mut self, now_s: u64) {
+        self.now_s = now_s;
+    }
+
+    /// The hop towards a destination, if it can be used now. Otherwise the destination is asked for.
+    pub fn resolve(&mut self, rows: &[Hop], to: IpAddr) -> Option<u16> {
+        let now_s = self.now_s;
+        let hop = match self.ways.get_mut(&to) {
+            Some(way) => {
+                way.used_s = now_s;
+                way.hop
+            }
+            None => None,
+        };
+        match hop {
+            Some(hop) => {
+                self.entries[usize::from(hop)].used_s = now_s;
+                (rows[usize::from(hop)].ifindex.load(Relaxed) != 0).then_some(hop)
+            }
+            None => {
+                if self.asked.len() < ASKED_MAX && !self.asked.contains(&to) {
+                    self.asked.push(to);
+                }
+                None
+            }
+        }
+    }
+
+    /// A rule towards `to` goes by this hop: true while that is the way.
+    pub fn keep(&mut self, to: IpAddr, hop: u16) -> bool {
+        let now_s = self.now_s;
+        if let Some(entry) = self.entries.get_mut(usize::from(hop)) {
+            entry.used_s = now_s;
+        }
+        let Some(way) = self.ways.get_mut(&to) else { return false };
+        way.used_s = now_s;
+        way.hop == Some(hop)
+    }
+
+    /// Destinations to ask the kernel for.
+    pub fn take_asked(&mut self) -> Vec<IpAddr> {
+        if std::mem::take(&mut self.routes_changed) {
+            let oldest = self.now_s.saturating_sub(UNUSED_S);
+            self.ways.retain(|_, way| way.used_s >= oldest);
+            self.asked = self.ways.keys().copied().collect();
+        }
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Neighbours that rules are using, to be kept fresh.
+    pub fn in_use(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+        let oldest = self.now_s.saturating_sub(IN_USE_S);
+        let used = self.entries.iter().filter(move |entry| entry.used_s >= oldest);
+        used.map(|entry| (entry.neighbour.ifindex, entry.neighbour.address))
+    }
+
+    /// Forgets links and neighbours before they are told anew; rows stay until then.
+    pub fn forget(&mut self) {
+        self.links.clear();
+        self.neighbours.clear();
+    }
+
+    /// Takes a message about a link or neighbour; true where it may change rows.
+    pub fn take(&mut self, message: Message<'_>) -> bool {
+        match message.kind {
+            kind::NEW_LINK | kind::DEL_LINK => self.take_link(message).is_some(),
+            kind::NEW_NEIGHBOUR | kind::DEL_NEIGHBOUR => self.take_neighbour(message).is_some(),
+            kind::NEW_ROUTE
+            | kind::DEL_ROUTE
+            | kind::NEW_RULE
+            | kind::DEL_RULE
+            | kind::NEW_ADDRESS
+            | kind::DEL_ADDRESS => {
+                self.routes_changed = true;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn take_link(&mut self, message: Message<'_>) -> Option<()> {
+        let body = message.body;
+        let (hardware_kind, ifindex, flags) = (half(body, 2)?, word(body, 4)?, word(body, 8)?);
+        if message.kind == kind::DEL_LINK || hardware_kind != ETHERNET {
+            return self.links.remove(&ifindex).map(drop);
+        }
+        let (mut hardware, mut mtu, mut parent, mut vlan) = (None, 0, 0, None);
+        for (kind, value) in attributes(body.get(16..)?) {
+            match kind {
+                1 => hardware = value.first_chunk::<6>().copied(),
+                4 => mtu = word(value, 0)?,
+                5 => parent = word(value, 0)?,
+                18 => vlan = vlan_of(value),
+                _ => {}
+            }
+        }
+        let vlan = vlan.map(|(id, is_8021q)| Vlan { parent, id, is_8021q });
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let link = Link { hardware: hardware?, mtu, is_up: flags & IS_UP != 0, vlan };
+        let old = self.links.insert(ifindex, link);
+        self.routes_changed |= old.is_some_and(|old| old.is_up != link.is_up);
+        (old != Some(link)).then_some(())
+    }
+
+    fn take_neighbour(&mut self, message: Message<'_>) -> Option<()> {
+        let body = message.body;
+        let (ifindex, mut state) = (word(body, 4)?, half(body, 8)?);
+        let (mut to, mut hardware) = (None, [0; 6]);
+        for (kind, value) in attributes(body.get(12..)?) {
+            match kind {
+                1 => to = address(value),
+                2 => hardware = *value.first_chunk::<6>()?,
+                _ => {}
+            }
+        }
+        if message.kind == kind::DEL_NEIGHBOUR {
+            state = 0;
+        }
+        let neighbour = Neighbour { ifindex, address: to? };
+        if state & USABLE != 0 {
+            self.neighbours.insert(neighbour, (hardware, state));
+        } else {
+            self.neighbours.remove(&neighbour)?;
+        }
+        Some(())
+    }
+
+    /// Takes the kernel's answer for a destination; nothing where it has no way there.
+    pub fn take_route(&mut self, rows: &[Hop], to: IpAddr, answer: Option<Message<'_>>) {
+        let neighbour = answer.and_then(|message| next_of(message, to));
+        let hop = neighbour.and_then(|neighbour| self.entry(rows, neighbour));
+        if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&to) {
+            let oldest = self.now_s.saturating_sub(UNUSED_S);
+            self.ways.retain(|_, way| way.used_s >= oldest);
+        }
+        if hop.is_some() && self.ways.len() < WAYS_MAX {
+            self.ways.insert(to, Way { hop, used_s: self.now_s });
+        } else {
+            self.ways.remove(&to);
+        }
+        if let Some(hop) = hop {
+            self.write(rows, hop);
+        }
+    }
+
+    /// The row of a neighbour, a new one if need be.
+    fn entry(&mut self, rows: &[Hop], neighbour: Neighbour) -> Option<u16> {
+        let used_s = self.now_s;
+        let place = match self.entries.iter().position(|entry| entry.neighbour == neighbour) {
+            Some(place) => place,
+            None if self.entries.len() < HOPS_MAX.min(rows.len()) => {
+                self.entries.push(Entry { neighbour, used_s });
+                self.entries.len() - 1
+            }
+            None => {
+                let (place, oldest) = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.used_s)?;
+                if oldest.used_s + UNUSED_S > used_s {
+                    return None;
+                }
+                let hop = u16::try_from(place).ok()?;
+                rows[place].ifindex.store(0, Release);
+                self.ways.retain(|_, way| way.hop != Some(hop));
+                place
+            }
+        };
+        self.entries[place] = Entry { neighbour, used_s };
+        u16::try_from(place).ok()
+    }
+
+    /// Writes all rows anew.
+    pub fn write_all(&self, rows: &[Hop]) {
+        for hop in 0..self.entries.len() {
+            self.write(rows, hop as u16);
+        }
+    }
+
+    fn write(&self, rows: &[Hop], hop: u16) {
+        let (row, entry) = (&rows[usize::from(hop)], &self.entries[usize::from(hop)]);
+        let Some((way_out, hardware)) = self.way_out(entry.neighbour) else {
+            row.ifindex.store(0, Release);
+            return;
+        };
+        let (next, own) = (hardware, way_out.hardware);
+        let low = u64::from_ne_bytes([next[0], next[1], next[2], next[3], next[4], next[5], own[0], own[1]]);
+        let high = u32::from_ne_bytes([own[2], own[3], own[4], own[5]]);
+        let same = row.ifindex.load(Relaxed) == way_out.ifindex
+            && row.hardware_high.load(Relaxed) == high
+            && row.tag.load(Relaxed) == way_out.tag
+            && row.mtu.load(Relaxed) == way_out.mtu
+            && row.device.load(Relaxed) == way_out.device;
+        if !same {
+            row.ifindex.store(0, Release);
+            row.hardware_high.store(high, Relaxed);
+            row.tag.store(way_out.tag, Relaxed);
+            row.mtu.store(way_out.mtu, Relaxed);
+            row.device.store(way_out.device, Relaxed);
+        }
+        row.hardware_low.store(low, Release);
+        row.ifindex.store(way_out.ifindex, Release);
+    }
+
+    fn way_out(&self, neighbour: Neighbour) -> Option<(WayOut, [u8; 6])> {
+        let link = self.links.get(&neighbour.ifindex).filter(|link| link.is_up)?;
+        let (hardware, _) = self.neighbours.get(&neighbour)?;
+        let (ifindex, tag) = match link.vlan {
+            None => (neighbour.ifindex, 0),
+            Some(Vlan { parent, id, is_8021q: true }) => {
+                let [high, low] = id.to_be_bytes();
+                let [kind_high, kind_low] = VLAN_8021Q.to_be_bytes();
+                (parent, u32::from_ne_bytes([kind_high, kind_low, high, low]))
+            }
+            Some(_) => return None,
+        };
+        let device = *self.devices.get(&ifindex)?;
+        Some((WayOut { ifindex, device, tag, mtu: link.mtu, hardware: link.hardware }, *hardware))
+    }
+}
+
+struct WayOut {
+    ifindex: u32,
+    device: u16,
+    tag: u32,
+    mtu: u16,
+    hardware: [u8; 6],
+}
+
+/// VLAN id of `IFLA_LINKINFO`, and whether its tags are those of 802.1Q.
+fn vlan_of(info: &[u8]) -> Option<(u16, bool)> {
+    let find = |within, wanted| attributes(within).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    find(info, 1).filter(|kind| kind.starts_with(b"vlan\0") || *kind == b"vlan")?;
+    let data = find(info, 2)?;
+    let protocol = find(data, 5).and_then(|value| Some(u16::from_be_bytes(*value.first_chunk()?)));
+    Some((half(find(data, 1)?, 0)?, protocol.is_none_or(|protocol| protocol == VLAN_8021Q)))
+}
+
+/// The neighbour that a route's answer names.
+fn next_of(message: Message<'_>, to: IpAddr) -> Option<Neighbour> {
+    if message.kind != kind::NEW_ROUTE || *message.body.get(7)? != UNICAST {
+        return None;
+    }
+    let (mut ifindex, mut gateway) = (None, to);
+    for (kind, value) in attributes(message.body.get(12..)?) {
+        match kind {
+            4 => ifindex = word(value, 0),
+            5 => gateway = address(value)?,
+            // A gateway of the other family.
+            18 => return None,
+            _ => {}
+        }
+    }
+    Some(Neighbour { ifindex: ifindex?, address: gateway })
+}
+
+#[cfg(test)]
+mod tests;

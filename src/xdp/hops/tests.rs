@@ -1,0 +1,190 @@
+//! The hop table by hand-made messages.
+
+use super::*;
+use crate::xdp::netlink::{push_address, push_attribute};
+use crate::xdp::shared::Shared;
+
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const NEXT: [u8; 6] = [2, 0, 0, 0, 0, 9];
+const REACHABLE: u16 = 2;
+const STALE: u16 = 4;
+
+fn link(ifindex: u32, up: bool, vlan: Option<(u32, u16)>) -> Vec<u8> {
+    let mut body = vec![0, 0];
+    body.extend(ETHERNET.to_ne_bytes());
+    body.extend(ifindex.to_ne_bytes());
+    body.extend(u32::from(up).to_ne_bytes());
+    body.extend([0; 4]);
+    push_attribute(&mut body, 1, &OWN);
+    push_attribute(&mut body, 4, &1500u32.to_ne_bytes());
+    if let Some((parent, id)) = vlan {
+        push_attribute(&mut body, 5, &parent.to_ne_bytes());
+        let (mut data, mut info) = (Vec::new(), Vec::new());
+        push_attribute(&mut data, 1, &id.to_ne_bytes());
+        push_attribute(&mut info, 1, b"vlan\0");
+        push_attribute(&mut info, 2, &data);
+        push_attribute(&mut body, 18, &info);
+    }
+    body
+}
+
+fn neighbour(ifindex: u32, to: IpAddr, hardware: [u8; 6], state: u16) -> Vec<u8> {
+    let mut body = vec![2, 0, 0, 0];
+    body.extend(ifindex.to_ne_bytes());
+    body.extend(state.to_ne_bytes());
+    body.extend([0, 0]);
+    push_address(&mut body, 1, to);
+    push_attribute(&mut body, 2, &hardware);
+    body
+}
+
+fn route(ifindex: u32, gateway: Option<IpAddr>) -> Vec<u8> {
+    let mut body = vec![2, 32, 0, 0, 0, 0, 0, UNICAST, 0, 0, 0, 0];
+    push_attribute(&mut body, 4, &ifindex.to_ne_bytes());
+    if let Some(gateway) = gateway {
+        push_address(&mut body, 5, gateway);
+    }
+    body
+}
+
+fn at(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+struct Net {
+    hops: Hops,
+    rows: Shared<Hop>,
+}
+
+impl Net {
+    /// Device 3 is attached, 4 is a VLAN upon it, 5 is not attached.
+    fn new() -> Self {
+        let mut net = Self { hops: Hops::new([(3, 0)]), rows: Shared::ordinary(HOPS_MAX) };
+        net.tell(kind::NEW_LINK, &link(3, true, None));
+        net.tell(kind::NEW_LINK, &link(4, true, Some((3, 0x123))));
+        net.tell(kind::NEW_LINK, &link(5, true, None));
+        net
+    }
+
+    fn tell(&mut self, kind: u16, body: &[u8]) {
+        if self.hops.take(Message { kind, body }) {
+            self.hops.write_all(&self.rows);
+        }
+    }
+
+    fn resolve(&mut self, to: IpAddr) -> Option<u16> {
+        self.hops.resolve(&self.rows, to)
+    }
+
+    /// The kernel's answer to what was asked for.
+    fn answer(&mut self, route: &[u8]) {
+        for to in self.hops.take_asked() {
+            self.hops.take_route(&self.rows, to, Some(Message { kind: kind::NEW_ROUTE, body: route }));
+        }
+    }
+
+    fn ifindex(&self, hop: u16) -> u32 {
+        self.rows[usize::from(hop)].ifindex.load(Relaxed)
+    }
+}
+
+#[test]
+fn a_way_is_asked_for_once_and_then_known() {
+    let mut net = Net::new();
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    assert_eq!((net.resolve(at("192.0.2.7")), net.resolve(at("192.0.2.7"))), (None, None));
+    net.answer(&route(3, Some(at("10.0.0.1"))));
+    assert_eq!(net.resolve(at("192.0.2.7")), Some(0));
+    let row = &net.rows[0];
+    let mut hardware = row.hardware_low.load(Relaxed).to_ne_bytes().to_vec();
+    hardware.extend(row.hardware_high.load(Relaxed).to_ne_bytes());
+    assert_eq!(hardware, [NEXT, OWN].concat());
+    assert_eq!((net.ifindex(0), row.mtu.load(Relaxed), row.tag.load(Relaxed)), (3, 1500, 0));
+    assert_eq!(net.resolve(at("192.0.2.8")), None);
+    net.answer(&route(3, Some(at("10.0.0.1"))));
+    assert_eq!(net.resolve(at("192.0.2.8")), Some(0), "the same gateway is the same hop");
+}
+
+#[test]
+fn a_stale_neighbour_is_no_way_and_a_moved_one_is_one_write() {
+    let mut net = Net::new();
+    net.resolve(at("10.0.0.1"));
+    net.answer(&route(3, None));
+    assert_eq!(net.resolve(at("10.0.0.1")), None, "no neighbour yet");
+    for (state, ifindex) in
+        [(REACHABLE, 3), (STALE, 0), (0x08, 3), (0x10, 3), (0x20, 0), (0x80, 3), (0, 0), (REACHABLE, 3)]
+    {
+        net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, state));
+        assert_eq!(net.ifindex(0), ifindex, "state {state:#x}");
+    }
+    let moved = [2, 0, 0, 0, 0, 0x77];
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), moved, REACHABLE));
+    assert_eq!(net.rows[0].hardware_low.load(Relaxed).to_ne_bytes()[..6], moved);
+    net.tell(kind::DEL_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), moved, REACHABLE));
+    assert_eq!(net.ifindex(0), 0);
+}
+
+#[test]
+fn a_vlan_leaves_by_its_parent_with_its_tag() {
+    let mut net = Net::new();
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(4, at("10.0.4.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.4.1"));
+    net.answer(&route(4, None));
+    let hop = net.resolve(at("10.0.4.1")).unwrap();
+    assert_eq!((net.ifindex(hop), net.rows[usize::from(hop)].tag.load(Relaxed).to_ne_bytes()), (3, [0x81, 0, 1, 0x23]));
+}
+
+#[test]
+fn a_device_without_the_program_or_down_is_no_way() {
+    let mut net = Net::new();
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(5, at("10.0.5.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.5.1"));
+    net.answer(&route(5, None));
+    assert_eq!(net.resolve(at("10.0.5.1")), None);
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.0.1"));
+    net.answer(&route(3, None));
+    let hop = net.resolve(at("10.0.0.1")).unwrap();
+    for (up, ifindex) in [(false, 0), (true, 3)] {
+        net.tell(kind::NEW_LINK, &link(3, up, None));
+        assert_eq!(net.ifindex(hop), ifindex);
+    }
+    net.tell(kind::DEL_LINK, &link(3, true, None));
+    assert_eq!(net.ifindex(hop), 0);
+}
+
+#[test]
+fn a_changed_route_takes_rules_off_their_hop() {
+    let mut net = Net::new();
+    for gateway in ["10.0.0.1", "10.0.0.2"] {
+        net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at(gateway), NEXT, REACHABLE));
+    }
+    net.resolve(at("192.0.2.7"));
+    net.answer(&route(3, Some(at("10.0.0.1"))));
+    let hop = net.resolve(at("192.0.2.7")).unwrap();
+    assert!(net.hops.keep(at("192.0.2.7"), hop));
+    net.tell(kind::NEW_ROUTE, &route(3, Some(at("10.0.0.2"))));
+    net.answer(&route(3, Some(at("10.0.0.2"))));
+    assert!(!net.hops.keep(at("192.0.2.7"), hop));
+    assert_ne!(net.resolve(at("192.0.2.7")), Some(hop));
+}
+
+#[test]
+fn a_full_table_refuses_until_somebody_has_been_unused_for_long() {
+    let mut net = Net::new();
+    let address = |n: usize| IpAddr::from([10, 1, (n >> 8) as u8, n as u8]);
+    for n in 0..=HOPS_MAX {
+        net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, address(n), NEXT, REACHABLE));
+    }
+    net.hops.asked = (0..HOPS_MAX).map(address).collect();
+    net.answer(&route(3, None));
+    net.resolve(address(HOPS_MAX));
+    net.answer(&route(3, None));
+    assert_eq!(net.resolve(address(HOPS_MAX)), None, "all are in use");
+    net.hops.set_now(UNUSED_S);
+    assert!((0..HOPS_MAX).filter(|n| *n != 5).all(|n| net.hops.keep(address(n), n as u16)));
+    net.answer(&route(3, None));
+    assert_eq!(net.resolve(address(HOPS_MAX)), Some(5));
+    assert!(!net.hops.keep(address(5), 5));
+    assert_eq!(net.hops.in_use().count(), HOPS_MAX);
+}

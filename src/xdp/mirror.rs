@@ -1,0 +1,161 @@
+//! The thread that keeps the hop table true: listens to the kernel's tables, asks for the ways that shards need, and has the
+//! kernel probe the neighbours in use before it would call them stale (traffic that never reaches the stack does not count
+//! as use).
+
+use super::hops::Hops;
+use super::memory::Memory;
+use super::netlink::{Message, Netlink, family, kind, push_address};
+use super::table::Ways;
+use std::io::Result;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a question waits at most.
+const TURN: Duration = Duration::from_millis(50);
+/// Less than the five seconds after which the kernel no longer counts use (`delay_first_probe_time`).
+const FRESHEN: Duration = Duration::from_secs(2);
+/// Destinations asked for in one turn.
+const ASKED_PER_TURN: usize = 1024;
+
+#[derive(Debug)]
+struct Inner {
+    memory: Arc<Memory>,
+    hops: Mutex<Hops>,
+    stopping: AtomicBool,
+}
+
+/// The shards' end.
+#[derive(Clone, Debug)]
+pub struct Mirror(Arc<Inner>);
+
+impl Ways for Mirror {
+    fn resolve(&self, to: IpAddr) -> Option<u16> {
+        // The mirror has it: the relay asks again.
+        self.0.hops.try_lock().ok()?.resolve(&self.0.memory.hops, to)
+    }
+
+    fn keep(&self, to: IpAddr, hop: u16) -> bool {
+        self.0.hops.try_lock().map_or(true, |mut hops| hops.keep(to, hop))
+    }
+}
+
+/// The thread; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    mirror: Mirror,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Reads the tables once, then follows them on a thread of its own.
+    ///
+    /// # Errors
+    /// No netlink socket, no thread.
+    pub fn start(memory: Arc<Memory>, devices: &[(u32, u16)]) -> Result<Self> {
+        let hops = Mutex::new(Hops::new(devices.iter().copied()));
+        let mirror = Mirror(Arc::new(Inner { memory, hops, stopping: AtomicBool::new(false) }));
+        // Listening begins before the tables are read, so that nothing falls between.
+        let mut news = Netlink::listening(TURN)?;
+        let mut questions = Netlink::asking()?;
+        mirror.read_tables(&mut questions)?;
+        let own = mirror.clone();
+        let body = move || {
+            let started = Instant::now();
+            let mut fresh_at = started;
+            while !own.0.stopping.load(Relaxed) {
+                let now = Instant::now();
+                own.with(|hops| hops.set_now(now.duration_since(started).as_secs()));
+                // An error leaves rows as they are for a turn; the tables are read again then.
+                if !own.turn(&mut news).unwrap_or(false) {
+                    let _ = own.read_tables(&mut questions);
+                }
+                own.ask(&mut questions);
+                if now >= fresh_at {
+                    fresh_at = now + FRESHEN;
+                    own.freshen(&mut questions);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("xdp-hops".into()).spawn(body)?;
+        Ok(Self { mirror, thread: Some(thread) })
+    }
+
+    /// For a shard.
+    #[must_use]
+    pub fn mirror(&self) -> Mirror {
+        self.mirror.clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.mirror.0.stopping.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Mirror {
+    fn with<T>(&self, act: impl FnOnce(&mut Hops) -> T) -> T {
+        act(&mut self.0.hops.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read_tables(&self, questions: &mut Netlink) -> Result<()> {
+        let mut found: Vec<(u16, Vec<u8>)> = Vec::new();
+        let mut gather = |message: Message<'_>| found.push((message.kind, message.body.to_vec()));
+        questions.dump(kind::GET_LINK, &[0; 16], &mut gather)?;
+        questions.dump(kind::GET_NEIGHBOUR, &[0; 12], &mut gather)?;
+        self.with(|hops| {
+            hops.forget();
+            for (kind, body) in &found {
+                hops.take(Message { kind: *kind, body });
+            }
+            hops.routes_changed = true;
+            hops.write_all(&self.0.memory.hops);
+        });
+        Ok(())
+    }
+
+    /// Takes one batch of news. False when some were lost.
+    fn turn(&self, news: &mut Netlink) -> Result<bool> {
+        news.read(&mut |message| {
+            self.with(|hops| {
+                if hops.take(message) {
+                    hops.write_all(&self.0.memory.hops);
+                }
+            });
+        })
+    }
+
+    fn ask(&self, questions: &mut Netlink) {
+        for to in self.with(Hops::take_asked).into_iter().take(ASKED_PER_TURN) {
+            let bits = if to.is_ipv4() { 32 } else { 128 };
+            let mut body = vec![family(to), bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            push_address(&mut body, 1, to);
+            let mut answer = None;
+            let mut take = |message: Message<'_>| answer = Some((message.kind, message.body.to_vec()));
+            let _ = questions.ask(kind::GET_ROUTE, &body, &mut take);
+            self.with(|hops| {
+                let answer = answer.as_ref().map(|(kind, body)| Message { kind: *kind, body });
+                hops.take_route(&self.0.memory.hops, to, answer);
+            });
+        }
+    }
+
+    /// `NTF_USE`: as if a packet had just been sent there.
+    fn freshen(&self, questions: &mut Netlink) {
+        const NTF_USE: u8 = 1;
+        let used: Vec<(u32, IpAddr)> = self.with(|hops| hops.in_use().collect());
+        for (ifindex, address) in used {
+            let mut body = vec![family(address), 0, 0, 0];
+            body.extend(ifindex.to_ne_bytes());
+            body.extend([0, 0, NTF_USE, 0]);
+            push_address(&mut body, 1, address);
+            let _ = questions.tell(kind::NEW_NEIGHBOUR, &body);
+        }
+    }
+}
