@@ -195,20 +195,23 @@ fn an_old_incarnation_hears_that_it_is_fenced_and_no_greeting() {
     let root = tempfile::tempdir().unwrap();
     let (a, address) = alone(root.path());
     let keys = root.path().join("keys");
-    let greeted = |incarnation| {
+    let greeted = |incarnation, start| {
         let config = client(&keys, &keys, "b");
         block_on(async {
             let mut stranger = Stranger::dial(config, address, "a").await.unwrap();
-            stranger.say(&Frame::Hello(hello("b", 3, incarnation))).await;
+            stranger.say(&Frame::Hello(Hello { start, ..hello("b", 3, incarnation) })).await;
             stranger.hear().await
         })
     };
-    assert!(matches!(greeted(5), Some(Frame::Hello(_))));
+    assert!(matches!(greeted(5, 77), Some(Frame::Hello(_))));
     until("the first link is gone", || !a.handle.status().is_up(0));
-    for _ in 0..2 {
-        assert_eq!(greeted(4), Some(Frame::Bye(Bye::Fenced)));
-    }
+    assert_eq!(greeted(4, 77), Some(Frame::Bye(Bye::Fenced)));
+    assert_eq!(greeted(5, 78), Some(Frame::Bye(Bye::Fenced)), "a copy of the disk as it was before that start");
     until("both are counted", || a.handle.status().refusals(Reason::Fenced) == 2);
+    assert!(matches!(greeted(5, 77), Some(Frame::Hello(_))), "the same process may come back");
+    until("the link is gone", || !a.handle.status().is_up(0));
+    assert_eq!(greeted(4, 77), Some(Frame::Bye(Bye::Fenced)));
+    until("it is counted", || a.handle.status().refusals(Reason::Fenced) == 3);
     let why = a.handle.status().refusal(0).expect("it is shown");
     assert!(why.starts_with("fenced: incarnation 5 of it has been seen"), "{why}");
     a.stop();

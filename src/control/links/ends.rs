@@ -7,7 +7,7 @@ use super::status::{Reason, Up};
 use super::talk::{End, Newcomer};
 use crate::base::Instant;
 use crate::tally::sessions::Reaction;
-use crate::tally::wire::{Bye, Frame};
+use crate::tally::wire::{Bye, Frame, Hello};
 use crate::tally::{Identity, SiteId};
 
 impl Keeper {
@@ -22,7 +22,10 @@ impl Keeper {
     pub(super) fn up(&mut self, now: Instant, newcomer: Newcomer) {
         let Newcomer { peer, hello, version, dialled, reply } = newcomer;
         let preferred = dialled == (self.me.name < hello.identity.name);
-        let answer = self.admit(now, peer, &hello.identity, preferred);
+        let answer = match self.is_twin(peer, &hello) {
+            true => Err(fenced(hello.identity.incarnation, false)),
+            false => self.admit(now, peer, &hello.identity, preferred),
+        };
         let site = match answer {
             Ok(site) => site,
             Err(end) => {
@@ -30,6 +33,9 @@ impl Keeper {
                 return;
             }
         };
+        if hello.start != 0 {
+            self.starts[peer] = Some((hello.identity.clone(), hello.start));
+        }
         self.lines += 1;
         let identity = hello.identity.clone();
         let (mut feed, line) = Feed::new(self.lines, site, hello, version, preferred, now);
@@ -43,6 +49,13 @@ impl Keeper {
         self.status.up(peer, Up { since: now, incarnation: identity.incarnation, version, dialled });
         let _ = self.linked[peer].send(true);
         let _ = reply.send(Ok(line));
+    }
+
+    /// Another start of the very incarnation that has been seen: a copy of its disk, which does not know what that one has
+    /// lent.
+    fn is_twin(&self, peer: usize, hello: &Hello) -> bool {
+        let known = self.starts[peer].as_ref().filter(|(identity, _)| *identity == hello.identity);
+        hello.start != 0 && known.is_some_and(|(_, start)| *start != hello.start)
     }
 
     /// Which of two connections to one peer is kept, and whether the peer is one that may come back.

@@ -48,6 +48,8 @@ pub struct Keeper {
     pub(super) status: Arc<LinkStatus>,
     /// By the place of the peer.
     pub(super) feeds: Vec<Option<Feed>>,
+    /// The last start that each peer has greeted with, and its identity.
+    pub(super) starts: Vec<Option<(Identity, u64)>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) shared: Shared,
     /// What the machine has not been told of them yet.
@@ -96,6 +98,7 @@ impl Keeper {
             rights,
             sessions,
             feeds: status.peers.iter().map(|_| None).collect(),
+            starts: status.peers.iter().map(|_| None).collect(),
             status,
             accounts: Arc::default(),
             shared,

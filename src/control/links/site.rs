@@ -64,6 +64,8 @@ pub enum Input {
 pub struct Site {
     /// This site.
     pub me: Identity,
+    /// A random number of this start of the process.
+    pub start: u64,
     /// Its clock.
     pub clock: Clock,
     /// To the keeper; bounded, and who fills it waits.

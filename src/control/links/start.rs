@@ -210,7 +210,8 @@ pub fn start(options: Options) -> Result<Links, String> {
         endpoint
     };
     let handle = Handle { inputs: inputs.clone(), status: Arc::clone(&status), ledger: ledger_status, me: me.clone() };
-    let site = Arc::new(Site { me, clock, inputs: inputs.clone(), status, endpoint, linked });
+    let start = random.next_u64() | 1;
+    let site = Arc::new(Site { me, start, clock, inputs: inputs.clone(), status, endpoint, linked });
     let main = async move {
         let mut tasks = JoinSet::new();
         for peer in 0..site.status.peers.len() {

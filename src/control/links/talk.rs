@@ -247,8 +247,8 @@ async fn greeted(
 
 async fn greet(site: &Site, send: &mut SendStream) -> Result<(), End> {
     let mut octets = Vec::new();
-    let hello = Frame::Hello(Hello::new(site.me.clone(), site.clock.now(), calendar_ms()));
-    wire::encode(0, &hello, &mut octets).map_err(|_| End::lost("this site's name is too long"))?;
+    let hello = Hello { start: site.start, ..Hello::new(site.me.clone(), site.clock.now(), calendar_ms()) };
+    wire::encode(0, &Frame::Hello(hello), &mut octets).map_err(|_| End::lost("this site's name is too long"))?;
     Ok(send.write_all(&octets).await?)
 }
 

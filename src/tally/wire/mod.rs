@@ -51,13 +51,16 @@ pub struct Hello {
     pub clock: Instant,
     /// Its calendar now, milliseconds since 1970, for people only.
     pub calendar_ms: u64,
+    /// A random number of this start of the process: two starts with one incarnation are a disk that came back. 0: not
+    /// said, as in the first greetings that were written.
+    pub start: u64,
 }
 
 impl Hello {
     /// What this software says.
     #[must_use]
     pub const fn new(identity: Identity, clock: Instant, calendar_ms: u64) -> Self {
-        Self { oldest: VERSION_OLDEST, newest: VERSION_NEWEST, identity, clock, calendar_ms }
+        Self { oldest: VERSION_OLDEST, newest: VERSION_NEWEST, identity, clock, calendar_ms, start: 0 }
     }
 
     /// The newest version that both ends speak.
@@ -229,6 +232,9 @@ fn put_frame(version: u8, frame: &Frame, out: &mut Vec<u8>) -> Result<(), Oversi
             put_u32(out, hello.identity.incarnation);
             put_u64(out, hello.clock.as_nanos());
             put_u64(out, hello.calendar_ms);
+            if hello.start != 0 {
+                put_u64(out, hello.start);
+            }
         }
         Frame::Bye(bye) => out.extend_from_slice(&[TIMELESS, 2, bye.code()]),
         Frame::Ping { stamp } => {
@@ -313,5 +319,6 @@ fn hello(reader: &mut Reader<'_>) -> Result<Hello, Malformed> {
         identity: Identity { name: reader.name()?, disk: reader.u128()?, incarnation: reader.u32()? },
         clock: Instant::from_nanos(reader.u64()?),
         calendar_ms: reader.u64()?,
+        start: if reader.remaining() == 0 { 0 } else { reader.u64()? },
     })
 }
