@@ -42,6 +42,9 @@ const SEEDS: u64 = 30;
 /// Lives after which a fault planted in the kernel must have been noticed.
 const FAULTY_SEEDS: usize = 10;
 
+/// One life in so many is lived again with take-overs.
+const TAKE_OVER_SEEDS: u64 = 3;
+
 /// Lives of sites that `cargo test` lives.
 const LIMIT_SEEDS: u64 = 5;
 
@@ -59,6 +62,7 @@ struct Wanted {
     mutants: bool,
     seeds: Option<u64>,
     first_seed: u64,
+    take_overs: bool,
     verbose: bool,
     hashes: bool,
     names: Vec<String>,
@@ -69,7 +73,7 @@ fn main() -> ExitCode {
         Ok(wanted) => wanted,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: sim [calls|limits [--seeds N] [--first-seed N] [--verbose] [--hashes]] [flows [NAME]]\n       sim limits --mutant NAME | --mutants"
+                "{why}\nusage: sim [calls|limits [--seeds N] [--first-seed N] [--verbose] [--hashes] [--take-overs]] [flows [NAME]]\n       sim limits --mutant NAME | --mutants"
             );
             return ExitCode::from(2);
         }
@@ -115,6 +119,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
         mutants: false,
         seeds: None,
         first_seed: 1,
+        take_overs: false,
         verbose: false,
         hashes: false,
         names: Vec::new(),
@@ -133,6 +138,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--mutant" => wanted.mutant = Some(arguments.next().unwrap_or_default()),
             "--seeds" => wanted.seeds = Some(number()?),
             "--first-seed" => wanted.first_seed = number()?,
+            "--take-overs" => wanted.take_overs = true,
             "--verbose" => wanted.verbose = true,
             "--hashes" => wanted.hashes = true,
             // What cargo and test runners add.
@@ -152,11 +158,15 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
     let (mut calls, mut answered, mut steps, mut orphans, mut below, mut waits) = (0, 0, 0, 0, 0, (0, 0));
     let seeds = wanted.seeds.unwrap_or(SEEDS);
     for seed in wanted.first_seed..wanted.first_seed + seeds {
-        let life = std::panic::catch_unwind(|| calls::live(seed, wanted.verbose, None));
+        let life = std::panic::catch_unwind(|| calls::live(seed, wanted.verbose, None, wanted.take_overs));
         let life = life.unwrap_or_else(|_| Err("it panicked".to_owned()));
         match life {
             Ok(outcome) => {
                 passed += 1;
+                if !wanted.take_overs && seed % TAKE_OVER_SEEDS == 1 {
+                    let (good, bad) = take_over(seed, outcome.hash);
+                    (passed, failed) = (passed + good, failed + bad);
+                }
                 (calls, answered) = (calls + outcome.calls, answered + outcome.answered);
                 (steps, orphans) = (steps + outcome.steps, orphans + outcome.orphans);
                 below += outcome.below;
@@ -173,7 +183,7 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
             }
         }
     }
-    match [(); 2].map(|()| calls::live(wanted.first_seed, false, None).map(|outcome| outcome.hash)) {
+    match [(); 2].map(|()| calls::live(wanted.first_seed, false, None, false).map(|outcome| outcome.hash)) {
         [Ok(once), Ok(again)] if once != again => {
             failed += 1;
             println!("test the same seed, the same trace ... FAILED: {once:016x} and {again:016x}");
@@ -196,7 +206,27 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
 }
 
 fn finds(seed: u64, bug: Bug) -> bool {
-    std::panic::catch_unwind(|| calls::live(seed, false, Some(bug))).is_ok_and(|life| life.is_err())
+    std::panic::catch_unwind(|| calls::live(seed, false, Some(bug), false)).is_ok_and(|life| life.is_err())
+}
+
+/// The same life where shards are taken over by other processes: nobody notices anything.
+fn take_over(seed: u64, hash: u64) -> (u64, u64) {
+    let life = std::panic::catch_unwind(|| calls::live(seed, false, None, true));
+    match life.unwrap_or_else(|_| Err("it panicked".to_owned())) {
+        // What is below comes up first: with a kernel it is another life, in which everything must balance.
+        Ok(outcome) if outcome.hash == hash || outcome.below > 0 => (1, 0),
+        Ok(outcome) => {
+            let other = outcome.hash;
+            println!("test seed {seed} with take-overs ... FAILED: trace {other:016x} instead of {hash:016x}\n");
+            (0, 1)
+        }
+        Err(why) => {
+            println!(
+                "test seed {seed} with take-overs ... FAILED\n{why}\nagain: sim -- calls --take-overs --seeds 1 --first-seed {seed} --verbose\n"
+            );
+            (0, 1)
+        }
+    }
 }
 
 /// Each flow once over a good network, then where 5 % of all datagrams get lost, with several seeds.

@@ -1,13 +1,14 @@
 //! Names that carry their owner: a shard, a slot, a generation, so that any shard can hand a message to the right one.
 
 use super::slab::Slot;
+use serde::{Deserialize, Serialize};
 
 /// One shard of this node, counted from zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShardId(pub u8);
 
 /// What our own tags, Call-IDs and branches carry: the owner and its slot. The salt makes them unguessable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Token {
     /// The shard that owns the call.
     pub shard: ShardId,

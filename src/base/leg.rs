@@ -1,7 +1,9 @@
 //! The two sides of a call and the direction of a stream: words that signalling, session descriptions and media share.
 
+use serde::{Deserialize, Serialize};
+
 /// One of the two legs of a call. `A` is the caller's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Side {
     /// The caller.
     A,
@@ -33,7 +35,7 @@ impl Side {
 }
 
 /// Which way a stream flows, said by one party of itself (RFC 3264 §5.1, RFC 8866 §6.7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {
     /// Both ways: the default where nothing is said.
     #[default]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+pub mod keyed;
 pub mod leg;
 pub mod net;
 pub mod queue;
@@ -14,6 +15,7 @@ pub mod time;
 pub mod wheel;
 
 pub use id::ShardId;
+pub use keyed::Keyed;
 pub use leg::{Direction, Side};
 pub use net::{Flow, Forward, SocketKey, StreamKey, Transmit, Transport};
 pub use queue::Queue;

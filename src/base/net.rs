@@ -4,9 +4,10 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 
 use super::id::ShardId;
+use serde::{Deserialize, Serialize};
 
 /// What carries SIP. TLS and WebSocket have their names so that Via, Contact and routes can already speak of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Transport {
     /// RFC 3261 §18 over UDP.
     Udp,
@@ -61,12 +62,12 @@ impl Transport {
 }
 
 /// A UDP socket or a stream listener of one shard. Small and dense: chosen by the shard, an index for the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketKey(pub u32);
 
 /// One TCP (later TLS, WebSocket) connection of one shard. Never reused. The driver names accepted ones (top bit set),
 /// the shard names those it opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamKey(pub u64);
 
 impl StreamKey {
@@ -75,7 +76,7 @@ impl StreamKey {
 }
 
 /// The path a message came by, and the way back (RFC 3261 §18.2.2, RFC 3581, RFC 5626).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Flow {
     /// What carries it.
     pub transport: Transport,
@@ -90,7 +91,7 @@ pub struct Flow {
 }
 
 /// Bytes to be sent along a flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transmit {
     /// Where to.
     pub flow: Flow,

@@ -1,9 +1,10 @@
 //! A FIFO with a bound: when it is full the newcomer is refused and counted, never the room grown.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// A bounded FIFO. Allocates once.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Queue<T> {
     items: VecDeque<T>,
     bound: usize,
@@ -35,6 +36,17 @@ impl<T> Queue<T> {
         self.items.pop_front()
     }
 
+    /// Another bound from now on; what waits beyond it is kept.
+    pub fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
+    }
+
+    /// The most that may wait.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
     /// Items waiting.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -50,7 +62,7 @@ impl<T> Queue<T> {
     /// Room left.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.bound - self.items.len()
+        self.bound.saturating_sub(self.items.len())
     }
 
     /// Items refused since the start.

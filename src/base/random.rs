@@ -2,10 +2,36 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 /// A cryptographic generator, since tags, branches and nonces must not be guessed (RFC 3261 §19.3).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Frozen", into = "Frozen")]
 pub struct Random(ChaCha8Rng);
+
+/// Where the generator stands; the words of its position, high half first.
+#[derive(Serialize, Deserialize)]
+struct Frozen {
+    seed: [u8; 32],
+    stream: u64,
+    position: [u64; 2],
+}
+
+impl From<Random> for Frozen {
+    fn from(Random(generator): Random) -> Self {
+        let at = generator.get_word_pos();
+        Self { seed: generator.get_seed(), stream: generator.get_stream(), position: [(at >> 64) as u64, at as u64] }
+    }
+}
+
+impl From<Frozen> for Random {
+    fn from(frozen: Frozen) -> Self {
+        let mut generator = ChaCha8Rng::from_seed(frozen.seed);
+        generator.set_stream(frozen.stream);
+        generator.set_word_pos(u128::from(frozen.position[0]) << 64 | u128::from(frozen.position[1]));
+        Self(generator)
+    }
+}
 
 impl Random {
     /// From 32 bytes of the kernel's randomness.
@@ -53,5 +79,21 @@ impl Random {
         let mut seed = [0; 32];
         self.fill(&mut seed);
         Self::new(seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frozen_generator_goes_on_where_it_was() {
+        let mut random = Random::from_u64(7);
+        for step in 0..100 {
+            random.fill(&mut vec![0; step % 7]);
+            let frozen = rmp_serde::to_vec_named(&random).unwrap();
+            let mut thawed: Random = rmp_serde::from_slice(&frozen).unwrap();
+            assert_eq!([(); 40].map(|()| thawed.next_u32()), [(); 40].map(|()| random.next_u32()), "after {step}");
+        }
     }
 }

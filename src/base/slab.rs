@@ -1,7 +1,9 @@
 //! A table with a bound whose keys carry a generation, so that a late message never reaches a slot's next tenant.
 
+use serde::{Deserialize, Serialize};
+
 /// A place in a [`Slab`] and which tenant of it is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slot {
     /// The place.
     pub index: u32,
@@ -9,14 +11,14 @@ pub struct Slot {
     pub generation: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry<T> {
     generation: u32,
     value: Option<T>,
 }
 
 /// A bounded table. Places are reused oldest-freed first, which keeps generations far apart in time.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Slab<T> {
     entries: Vec<Entry<T>>,
     free: std::collections::VecDeque<u32>,
@@ -106,6 +108,11 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Another bound from now on; tenants beyond it stay until they leave.
+    pub fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
     }
 
     /// The most tenants it takes.

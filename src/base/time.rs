@@ -1,10 +1,11 @@
 //! Monotonic time as a value. The worker (or the simulator) is the only place that makes one.
 
+use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign, Sub};
 pub use std::time::Duration;
 
 /// Nanoseconds since an arbitrary start, never going back. Wall-clock time is added only where a person reads it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instant(u64);
 
 impl Instant {

@@ -11,6 +11,7 @@
 //! in order although a tick is about a millisecond.
 
 use super::time::Instant;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
@@ -33,7 +34,7 @@ const STALE_MAX: usize = if cfg!(test) { 4 } else { 64 };
 const BOUND_MAX: usize = 1 << 28;
 
 /// Names one scheduled timer. Four billion timers later, at the earliest, the same key names another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TimerKey {
     index: u32,
     generation: NonZeroU32,
@@ -215,6 +216,17 @@ impl<T> Wheel<T> {
         self.next_bucket().map(|(_, start)| Instant::from_nanos(start << TICK_BITS))
     }
 
+    /// The most timers it takes.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// Another bound from now on; timers beyond it stay.
+    pub fn set_bound(&mut self, bound: usize) {
+        self.bound = bound.min(BOUND_MAX);
+    }
+
     /// Timers scheduled.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -338,6 +350,51 @@ impl<T> Wheel<T> {
     }
 }
 
+/// What a wheel is besides where its timers stand: keys keep their meaning.
+#[derive(Serialize, Deserialize)]
+struct Frozen<N, F> {
+    nodes: N,
+    free: F,
+    bound: usize,
+    elapsed: u64,
+}
+
+/// When, of which generation, and what; nothing while the node is free.
+#[derive(Serialize, Deserialize)]
+struct FrozenNode<V>(Instant, NonZeroU32, Option<V>);
+
+impl<T: Serialize> Serialize for Wheel<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nodes = self.nodes.iter().map(|node| FrozenNode(node.at, node.generation, node.value.as_ref()));
+        let nodes: Vec<_> = nodes.collect();
+        Frozen { nodes, free: &self.free, bound: self.bound, elapsed: self.elapsed }.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Wheel<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let frozen = Frozen::<Vec<FrozenNode<T>>, Vec<u32>>::deserialize(deserializer)?;
+        let mut wheel = Self::new(Instant::from_nanos(frozen.elapsed << TICK_BITS), frozen.bound);
+        let free = |node: &FrozenNode<T>| node.2.is_none();
+        if frozen.free.len() != frozen.nodes.iter().filter(|node| free(node)).count()
+            || frozen.free.iter().any(|&index| !frozen.nodes.get(index as usize).is_some_and(free))
+        {
+            return Err(serde::de::Error::custom("a wheel's free places are not those without a timer"));
+        }
+        let nodes = frozen.nodes.into_iter().map(|FrozenNode(at, generation, value)| Node { at, generation, value });
+        wheel.nodes = nodes.collect();
+        wheel.free = frozen.free;
+        for index in 0..wheel.nodes.len() {
+            let Node { at, generation, value } = &wheel.nodes[index];
+            let entry = Entry { at: *at, index: index as u32, generation: *generation };
+            if value.is_some() {
+                wheel.place(entry);
+            }
+        }
+        Ok(wheel)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,10 +410,18 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Schedule { nanos: u64 },
-        Cancel { nth: usize },
-        Pass { nanos: u64 },
+        Schedule {
+            nanos: u64,
+        },
+        Cancel {
+            nth: usize,
+        },
+        Pass {
+            nanos: u64,
+        },
         Wait,
+        /// Into another wheel, whose keys mean the same.
+        Freeze,
     }
 
     /// Distances of every magnitude, since each belongs to another level.
@@ -372,6 +437,7 @@ mod tests {
             1 => distance().prop_map(|nanos| Step::Pass { nanos }),
             2 => (0u64..5_000_000_000).prop_map(|nanos| Step::Pass { nanos }),
             2 => Just(Step::Wait),
+            1 => Just(Step::Freeze),
         ]
     }
 
@@ -414,6 +480,10 @@ mod tests {
                     }
                     Step::Cancel { .. } => {}
                     Step::Pass { nanos } => now += Duration::from_nanos(nanos),
+                    Step::Freeze => {
+                        let frozen = rmp_serde::to_vec_named(&wheel).unwrap();
+                        wheel = rmp_serde::from_slice(&frozen).unwrap();
+                    }
                     Step::Wait => now = wheel.next_deadline().unwrap_or(now).max(now),
                 }
                 if !matches!(step, Step::Schedule { .. } | Step::Cancel { .. }) {

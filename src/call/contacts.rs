@@ -5,16 +5,18 @@
 //! places at a time, so that a million contacts need no timers.
 
 use crate::base::time::Duration;
-use crate::base::{Flow, Instant, Random};
-use ahash::RandomState;
+use crate::base::{Flow, Instant, Keyed, Random};
 use hashbrown::HashTable;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One registered contact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// The contact URI as it was registered, without angle brackets.
+    #[serde(with = "serde_bytes")]
     pub uri: Box<[u8]>,
     /// Contact parameters other than `q` and `expires`, as registered, with their leading `;` (may be empty).
+    #[serde(with = "serde_bytes")]
     pub params: Box<[u8]>,
     /// The path to the device.
     pub flow: Flow,
@@ -28,14 +30,15 @@ pub struct Binding {
     pub q: u16,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Place {
     binding: Option<Binding>,
     next: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Aor {
+    #[serde(with = "serde_bytes")]
     name: Box<[u8]>,
     first: u32,
 }
@@ -51,8 +54,40 @@ pub struct Store {
     free: u32,
     len: usize,
     bound: usize,
-    hasher: RandomState,
+    hasher: Keyed,
     sweep_at: usize,
+}
+
+/// The AORs in the order of their table, which is made again.
+#[derive(Serialize, Deserialize)]
+struct Frozen<A, P> {
+    aors: A,
+    places: P,
+    free: u32,
+    len: usize,
+    hasher: Keyed,
+    sweep_at: usize,
+}
+
+impl Serialize for Store {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { aors, places, free, len, hasher, sweep_at, .. } = self;
+        let aors: Vec<&Aor> = aors.iter().collect();
+        Frozen { aors, places, free: *free, len: *len, hasher: hasher.clone(), sweep_at: *sweep_at }
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Store {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let frozen = Frozen::<Vec<Aor>, Vec<Place>>::deserialize(deserializer)?;
+        let Frozen { places, free, len, hasher, sweep_at, .. } = frozen;
+        let mut aors = HashTable::with_capacity(frozen.aors.len());
+        for aor in frozen.aors {
+            aors.insert_unique(hasher.hash_one(&*aor.name), aor, |aor| hasher.hash_one(&*aor.name));
+        }
+        Ok(Self { aors, places, free, len, bound: len, hasher, sweep_at })
+    }
 }
 
 /// The store holds as many contacts as it may.
@@ -63,8 +98,7 @@ impl Store {
     /// A store for at most `bound` contacts.
     #[must_use]
     pub fn new(bound: usize, random: &mut Random) -> Self {
-        let hasher =
-            RandomState::with_seeds(random.next_u64(), random.next_u64(), random.next_u64(), random.next_u64());
+        let hasher = Keyed::from_random(random);
         Self { aors: HashTable::new(), places: Vec::new(), free: NONE, len: 0, bound, hasher, sweep_at: 0 }
     }
 
@@ -174,6 +208,11 @@ impl Store {
             .flat_map(|entry| self.bindings(&entry.name, now).map(|binding| (&*entry.name, binding)))
             .take(limit)
             .collect()
+    }
+
+    /// Goes on with the contacts of another life; the bound stays ours.
+    pub fn thaw(&mut self, frozen: Self) {
+        *self = Self { bound: self.bound, ..frozen };
     }
 
     /// Contacts held, lapsed ones that wait for the sweep included.

@@ -14,11 +14,12 @@ use crate::sip::transaction::{ClientKey, Full, Layer, ServerKey};
 use crate::sip::wire::Method;
 use crate::tally::Note;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Which call, and which leg of it, a transaction belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The call.
     pub call: Slot,
@@ -27,7 +28,7 @@ pub struct Owner {
 }
 
 /// What a call waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timer {
     /// No right came from another site.
     Borrow(Slot),

@@ -10,6 +10,7 @@ use crate::config::{self, Config, Forking, Qos};
 use crate::sdp::CodecFilter;
 use crate::sip::digest::Ha1;
 use crate::tally::{Cell, Pace, Pulse};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -114,7 +115,7 @@ pub struct Listener {
 }
 
 /// Who is on the other side of a leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Peer {
     /// A place in [`Directory::accounts`].
     Account(u32),
@@ -207,7 +208,7 @@ impl Directory {
         self.lapsed = removed.chain(earlier).filter(gone).collect();
     }
 
-    fn cell_of(&self, name: &str) -> Option<Arc<Cell>> {
+    pub(super) fn cell_of(&self, name: &str) -> Option<Arc<Cell>> {
         let known = self.by_name.get(name.as_bytes()).and_then(|place| self.accounts.get(*place as usize));
         let known = known.filter(|account| &*account.name == name).map(|account| Arc::clone(&account.cell));
         known.or_else(|| self.lapsed.iter().find(|lapsed| &*lapsed.0 == name)?.1.upgrade())
@@ -271,7 +272,12 @@ impl Directory {
     /// Where a peer of an older snapshot stands in this one; a place of nobody when it was removed.
     #[must_use]
     pub fn same_peer(&self, old: &Self, peer: Peer) -> Peer {
-        let name = old.peer_name(peer);
+        self.peer_named(peer, old.peer_name(peer))
+    }
+
+    /// The account or trunk of that name, whichever `peer` is; a place of nobody when there is none.
+    #[must_use]
+    pub fn peer_named(&self, peer: Peer, name: &str) -> Peer {
         let place = |found: Option<usize>| found.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX);
         match peer {
             Peer::Account(_) => Peer::Account(place(self.accounts.iter().position(|account| &*account.name == name))),

@@ -50,8 +50,8 @@ pub struct Engine {
     pub(super) core: Core,
     pub(super) calls: Slab<Call>,
     pub(super) store: Store,
-    ended: Vec<Slot>,
-    figures: super::figures::Figures,
+    pub(super) ended: Vec<Slot>,
+    pub(super) figures: super::figures::Figures,
 }
 
 /// ITU-T Q.850: recovery on timer expiry.

@@ -3,13 +3,16 @@
 use super::core::Core;
 use crate::media::{PassReason, PathTotals, RelayCounts};
 use crate::observe::{Counter, Counters, DropReason, FastPathPass, Gauge, MediaPath};
+use serde::{Deserialize, Serialize};
 
 /// What was told last, of counts that only grow.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Figures {
     retransmitted: u64,
     absorbed: u64,
     relay: RelayCounts,
+    /// Of a fast path that ends with its process.
+    #[serde(skip)]
     below: PathTotals,
 }
 

@@ -15,12 +15,13 @@ use crate::observe::{self, Counter, DropReason, Event, Level, MediaPath, MediaRe
 use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, SdpError, Session};
 use crate::sip::wire::Message;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// Streams of one call; further `m=` lines are rejected.
 const LINES_MAX: usize = 8;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Line {
     slot: Option<StreamSlot>,
     kind: MediaKind,
@@ -37,7 +38,7 @@ mod warning {
 }
 
 /// Where a side's signalling comes from and how far its descriptions are believed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Origin {
     /// Where its messages come from.
     pub remote: SocketAddr,
@@ -46,7 +47,7 @@ pub struct Origin {
 }
 
 /// See the head of this file.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct MediaSession {
     owner: Slot,
     lines: Vec<Line>,
@@ -59,12 +60,18 @@ pub struct MediaSession {
     /// The open offer as its party wrote it.
     offered: Option<Bytes>,
     /// Why the last description was refused.
+    #[serde(skip)]
     warning: Option<&'static str>,
     origins: [Option<Origin>; 2],
     ended: Vec<(StreamReport, MediaKind, Box<str>)>,
 }
 
 impl MediaSession {
+    /// Every place where an account or a trunk is named.
+    pub fn each_peer(&mut self, visit: &mut dyn FnMut(&mut Peer)) {
+        self.origins.iter_mut().flatten().for_each(|origin| visit(&mut origin.peer));
+    }
+
     /// No streams yet.
     #[must_use]
     pub fn new(owner: Slot) -> Self {

@@ -9,13 +9,15 @@ use super::directory::{Directory, Peer, Trunk};
 use crate::base::{Flow, ShardId, SocketKey, Transport};
 use crate::config::Forking;
 use crate::sip::wire::{Message, Method, Scheme, Uri};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// One place to send an INVITE to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The Request-URI.
+    #[serde(with = "serde_bytes")]
     pub uri: Box<[u8]>,
     /// The path.
     pub flow: Flow,

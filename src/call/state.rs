@@ -21,11 +21,12 @@ use crate::sip::transaction::{ClientKey, ServerKey};
 use crate::sip::wire::{Method, OwnedMessage};
 use crate::tally::Permit;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How far a call has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Waits for a right from another site.
     Waiting,
@@ -57,7 +58,7 @@ impl Phase {
 }
 
 /// One leg with its dialog.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Leg {
     /// 0 called us; others count the branches.
     pub number: u8,
@@ -84,7 +85,7 @@ impl Leg {
 }
 
 /// How far a branch has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BranchState {
     /// Nothing came yet.
     Calling,
@@ -115,7 +116,7 @@ impl BranchState {
 }
 
 /// One INVITE of ours.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Branch {
     /// The leg it will be.
     pub number: u8,
@@ -132,13 +133,14 @@ pub struct Branch {
     /// Silence of a trunk, or the end of a serial step.
     pub timer: Option<TimerKey>,
     /// The trunk's right.
+    #[serde(skip)]
     pub permit: Option<Permit>,
     /// A challenge was answered; a second one is a refusal.
     pub authenticated: bool,
 }
 
 /// The best failure so far (RFC 3261 §16.7 step 6), kept as the message that will be passed on.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// Its status, mapped.
     pub status: u16,
@@ -147,7 +149,7 @@ pub struct Failure {
 }
 
 /// What exists only until the call is up.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
     /// The caller's INVITE.
     pub invite: OwnedMessage,
@@ -168,7 +170,7 @@ pub struct Setup {
 }
 
 /// Why a request went from one leg to the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// Carried from the other leg.
     Relay,
@@ -179,7 +181,7 @@ pub enum Purpose {
 }
 
 /// A request of ours within a dialog that awaits its final response.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Exchange {
     /// Why.
     pub purpose: Purpose,
@@ -202,7 +204,7 @@ pub struct Exchange {
 }
 
 /// What the record will say.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Facts {
     /// Calling number or user.
     pub from: Box<str>,
@@ -240,7 +242,7 @@ pub struct Right {
 }
 
 /// A call that waits for a right.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Waiting {
     /// Whose; follows the account over reloads.
     pub account: u32,
@@ -252,7 +254,7 @@ pub struct Waiting {
 pub const EXCHANGES_MAX: usize = 8;
 
 /// A call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Call {
     /// Its place in the table.
     pub slot: Slot,
@@ -273,6 +275,7 @@ pub struct Call {
     /// Requests of ours within the dialogs.
     pub exchanges: Vec<Exchange>,
     /// Rights in use; given back when the call ends.
+    #[serde(skip)]
     pub rights: Vec<Right>,
     /// The right it waits for, in its first phase.
     pub waiting: Option<Waiting>,
@@ -370,16 +373,23 @@ impl Call {
 
     /// After a reload: the same peers at their new places.
     pub fn renumber(&mut self, old: &Directory, new: &Directory) {
-        let moved = |peer: &mut Peer| *peer = new.same_peer(old, *peer);
-        moved(&mut self.a.peer);
-        self.b.iter_mut().for_each(|leg| moved(&mut leg.peer));
-        self.facts.callee.iter_mut().for_each(|(peer, ..)| moved(peer));
+        self.each_peer(&mut |peer| *peer = new.same_peer(old, *peer));
+    }
+
+    /// Every place where an account or a trunk is named by its place in the directory.
+    pub fn each_peer(&mut self, visit: &mut dyn FnMut(&mut Peer)) {
+        visit(&mut self.a.peer);
+        self.b.iter_mut().for_each(|leg| visit(&mut leg.peer));
+        self.facts.callee.iter_mut().for_each(|(peer, ..)| visit(peer));
+        self.media.each_peer(visit);
         if let Some(setup) = &mut self.setup {
-            setup.branches.iter_mut().for_each(|branch| moved(&mut branch.target.peer));
-            setup.groups.iter_mut().flatten().for_each(|target| moved(&mut target.peer));
+            setup.branches.iter_mut().for_each(|branch| visit(&mut branch.target.peer));
+            setup.groups.iter_mut().flatten().for_each(|target| visit(&mut target.peer));
         }
         for account in self.locating.iter_mut().chain(self.waiting.iter_mut().map(|waiting| &mut waiting.account)) {
-            if let Peer::Account(place) = new.same_peer(old, Peer::Account(*account)) {
+            let mut peer = Peer::Account(*account);
+            visit(&mut peer);
+            if let Peer::Account(place) = peer {
                 *account = place;
             }
         }

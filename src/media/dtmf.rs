@@ -1,6 +1,7 @@
 //! Telephone events (RFC 4733): passed on like any packet, noticed here; and built for the phones of our own.
 
 use super::rtp::Header;
+use serde::{Deserialize, Serialize};
 
 /// Octets of one event payload.
 pub const EVENT_LEN: usize = 4;
@@ -99,7 +100,7 @@ pub struct Noticed {
     pub duration: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Current {
     ssrc: u32,
     timestamp: u32,
@@ -110,7 +111,7 @@ struct Current {
 }
 
 /// Follows the events of one stream: each is told once, at its first end report, or when the next begins without one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Detector {
     current: Option<Current>,
 }

@@ -12,6 +12,7 @@ use super::rtp::{self, Header};
 use crate::base::time::Duration;
 use crate::base::{Direction, Instant, SocketKey};
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Comfort noise (RFC 3389): who sends it may then say nothing for long.
@@ -20,7 +21,7 @@ const COMFORT_NOISE: u8 = 13;
 pub(super) const RUN_GAP: Duration = Duration::from_secs(1);
 
 /// What every packet of a settled stream touches, kept together for the cache.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 #[repr(C, align(64))]
 pub(super) struct Track {
     pub(super) rule: Option<Rule>,
@@ -48,9 +49,11 @@ pub(super) struct Lane {
 }
 
 /// What one side of a stream knows and has counted.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Half {
     pub(super) track: Track,
+    /// Whoever thaws it begins on the sockets.
+    #[serde(skip)]
     pub(super) lane: Lane,
     /// What its voice looks like.
     pub(super) expect: Option<Expect>,

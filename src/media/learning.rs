@@ -16,6 +16,7 @@
 //! ```
 
 use super::rtp::Header;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// Packets from the address of the signalling that settle a source behind NAT.
@@ -28,7 +29,7 @@ pub const FAR_BUDGET: u8 = 16;
 pub const OLD_PACKETS: u8 = 25;
 
 /// What signalling says about one peer's stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
     /// From its description; none while unknown or where a name was given.
     pub address: Option<SocketAddr>,
@@ -41,7 +42,7 @@ pub struct Signal {
 }
 
 /// What a packet shows besides its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
     /// An RTP packet, which must follow the one before.
     Rtp {
@@ -74,7 +75,7 @@ pub enum Judgement {
     Stray,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Candidate {
     from: SocketAddr,
     last: Evidence,
@@ -90,7 +91,7 @@ enum Standing {
 }
 
 /// The learnt source of one stream's packets, RTP or RTCP.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Latch {
     signal: Signal,
     /// The last address and signalling source that were known: a hold by address (none) is not a move.

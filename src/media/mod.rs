@@ -25,4 +25,4 @@ pub use path::{FastCounts, FastPath, FastRule, PassReason, PathRequest, PathTota
 pub use ports::PortPool;
 pub use relay::{DropReason, Verdict};
 pub use report::{MediaEvent, RelayCounts, SideReport, SocketRequest, StreamReport, StreamSlot, Way};
-pub use table::Relay;
+pub use table::{Frozen, Relay};

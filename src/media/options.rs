@@ -3,6 +3,7 @@
 use crate::base::time::Duration;
 use crate::base::{Direction, Slot};
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// Most clock rates kept per side.
@@ -91,7 +92,7 @@ impl RelayConfig {
 }
 
 /// What runs in a stream; decides what is checked and watched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StreamKind {
     /// RTP; one-way audio is noticed and an opinion score given.
     #[default]
@@ -103,7 +104,7 @@ pub enum StreamKind {
 }
 
 /// One side of a new stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideOptions {
     /// True for our IPv6 address towards this side.
     pub v6: bool,

@@ -5,6 +5,7 @@
 
 use crate::base::time::Duration;
 use crate::base::{Instant, Random};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,32 @@ pub struct PortCounts {
     pub total: usize,
 }
 
+/// A [`PortPool`] at rest: one letter for each pair, and those that are free in the order they are given.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Frozen {
+    first: u16,
+    states: String,
+    free: VecDeque<(u16, Instant)>,
+}
+
+/// In the order of their letters.
+const STATES: [(char, State); 4] =
+    [('.', State::Free), ('u', State::Used), ('f', State::Failed), ('x', State::FailedInUse)];
+
 impl PortPool {
+    pub(super) fn freeze(&self) -> Frozen {
+        let letter = |state: &State| STATES.iter().find(|(_, of)| of == state).map_or('.', |(letter, _)| *letter);
+        Frozen { first: self.first, states: self.states.iter().map(letter).collect(), free: self.free.clone() }
+    }
+
+    pub(super) fn thaw(frozen: Frozen, rest: Duration) -> Self {
+        let state = |letter| STATES.iter().find(|(of, _)| *of == letter).map_or(State::Failed, |(_, state)| *state);
+        let states: Vec<State> = frozen.states.chars().map(state).collect();
+        let count = |wanted: &[State]| states.iter().filter(|state| wanted.contains(state)).count();
+        let (used, failed) = (count(&[State::Used, State::FailedInUse]), count(&[State::Failed]));
+        Self { first: frozen.first, free: frozen.free, rest, used, failed, states }
+    }
+
     /// The pairs that lie whole within `port_min..=port_max`; each rests for `rest` after release.
     #[must_use]
     pub fn new(port_min: u16, port_max: u16, rest: Duration, random: &mut Random) -> Self {

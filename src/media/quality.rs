@@ -5,6 +5,7 @@ use super::path::FastCounts;
 use super::rtp::Header;
 use crate::base::Instant;
 use crate::base::time::Duration;
+use serde::{Deserialize, Serialize};
 
 // RFC 3550 A.1.
 const DROPOUT_MAX: u16 = 3000;
@@ -51,7 +52,7 @@ impl Figures {
 }
 
 /// The measurements of one stream; a new source or a jump in the numbers starts a new series within the same figures.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Quality {
     ssrc: u32,
     started: bool,

@@ -3,10 +3,11 @@
 
 use super::rtp;
 use crate::base::SocketKey;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Where the packets of one settled source go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The only source that matches.
     pub source: SocketAddr,
@@ -33,7 +34,7 @@ impl Rule {
 
 /// What the packets of a settled source look like. Telephone events, comfort noise and another codec are something else,
 /// and worth a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expect {
     payload_type: u8,
     ssrc: u32,

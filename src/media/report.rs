@@ -5,14 +5,15 @@ use super::path::FastCounts;
 use super::relay::DropReason;
 use crate::base::time::Duration;
 use crate::base::{Side, Slot, SocketKey};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Names one open stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamSlot(pub Slot);
 
 /// Something worth telling the call. `owner` is what [`StreamOptions`](super::StreamOptions) said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaEvent {
     /// Neither side has sent anything for the silent timeout. The call goes on while another of its streams
     /// [is alive](super::Relay::is_alive).
@@ -87,7 +88,7 @@ impl MediaEvent {
 }
 
 /// What the driver shall do. Sockets of released ports stay open: strays are counted, and the next call finds them ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketRequest {
     /// Bind a UDP socket; asked once per port.
     Open {
@@ -108,7 +109,7 @@ pub enum SocketRequest {
 }
 
 /// By which way packets are relayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     /// Through our sockets.
     #[default]
@@ -118,7 +119,7 @@ pub enum Way {
 }
 
 /// One side of a stream: what this side sent us, as its listener would judge it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SideReport {
     /// RTP packets from this side.
     pub packets: u64,
@@ -167,7 +168,7 @@ pub struct SideReport {
 }
 
 /// A stream, when it ends or while it runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StreamReport {
     /// What ran in it.
     pub kind: StreamKind,
@@ -188,7 +189,7 @@ impl StreamReport {
 }
 
 /// Packets since the start: `received` is always `forwarded` and all `dropped` together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayCounts {
     /// Handed in.
     pub received: u64,

@@ -10,6 +10,7 @@ use super::report::{MediaEvent, StreamReport, StreamSlot};
 use super::rtp::{self, Header, Packet};
 use crate::base::time::Duration;
 use crate::base::{Direction, Instant, Queue, Side, Slot, SocketKey};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// The port by which a packet came.
@@ -20,7 +21,7 @@ pub(super) enum Component {
 }
 
 /// A stream.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stream {
     pub(super) halves: [Half; 2],
     pub(super) kind: StreamKind,

@@ -8,6 +8,7 @@ use super::relay::{DropReason, Verdict};
 use super::report::{MediaEvent, RelayCounts, SocketRequest, StreamReport, StreamSlot};
 use super::stream::{Component, News, Patience, Stream};
 use crate::base::{Instant, Queue, Random, Side, Slab, Slot, SocketKey, TimerKey, Wheel};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Most events waiting to be fetched.
@@ -33,7 +34,7 @@ struct Socket {
     dscp: u8,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Tenant {
     stream: Stream,
     timer: Option<TimerKey>,
@@ -380,5 +381,7 @@ impl Relay {
 }
 
 mod below;
+mod frozen;
+pub use frozen::Frozen;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::labels::{CallResult, LimitReason, MediaPath};
 use crate::base::Instant;
 use crate::base::id::Token;
 use crate::base::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A call as people name it: `call_` and the token that its tags carry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +61,7 @@ impl Leg {
 }
 
 /// Why a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndCause {
     /// BYE.
     Hangup,

@@ -6,6 +6,7 @@ use super::FORMATS_MAX;
 use super::line::{self, lines, number, word, words};
 use super::parse::{Media, MediaKind};
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 /// One codec of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +131,9 @@ fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|have| name.eq_ignore_ascii_case(have.as_bytes()))
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Wanted {
+    #[serde(with = "serde_bytes")]
     name: Box<[u8]>,
     clock_rate: Option<u32>,
     is_video: bool,
@@ -157,7 +159,7 @@ impl Wanted {
 }
 
 /// Which codecs may pass, and in which order. Made once per account; empty means "as offered".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodecFilter {
     wanted: Vec<Wanted>,
     offered: Option<Vec<Wanted>>,

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::base::Side;
+use serde::{Deserialize, Serialize};
 
 /// What a body turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Refusal {
 }
 
 /// The offer/answer state of one pair of dialogs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Negotiation {
     open: Option<Side>,
     answered_by: Option<Side>,

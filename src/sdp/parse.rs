@@ -8,6 +8,7 @@ use super::line::{self, Line, lines, number, words};
 use super::{BYTES_MAX, CLOCK_RATES_MAX, FORMATS_MAX, LINES_MAX, MEDIA_MAX};
 use crate::base::Direction;
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// Why a description was refused. All are the peer's fault: 400 for an unreadable one, 488 for the last two.
@@ -58,7 +59,7 @@ impl SdpError {
 }
 
 /// What an `m=` line is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaKind {
     /// `audio`.
     Audio,

@@ -11,6 +11,7 @@ use super::line::{Line, lines, number, word, words};
 use super::parse::{Media, Session};
 use crate::base::Direction;
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -67,7 +68,7 @@ impl<'a> MediaPlan<'a> {
 }
 
 /// Our `o=` line: the peers never see each other's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnOrigin {
     /// Session id: random, fixed for the leg.
     pub id: u64,
@@ -286,7 +287,7 @@ impl std::fmt::Display for Host {
 }
 
 /// Writes all descriptions of one leg under one origin, whose version rises only where the text differs from the last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Author {
     origin: OwnOrigin,
     last: Option<u64>,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boundary;
+mod frozen;
 mod handle;
 pub mod mailbox;
 mod steer;
@@ -11,6 +12,7 @@ mod streams;
 mod trust;
 
 pub use boundary::{Input, Output};
+pub use frozen::Frozen;
 pub use handle::{Shard, ShardOptions};
 pub use mailbox::{Answer, Mail, Query, ShardInfo};
 pub use steer::Steering;

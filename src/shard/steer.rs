@@ -4,17 +4,17 @@
 //! a REGISTER by its AOR, so that an AOR's contacts have one home; everything else by its Call-ID, so that an INVITE, its
 //! retransmissions, its CANCEL and the ACK of its failure meet. The key is random, so that nobody can aim at one shard.
 
-use crate::base::ShardId;
 use crate::base::id::Token;
+use crate::base::{Keyed, ShardId};
 use crate::call::Directory;
 use crate::sip::transaction::owner_of_branch;
 use crate::sip::wire::{Message, Method};
-use ahash::RandomState;
+use serde::{Deserialize, Serialize};
 
 /// The same in every shard of the node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Steering {
-    hasher: RandomState,
+    hasher: Keyed,
     shards: u8,
 }
 
@@ -22,7 +22,7 @@ impl Steering {
     /// Steering between `shards` shards by a key of the node's own.
     #[must_use]
     pub fn new(shards: u8, key: [u64; 4]) -> Self {
-        Self { hasher: RandomState::with_seeds(key[0], key[1], key[2], key[3]), shards: shards.max(1) }
+        Self { hasher: Keyed::new(key), shards: shards.max(1) }
     }
 
     /// Between how many.

@@ -6,6 +6,7 @@ use crate::base::time::Duration;
 use crate::base::{Flow, Instant, ShardId, SocketKey, StreamKey, Transport};
 use crate::sip::wire::Framer;
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 const WAITING_MAX: usize = 64;
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Stream {
     /// How messages that come by it are answered.
     pub flow: Flow,
@@ -46,7 +47,37 @@ pub enum Way {
     Nowhere,
 }
 
+/// Connections by their names.
+#[derive(Serialize, Deserialize)]
+struct Frozen<S, O> {
+    by_key: S,
+    opened: O,
+    next: u64,
+}
+
+impl Serialize for Streams {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { by_key, opened, next, .. } = self;
+        let (by_key, opened): (Vec<_>, Vec<_>) = (by_key.iter().collect(), opened.iter().collect());
+        Frozen { by_key, opened, next: *next }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Streams {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let frozen = Frozen::<Vec<(StreamKey, Stream)>, Vec<_>>::deserialize(deserializer)?;
+        let (by_key, opened): (HashMap<_, _>, _) =
+            (frozen.by_key.into_iter().collect(), frozen.opened.into_iter().collect());
+        Ok(Self { bound: by_key.len(), by_key, opened, next: frozen.next })
+    }
+}
+
 impl Streams {
+    /// Goes on with the connections of another life; the bound stays ours.
+    pub fn thaw(&mut self, frozen: Self) {
+        *self = Self { bound: self.bound, ..frozen };
+    }
+
     /// At most `bound` connections.
     #[must_use]
     pub fn new(bound: usize) -> Self {

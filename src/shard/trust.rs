@@ -59,6 +59,18 @@ impl Trust {
         }
     }
 
+    /// What it remembers of a pulse.
+    pub fn times(&self) -> (Instant, Instant) {
+        (self.until, self.look_at)
+    }
+
+    /// Remembers it in another life, if there is a pulse in that.
+    pub fn resume(&mut self, (until, look_at): (Instant, Instant)) {
+        if self.pulse.is_some() {
+            (self.until, self.look_at) = (until, look_at);
+        }
+    }
+
     pub fn holds(&self, now: Instant) -> bool {
         now <= self.until
     }

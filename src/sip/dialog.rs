@@ -3,6 +3,7 @@
 //! Owned by the call's leg. All text stands in one block of memory, since tens of thousands of dialogs are alive.
 
 use super::wire::{Builder, HeaderName, Message, Method, NameAddr, Scheme, Values};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A request whose CSeq is lower than one seen before: to be answered with 500 (§12.2.2).
@@ -10,7 +11,7 @@ use std::ops::Range;
 pub struct OutOfOrder;
 
 /// Where a dialog is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// Made by a provisional response.
     Early,
@@ -19,7 +20,7 @@ pub enum State {
 }
 
 /// One dialog.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dialog {
     text: Text,
     local_cseq: u32,
@@ -29,8 +30,9 @@ pub struct Dialog {
 }
 
 /// Call-ID, local and remote address with their tags, target and route set, one behind the other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Text {
+    #[serde(with = "serde_bytes")]
     bytes: Box<[u8]>,
     /// The ends of the first four; the routes are the rest.
     ends: [u32; 4],

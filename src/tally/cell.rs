@@ -67,6 +67,12 @@ impl Cell {
         }
     }
 
+    /// A right for a call that is up already and comes from another process: it counts, whatever is usable.
+    pub fn hold(self: &Arc<Self>) -> Permit {
+        self.word.fetch_add(1 << 32, Ordering::AcqRel);
+        Permit(Arc::clone(self))
+    }
+
     /// Live calls and usable rights, as of one instant.
     #[must_use]
     pub fn read(&self) -> (u32, u32) {

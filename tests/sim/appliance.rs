@@ -11,7 +11,7 @@ use strowger::config::Config;
 use strowger::media::RelayConfig;
 use strowger::media::model::{Bug, Fate, Kernel};
 use strowger::observe::{CallRecord, Counters, MediaPath};
-use strowger::shard::{Answer, Input, Mail, Output, Query, Shard, ShardOptions, Steering};
+use strowger::shard::{Answer, Frozen, Input, Mail, Output, Query, Shard, ShardOptions, Steering};
 use strowger::tally::Pulse;
 
 /// All shards of one node.
@@ -33,6 +33,10 @@ pub struct Appliance {
     pub records: Vec<CallRecord>,
     /// Shards that have said that they are done.
     pub stopped: BTreeSet<usize>,
+    config: Config,
+    /// What each shard has been told last.
+    directories: Vec<Arc<Directory>>,
+    steering: Steering,
     sockets: BTreeMap<SocketAddr, (usize, SocketKey)>,
     addresses: BTreeMap<(usize, SocketKey), SocketAddr>,
     listeners: Vec<(SocketAddr, Transport, SocketKey)>,
@@ -72,6 +76,9 @@ impl Appliance {
         Self {
             fault: None,
             paused_since: vec![Instant::ZERO; shards.len()],
+            config: config.clone(),
+            directories: vec![Arc::clone(&directory); shards.len()],
+            steering,
             paused_until: vec![Instant::ZERO; shards.len()],
             shards,
             relays,
@@ -121,6 +128,21 @@ impl Appliance {
             self.paused_since[shard] = now;
         }
         self.paused_until[shard] = until;
+    }
+
+    /// Another process takes this shard over: it gets what is frozen, and what it is told by its own configuration.
+    pub fn take_over(&mut self, now: Instant, shard: usize) -> Result<(), String> {
+        let frozen = Frozen::read(&self.shards[shard].freeze(now))?;
+        let (directory, counters) = (Arc::clone(&self.directories[shard]), Arc::new(Counters::default()));
+        let steering = Steering::new(self.steering.shards(), [0; 4]);
+        let options = ShardOptions::new(&self.config, directory, counters, shard as u8, steering, MediaPath::Epoll);
+        let before = self.shards[shard].audit();
+        self.shards[shard] = Shard::thaw(options, frozen)?;
+        if let Some(kernel) = self.kernels.get(shard) {
+            self.shards[shard].set_fast_path(now, kernel.path());
+        }
+        let after = self.shards[shard].audit();
+        if before == after { Ok(()) } else { Err(format!("taken over: {before:?} became {after:?}")) }
     }
 
     /// True for an address where SIP is heard.
@@ -176,6 +198,9 @@ impl Appliance {
     }
 
     pub fn mail(&mut self, now: Instant, to: ShardId, mail: Mail) {
+        if let (Mail::Directory(directory), Some(known)) = (&mail, self.directories.get_mut(usize::from(to.0))) {
+            *known = Arc::clone(directory);
+        }
         if let Some(shard) = self.shards.get_mut(usize::from(to.0)) {
             shard.handle(now, Input::Mail(mail));
         }

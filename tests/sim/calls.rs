@@ -66,11 +66,15 @@ struct Life {
     bug: Option<Bug>,
 }
 
-/// Lives a seed; a fault may be planted in its kernel.
-pub fn live(seed: u64, verbose: bool, bug: Option<Bug>) -> Result<Outcome, String> {
+/// Lives a seed; a fault may be planted in its kernel. With `take_overs`, shards are frozen and thawed at random
+/// instants, which must make no difference.
+pub fn live(seed: u64, verbose: bool, bug: Option<Bug>, take_overs: bool) -> Result<Outcome, String> {
     let mut random = Random::from_u64(seed ^ 0x5357_4752);
     let mood = [Mood::Good, Mood::Mild, Mood::Mild, Mood::Rough][random.below(4) as usize];
-    let world = World::new(seed, faults(mood, &mut random), verbose);
+    let mut world = World::new(seed, faults(mood, &mut random), verbose);
+    if take_overs {
+        world.take_over_by(Random::from_u64(seed ^ 0x5441_4b45));
+    }
     let mut life = Life {
         world,
         random,

@@ -16,6 +16,8 @@ use strowger::media::model::Fate;
 use strowger::phone::{Options, Output, StreamInput};
 use strowger::shard::{self, Input, Mail};
 
+/// One take-over in so many steps.
+const TAKE_OVER_ONE_IN: u64 = 30;
 /// Longest time a letter lies in another shard's queue.
 const MAIL_DELAY_MAX_NS: u64 = 2_000_000;
 /// A stream that meets a cut or a sleeper tries again after this.
@@ -75,6 +77,10 @@ pub struct World {
     happenings: u64,
     mail_last: BTreeMap<(usize, ShardId), Instant>,
     random: Random,
+    /// Decides when a shard is taken over by another process, where that happens.
+    take_overs: Option<Random>,
+    /// What went wrong in one.
+    pub misfortune: Option<String>,
 }
 
 impl World {
@@ -96,6 +102,22 @@ impl World {
             happenings: 0,
             mail_last: BTreeMap::new(),
             random,
+            take_overs: None,
+            misfortune: None,
+        }
+    }
+
+    /// From now on shards are taken over by other processes at any instant.
+    pub fn take_over_by(&mut self, random: Random) {
+        self.take_overs = Some(random);
+    }
+
+    fn take_over(&mut self) {
+        let (Some(random), Some(appliance)) = (&mut self.take_overs, &mut self.appliance) else { return };
+        if random.below(TAKE_OVER_ONE_IN) == 0 {
+            let shard = random.below(appliance.shards.len() as u64) as usize;
+            self.misfortune = appliance.take_over(self.now, shard).err();
+            self.trace.say(format!("{:>9.3} ms  shard {shard} is taken over", self.now.as_nanos() as f64 / 1e6));
         }
     }
 
@@ -239,6 +261,7 @@ impl World {
             }
         }
         self.drain();
+        self.take_over();
         true
     }
 
@@ -490,6 +513,9 @@ impl World {
         let end = self.now + time;
         while self.step(end) {
             check(self)?;
+            if let Some(why) = self.misfortune.take() {
+                return Err(why);
+            }
         }
         Ok(())
     }

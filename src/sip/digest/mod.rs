@@ -5,6 +5,8 @@
 //! it would bind a body that a B2BUA on the path rewrites. The `-sess` forms are answered as a client and refused as a
 //! server, which never offers them; `SHA-512-256` and `userhash` likewise are not supported.
 
+use serde::{Deserialize, Serialize};
+
 pub mod client;
 pub mod header;
 mod hmac;
@@ -13,7 +15,7 @@ pub mod server;
 
 pub use client::{Login, answer, first_supported};
 pub use header::{Challenge, Credentials, HeaderError};
-pub use server::{Server, ServerOptions, Verdict};
+pub use server::{Frozen, Server, ServerOptions, Verdict};
 
 use arrayvec::ArrayVec;
 use md5::{Digest, Md5};
@@ -89,7 +91,7 @@ fn hex(bytes: &[u8]) -> Hex {
 
 /// What is stored instead of a password: H(username:realm:password) for each algorithm. Whoever holds it can
 /// authenticate, so it is not printed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ha1 {
     /// The MD5 form.
     pub md5: [u8; 16],

@@ -3,15 +3,15 @@
 //! When the table is full the nonce that came into use first makes room, and every nonce as old as it that is not in
 //! the table counts as stale from then on. So a full table costs clients another round trip, never a replay.
 
-use crate::base::Instant;
-use ahash::RandomState;
+use crate::base::{Instant, Keyed};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// How far behind the highest count a late one may come.
 const WINDOW: u32 = 64;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Window {
     made: Instant,
     highest: u32,
@@ -30,15 +30,23 @@ pub(super) enum Use {
 
 #[derive(Debug)]
 pub(super) struct Replays {
-    windows: HashMap<u64, Window, RandomState>,
+    windows: HashMap<u64, Window, Keyed>,
     /// In the order of first use.
     order: VecDeque<u64>,
     bound: usize,
     horizon: Option<Instant>,
 }
 
+/// The windows in the order of first use.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Frozen {
+    hasher: Keyed,
+    windows: Vec<(u64, Window)>,
+    horizon: Option<Instant>,
+}
+
 impl Replays {
-    pub(super) fn new(bound: usize, hasher: RandomState) -> Self {
+    pub(super) fn new(bound: usize, hasher: Keyed) -> Self {
         Self { windows: HashMap::with_hasher(hasher), order: VecDeque::new(), bound: bound.max(1), horizon: None }
     }
 
@@ -57,6 +65,19 @@ impl Replays {
         self.windows.insert(serial, Window { made, highest: count, used: 1 });
         self.order.push_back(serial);
         Use::Fresh
+    }
+
+    pub(super) fn freeze(&self) -> Frozen {
+        let windows = self.order.iter().filter_map(|serial| Some((*serial, *self.windows.get(serial)?))).collect();
+        Frozen { hasher: self.windows.hasher().clone(), windows, horizon: self.horizon }
+    }
+
+    /// More than the bound stay until they expire.
+    pub(super) fn thaw(&mut self, frozen: Frozen) {
+        self.order = frozen.windows.iter().map(|(serial, _)| *serial).collect();
+        self.windows = HashMap::with_hasher(frozen.hasher);
+        self.windows.extend(frozen.windows);
+        self.horizon = frozen.horizon;
     }
 
     fn make_room(&mut self, oldest: Instant) {
@@ -102,7 +123,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn replays(bound: usize) -> Replays {
-        Replays::new(bound, RandomState::with_seeds(1, 2, 3, 4))
+        Replays::new(bound, Keyed::new([1, 2, 3, 4]))
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::hmac::Hmac;
 use super::replay::{Replays, Use};
 use super::{Algorithm, Credentials, Ha1, Inputs};
 use crate::base::time::Duration;
-use crate::base::{Instant, Random, ShardId};
-use ahash::RandomState;
+use crate::base::{Instant, Keyed, Random, ShardId};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 /// What a server needs to know.
@@ -45,11 +45,27 @@ pub enum Verdict {
     Malformed,
 }
 
+/// A [`Server`] at rest: its secrets and the nonce counts that have been used.
+#[derive(Serialize, Deserialize)]
+pub struct Frozen {
+    key: [u8; 32],
+    random: Random,
+    replays: super::replay::Frozen,
+    nobody: Ha1,
+}
+
+impl std::fmt::Debug for Frozen {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Frozen").finish_non_exhaustive()
+    }
+}
+
 /// Challenges and verifies for one realm. One per shard.
 pub struct Server {
     realm: Vec<u8>,
     shard: ShardId,
     lifetime: Duration,
+    key: [u8; 32],
     hmac: Hmac,
     random: Random,
     replays: Replays,
@@ -84,17 +100,31 @@ impl Server {
         random.fill(&mut key);
         random.fill(&mut nobody.md5);
         random.fill(&mut nobody.sha256);
-        let mut seed = || random.next_u64();
-        let hasher = RandomState::with_seeds(seed(), seed(), seed(), seed());
+        let hasher = Keyed::from_random(&mut random);
         Self {
             realm: options.realm.into_bytes().into_iter().filter(|byte| !b"\"\\\r\n".contains(byte)).collect(),
             shard: options.shard,
             lifetime: options.nonce_lifetime,
+            key,
             hmac: Hmac::new(&key),
             random,
             replays: Replays::new(options.nonces_max, hasher),
             nobody,
         }
+    }
+
+    /// What makes nonces that are out there, and what is known of them, worth keeping over a hand-over.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        let Self { key, random, replays, .. } = self;
+        Frozen { key: *key, random: random.clone(), replays: replays.freeze(), nobody: self.nobody }
+    }
+
+    /// Goes on with the nonces of another life; what the options say stays.
+    pub fn thaw(&mut self, frozen: Frozen) {
+        self.hmac = Hmac::new(&frozen.key);
+        (self.key, self.random, self.nobody) = (frozen.key, frozen.random, frozen.nobody);
+        self.replays.thaw(frozen.replays);
     }
 
     /// The realm, as clients see it and [`Ha1`] must be made with.

@@ -4,6 +4,7 @@
 //! clock and no tables. Owned by [`super::layer`], which carries the actions out.
 
 use crate::base::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// One machine's answer to one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub enum Report {
 }
 
 /// RFC 3261 table 4, RFC 6026 §8, and some that the texts describe without giving them a letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timer {
     /// INVITE request retransmission, unreliable transports only.
     A,

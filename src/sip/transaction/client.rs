@@ -9,8 +9,9 @@ use super::{ack, ict, nict};
 use crate::base::{Flow, Instant, Slot, Transmit};
 use crate::sip::wire::{Framing, Index, Message, Method, parse};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Client<U> {
     pub(super) flow: Flow,
     /// The request while it may have to be sent again, then the ACK.
@@ -27,7 +28,7 @@ pub(super) struct Client<U> {
     pub(super) link: Option<Link>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Machine {
     Invite(ict::State),
     Other(nict::State),

@@ -3,15 +3,16 @@
 use super::action::{Slot, Timer, Timers};
 use crate::base::time::Duration;
 use crate::base::{self, Instant, TimerKey, Wheel};
+use serde::{Deserialize, Serialize};
 
 /// What the wheel hands back: whose timer it is, and which.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Fire {
     Client(base::Slot, Timer),
     Server(base::Slot, Timer),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Clock {
     retry: Option<TimerKey>,
     limit: Option<TimerKey>,

@@ -28,9 +28,10 @@
 //! ```
 
 use super::action::{Action, Action::*, Report, Slot, Step, Timer};
+use serde::{Deserialize, Serialize};
 
 /// Where the transaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// The INVITE is sent; nothing has come.
     Calling,

@@ -29,9 +29,10 @@
 //! Transport errors leave the state alone, so that retransmissions of the INVITE are still recognised (RFC 6026 §7.1).
 
 use super::action::{Action, Action::*, Report, Slot, Step, Timer};
+use serde::{Deserialize, Serialize};
 
 /// Where the transaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// No final response was sent.
     Proceeding,

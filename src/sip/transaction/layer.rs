@@ -12,17 +12,17 @@ use super::path::Paths;
 use super::server::Server;
 use super::table::Table;
 use crate::base::id::Token;
-use crate::base::{Instant, Queue, Random, Slot, Transmit, Wheel};
-use ahash::RandomState;
+use crate::base::{Instant, Keyed, Queue, Random, Slot, Transmit, Wheel};
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Names one client transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClientKey(pub(super) Slot);
 
 /// Names one server transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServerKey(pub(super) Slot);
 
 /// A table is full: refuse, and count.
@@ -50,7 +50,7 @@ impl Default for Limits {
 }
 
 /// What became of a transaction, apart from messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event<U> {
     /// No response came: timers B and F, or 64*T1 after a CANCEL. Behaves like a 408 (RFC 3261 §8.1.3.1).
     Timeout {
@@ -100,7 +100,7 @@ pub enum Event<U> {
 }
 
 /// What there is and what has happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Client transactions alive.
     pub clients: usize,
@@ -123,15 +123,18 @@ pub struct Counts {
 }
 
 /// The transactions of one shard. `U` is what the user wants to be told with each: a handle to its call or leg.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Layer<U: Copy> {
+    #[serde(skip)]
     pub(super) timers: Timers,
+    #[serde(skip)]
     pub(super) limits: Limits,
     pub(super) clients: Table<Client<U>>,
     pub(super) servers: Table<Server<U>>,
     /// By From tag, Call-ID and CSeq: where a merged request or the ACK to a 2xx finds its INVITE.
+    #[serde(skip)]
     pub(super) requests: HashTable<([u64; 2], Slot)>,
-    pub(super) request_hashers: [RandomState; 2],
+    pub(super) request_hashers: [Keyed; 2],
     pub(super) paths: Paths,
     pub(super) wheel: Wheel<Fire>,
     pub(super) transmits: Queue<Transmit>,
@@ -139,6 +142,7 @@ pub struct Layer<U: Copy> {
     pub(super) events: VecDeque<Event<U>>,
     pub(super) counts: Counts,
     pub(super) random: Random,
+    #[serde(skip)]
     pub(super) scratch: Vec<u8>,
 }
 
@@ -146,8 +150,7 @@ impl<U: Copy> Layer<U> {
     /// An empty layer. The random numbers key its hash tables and make its branches.
     #[must_use]
     pub fn new(timers: Timers, limits: Limits, mut random: Random, now: Instant) -> Self {
-        let mut hasher =
-            || RandomState::with_seeds(random.next_u64(), random.next_u64(), random.next_u64(), random.next_u64());
+        let mut hasher = || Keyed::from_random(&mut random);
         Self {
             timers,
             limits,
@@ -163,6 +166,23 @@ impl<U: Copy> Layer<U> {
             random,
             scratch: Vec::new(),
         }
+    }
+
+    /// Goes on with the transactions of another life; timers' lengths and bounds stay ours.
+    pub fn thaw(&mut self, mut frozen: Self) {
+        (frozen.timers, frozen.limits) = (self.timers, self.limits);
+        frozen.clients.set_bound(self.clients.bound());
+        frozen.servers.set_bound(self.servers.bound());
+        frozen.wheel.set_bound(2 * (self.clients.bound() + self.servers.bound()));
+        frozen.transmits.set_bound(self.transmits.bound());
+        frozen.requests = frozen.servers.slots().filter_map(|(slot, server)| Some((server.request_id?, slot))).fold(
+            HashTable::new(),
+            |mut requests, row| {
+                requests.insert_unique(row.0[0], row, |(id, _)| id[0]);
+                requests
+            },
+        );
+        *self = frozen;
     }
 
     /// A branch for a request of the call that `token` names.

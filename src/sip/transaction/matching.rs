@@ -1,8 +1,8 @@
 //! What makes two messages one transaction (RFC 3261 §17.1.3, §17.2.3) or one request twice (§8.2.2.2), as bytes to
 //! compare.
 
+use crate::base::Keyed;
 use crate::sip::wire::{BRANCH_COOKIE, Message, Method};
-use ahash::RandomState;
 use sha2::{Digest, Sha256};
 
 /// A longer key is replaced by its SHA-256, so that a peer cannot fill memory with long branches.
@@ -57,7 +57,7 @@ pub(super) fn client_key(branch: &[u8], method: &[u8], out: &mut Vec<u8>) {
 
 /// From tag, Call-ID and CSeq (§8.2.2.2), as 128 bits of keyed hashes: the same request by two paths. The method is
 /// taken apart, so that an ACK can look for its INVITE.
-pub(super) fn request_id(message: &Message<'_>, method: Method, hashers: &[RandomState; 2]) -> [u64; 2] {
+pub(super) fn request_id(message: &Message<'_>, method: Method, hashers: &[Keyed; 2]) -> [u64; 2] {
     let own = if method == Method::Other { message.method_bytes() } else { method.as_bytes() };
     let fields = (message.from().tag().unwrap_or_default(), message.call_id(), message.cseq().0, own);
     [hashers[0].hash_one(fields), hashers[1].hash_one(fields)]

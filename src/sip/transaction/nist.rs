@@ -27,9 +27,10 @@
 //! Transport errors leave the state alone for the same reason; the timers end it.
 
 use super::action::{Action, Action::*, Report, Step, Timer};
+use serde::{Deserialize, Serialize};
 
 /// Where the transaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// No response was sent.
     Trying,

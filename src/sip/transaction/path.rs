@@ -3,13 +3,13 @@
 
 use super::client::Client;
 use super::table::Table;
-use crate::base::{Flow, Slot, SocketKey, StreamKey, Transport};
-use ahash::RandomState;
+use crate::base::{Flow, Keyed, Slot, SocketKey, StreamKey, Transport};
 use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
 
 /// Where a request goes, as an error names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Path {
     /// A connection.
     Stream(StreamKey),
@@ -30,7 +30,7 @@ impl From<&Flow> for Path {
 }
 
 /// A transaction's place among those of its path.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Link {
     previous: Option<Slot>,
     next: Option<Slot>,
@@ -38,10 +38,25 @@ pub(super) struct Link {
 
 /// One list per path, through the transactions themselves.
 #[derive(Debug)]
-pub(super) struct Paths(HashMap<Path, Slot, RandomState>);
+pub(super) struct Paths(HashMap<Path, Slot, Keyed>);
+
+impl Serialize for Paths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.0.hasher(), self.0.iter().collect::<Vec<_>>()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (hasher, lists) = <(Keyed, Vec<(Path, Slot)>)>::deserialize(deserializer)?;
+        let mut paths = HashMap::with_hasher(hasher);
+        paths.extend(lists);
+        Ok(Self(paths))
+    }
+}
 
 impl Paths {
-    pub(super) fn new(hasher: RandomState) -> Self {
+    pub(super) fn new(hasher: Keyed) -> Self {
         Self(HashMap::with_hasher(hasher))
     }
 

@@ -8,8 +8,9 @@ use super::{ist, nist};
 use crate::base::{Flow, Instant, Slot, Transmit};
 use crate::sip::wire::{Framing, Index, Message, Method, parse};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Server<U> {
     flow: Flow,
     /// The latest response while it may have to be sent again.
@@ -18,6 +19,7 @@ pub(super) struct Server<U> {
     /// The request's From tag, Call-ID and CSeq, where this transaction is the one found by them.
     pub(super) request_id: Option<[u64; 2]>,
     /// The To tag of the final response, where the client is of RFC 2543 and its ACK is told by it (§17.2.3).
+    #[serde(with = "serde_bytes")]
     to_tag: Option<Box<[u8]>>,
     without_cookie: bool,
     /// A 100 to a non-INVITE request may now be sent on any transport (RFC 4320 §4.1).
@@ -27,7 +29,7 @@ pub(super) struct Server<U> {
     pub(super) machine: Machine,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Machine {
     Invite(ist::State),
     Other(nist::State),

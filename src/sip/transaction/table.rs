@@ -1,13 +1,14 @@
 //! A bounded table that is found by bytes a peer chose: keyed hashing, exact comparison, keys with generations.
 
-use crate::base::{Slab, Slot};
-use ahash::RandomState;
+use crate::base::{Keyed, Slab, Slot};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Row<T> {
     hash: u64,
+    #[serde(with = "serde_bytes")]
     key: Box<[u8]>,
     value: T,
 }
@@ -16,11 +17,11 @@ struct Row<T> {
 pub(super) struct Table<T> {
     rows: Slab<Row<T>>,
     index: HashTable<(u64, Slot)>,
-    hasher: RandomState,
+    hasher: Keyed,
 }
 
 impl<T> Table<T> {
-    pub(super) fn new(bound: usize, hasher: RandomState) -> Self {
+    pub(super) fn new(bound: usize, hasher: Keyed) -> Self {
         Self { rows: Slab::new(bound), index: HashTable::new(), hasher }
     }
 
@@ -62,12 +63,51 @@ impl<T> Table<T> {
         self.rows.get(slot).map(|row| &*row.key)
     }
 
+    pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, &T)> {
+        self.rows.iter().map(|(slot, row)| (slot, &row.value))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.rows.iter().map(|(_, row)| &row.value)
     }
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    pub(super) fn bound(&self) -> usize {
+        self.rows.bound()
+    }
+
+    pub(super) fn set_bound(&mut self, bound: usize) {
+        self.rows.set_bound(bound);
+    }
+}
+
+/// The index is made again from the rows.
+#[derive(Serialize, Deserialize)]
+struct Frozen<R> {
+    rows: R,
+    hasher: Keyed,
+}
+
+impl<T: Serialize> Serialize for Table<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Frozen { rows: &self.rows, hasher: self.hasher.clone() }.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Frozen { rows, hasher } = Frozen::<Slab<Row<T>>>::deserialize(deserializer)?;
+        let mut index = HashTable::with_capacity(rows.len());
+        for (slot, row) in rows.iter() {
+            if hasher.hash_one(&*row.key) != row.hash {
+                return Err(serde::de::Error::custom("a transaction's key is not the one that was hashed"));
+            }
+            index.insert_unique(row.hash, (row.hash, slot), |&(hash, _)| hash);
+        }
+        Ok(Self { rows, index, hasher })
     }
 }
 
@@ -77,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_key_is_there_once_and_the_table_has_a_bound() {
-        let mut table = Table::new(2, RandomState::with_seeds(1, 2, 3, 4));
+        let mut table = Table::new(2, Keyed::new([1, 2, 3, 4]));
         let (one, two) = (table.insert(b"one", 1).unwrap(), table.insert(b"two", 2).unwrap());
         assert_eq!((table.insert(b"one", 3), table.insert(b"three", 3)), (None, None));
         assert_eq!((table.find(b"one"), table.find(b"two"), table.find(b"three")), (Some(one), Some(two), None));

@@ -4,6 +4,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::scan::{decimal, is_blank, octet, trim};
 use super::{HeaderName, MESSAGE_BYTES_MAX};
+use serde::{Deserialize, Serialize};
 
 /// What a stream carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum FrameError {
 }
 
 /// Cuts one connection's stream into messages. Holds at most what was pushed since the last whole message.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Framer {
     buffer: BytesMut,
     /// Octets already searched for the empty line.

@@ -1,7 +1,9 @@
 //! Request methods (RFC 3261 §7.1 and the extensions Strowger knows by name).
 
+use serde::{Deserialize, Serialize};
+
 /// A request method. Case-sensitive on the wire (RFC 3261 §7.1); all unknown ones are `Other`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Method {
     /// RFC 3261 §13.
     Invite,

@@ -1,6 +1,7 @@
 //! A message that outlives the buffer it came in: a request kept for its transaction, a response kept for retransmission.
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::index::{Facts, Line};
 use super::{Framing, Index, Message, ParseError, parse};
@@ -45,5 +46,21 @@ impl From<Message<'_>> for OwnedMessage {
     /// Copies the octets and the offsets; nothing is read again.
     fn from(message: Message<'_>) -> Self {
         Self { bytes: Bytes::copy_from_slice(message.raw()), index: Self::keep(message) }
+    }
+}
+
+/// The octets; the index is made again.
+impl Serialize for OwnedMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bytes.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnedMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Bytes::deserialize(deserializer)?;
+        // Exactly one message, however it came.
+        Self::parse(bytes, Framing::Datagram)
+            .map_err(|error| serde::de::Error::custom(format_args!("a message cannot be read: {}", error.reason)))
     }
 }
