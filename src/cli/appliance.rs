@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, bounded};
 
 use super::client::is_running;
+use super::fast_path::{self, Below};
 use super::fault::{Fault, bind, path};
 use super::host::shards;
-use super::sites;
+use super::{privileges, sites};
 use crate::base::{Random, ShardId, SocketKey, Transport};
 use crate::call::Directory;
-use crate::config::{Backend, Config, FastPath, Limits, Listen};
+use crate::config::{Backend, Config, Limits, Listen};
 use crate::control::limits::Desk;
 use crate::control::links::Links;
 use crate::control::records::RecordSink;
@@ -65,6 +66,8 @@ pub struct Appliance {
     links: Option<Links>,
     control: Option<Control>,
     sinks: Vec<JoinHandle<()>>,
+    /// Detached last: until then the shards' rules are in it.
+    _below: Below,
 }
 
 impl Appliance {
@@ -75,13 +78,7 @@ impl Appliance {
     pub fn start(config: Config) -> Result<Self, Fault> {
         let settings = Arc::new(LogSettings::new(&config.log));
         log::install(&settings);
-        if let Err(error) = limits::raise_descriptors() {
-            tracing::warn!(%error, "the limit of descriptors could not be raised");
-        }
-        folder(&config)?;
-        let (http, unix) = doors(&config)?;
-        let choice = choose(config.shards.backend)?;
-        listenable(&config.sip.listen)?;
+        let Ground { http, unix, below, choice } = prepare(&config)?;
         let origin = Instant::now();
         let clock = control::Clock::new(origin);
         let no_thread = |error: std::io::Error| Fault::runtime(format!("no thread could be started: {error}"));
@@ -96,10 +93,12 @@ impl Appliance {
         let directory = Arc::new(sites::directory(&config, None, &pulse));
         let accounts = Arc::new(sites::accounts(&config, &directory));
         let mailboxes: Arc<dyn control::Post> = Arc::new(Mailboxes(Arc::clone(&post)));
-        let (notes, links) = sites::start(&config, &accounts, &pulse, Arc::clone(&mailboxes), clock)?.unzip();
+        let (notes, links) =
+            sites::start(&config, &accounts, &pulse, Arc::clone(&mailboxes), clock, below.dead_man())?.unzip();
         let plan = Plan {
             config: &config,
             choice: &choice,
+            below: &below,
             directory: &directory,
             post: &post,
             outlets: Outlets { records, events, verbosity: settings.verbosity.clone(), notes },
@@ -110,7 +109,7 @@ impl Appliance {
         let state = Arc::new(State {
             node: config.node.name.clone(),
             backend: choice.name().to_owned(),
-            fast_path: if config.media.fast_path == FastPath::Off { "off" } else { "not_built" }.to_owned(),
+            fast_path: below.name().to_owned(),
             limits: Desk::new(accounts, links.as_ref().map(|links| links.handle().clone())),
             bearer: bearer(&config)?,
             counters,
@@ -127,14 +126,31 @@ impl Appliance {
         let sinks = vec![record_thread, log_thread];
         let control = Some(control);
         let started = config.clone();
-        let this =
-            Self { started, current: config, directory, pulse, state, requests, post, shards, links, control, sinks };
-        if this.calls().missing > 0 {
-            return Err(Fault::runtime("a shard did not come up; see the log"));
-        }
-        this.state.started.store(true, Relaxed);
+        let this = Self {
+            started,
+            current: config,
+            directory,
+            pulse,
+            state,
+            requests,
+            post,
+            shards,
+            links,
+            control,
+            sinks,
+            _below: below,
+        };
+        this.check_shards()?;
         this.announce(&choice);
         Ok(this)
+    }
+
+    fn check_shards(&self) -> Result<(), Fault> {
+        if self.calls().missing > 0 {
+            return Err(Fault::runtime("a shard did not come up; see the log"));
+        }
+        self.state.started.store(true, Relaxed);
+        Ok(())
     }
 
     fn announce(&self, choice: &Choice) {
@@ -305,6 +321,28 @@ pub struct Calls {
     pub missing: usize,
 }
 
+/// What is there before the first thread.
+struct Ground {
+    http: TcpListener,
+    unix: UnixListener,
+    below: Below,
+    choice: Choice,
+}
+
+/// Does what takes capabilities, gives most of them away, and finds out what is in the way.
+fn prepare(config: &Config) -> Result<Ground, Fault> {
+    if let Err(error) = limits::raise_descriptors() {
+        tracing::warn!(%error, "the limit of descriptors could not be raised");
+    }
+    folder(config)?;
+    let (http, unix) = doors(config)?;
+    let below = fast_path::start(config)?;
+    privileges::keep_for_sockets();
+    let choice = choose(config.shards.backend)?;
+    listenable(&config.sip.listen)?;
+    Ok(Ground { http, unix, below, choice })
+}
+
 fn folder(config: &Config) -> Result<(), Fault> {
     let dir = &config.node.data_dir;
     DirBuilder::new()
@@ -378,6 +416,7 @@ fn listenable(listen: &[Listen]) -> Result<(), Fault> {
 struct Plan<'a> {
     config: &'a Config,
     choice: &'a Choice,
+    below: &'a Below,
     directory: &'a Arc<Directory>,
     post: &'a Arc<Post>,
     outlets: Outlets,
@@ -396,6 +435,7 @@ impl Plan<'_> {
         for (id, counters) in (0u8..).zip(counters) {
             workers.push(self.worker(ShardId(id), counters, steering.clone(), random.fork())?);
         }
+        privileges::keep_none();
         let cores = if self.config.shards.pin { worker::cores() } else { Vec::new() };
         let core = |shard: usize| cores.get(shard % cores.len().max(1)).copied();
         let spawn = |(shard, worker): (usize, Worker<Shard>)| {
@@ -424,7 +464,12 @@ impl Plan<'_> {
         let path = if self.choice.name() == "io_uring" { MediaPath::IoUring } else { MediaPath::Epoll };
         let directory = Arc::clone(self.directory);
         let options = ShardOptions::new(config, directory, Arc::clone(counters), shard.0, steering, path);
-        let core = Shard::new(options, random, self.clock.now());
+        let table = self.below.table(&options.engine.relay, shard.0 == 0);
+        let now = self.clock.now();
+        let mut core = Shard::new(options, random, now);
+        if let Some(table) = table {
+            core.set_fast_path(now, table);
+        }
         let options = worker::Options {
             shard,
             clock: self.clock,

@@ -6,11 +6,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::client::is_running;
+use super::fast_path;
 use super::fault::{Fault, bind, exit, path};
 use super::host::{Host, shards};
 use super::load;
 use crate::base::Transport;
-use crate::config::{self, Backend, Config, Diagnostic, FastPath};
+use crate::config::{self, Backend, Config, Diagnostic};
 use crate::control::links::tls;
 use crate::control::log::styled;
 use crate::io;
@@ -80,11 +81,7 @@ pub fn host(config: &Config) -> Vec<Finding> {
     files(config, &mut out);
     backend(config, &mut out);
     Host::read().judge(config, &mut out);
-    let fast_path = match config.media.fast_path {
-        FastPath::Off => "off, as configured: media goes through the shards",
-        FastPath::Auto | FastPath::Xdp => "none: the XDP relay is not built yet, media goes through the shards",
-    };
-    out.push(Finding { what: "fast path", fatal: false, text: fast_path.into() });
+    out.extend(fast_path::findings(config));
     out
 }
 

@@ -3,12 +3,14 @@
 pub mod appliance;
 mod check;
 mod client;
+mod fast_path;
 pub mod fault;
 mod host;
 mod limit;
 mod link;
 mod load;
 mod notify;
+mod privileges;
 mod run;
 mod sites;
 mod table;

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 
@@ -45,7 +46,8 @@ pub fn accounts(config: &Config, directory: &Directory) -> Accounts {
     Accounts::new(terms.collect(), allowance)
 }
 
-/// Starts the keeper and the links where there are peers; its notes come from the shards.
+/// Starts the keeper and the links where there are peers; its notes come from the shards. `dead_man`: for so long media may
+/// go on without this process.
 ///
 /// # Errors
 /// What is in the way, and what to do about it.
@@ -55,6 +57,7 @@ pub fn start(
     pulse: &Arc<Pulse>,
     post: Arc<dyn Post>,
     clock: Clock,
+    dead_man: Duration,
 ) -> Result<Option<(Sender<Note>, Links)>, Fault> {
     let Some(link) = link(config) else { return Ok(None) };
     let socket =
@@ -66,6 +69,7 @@ pub fn start(
         node: config.node.name.clone(),
         link: link.clone(),
         limits: config.limits.clone(),
+        dead_man,
         socket,
         data_dir: config.node.data_dir.clone(),
         clock,

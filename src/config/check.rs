@@ -70,7 +70,7 @@ pub(super) fn check(row: &Row, value: &DeValue<'_>) -> Result<Checked, Problem> 
             Some(_) => Err(wrong_type(row, value, "`\"auto\"` or a whole number")),
             None => integer(row, value, min, max).map(Checked::Integer),
         },
-        Kind::Hosts | Kind::Codecs | Kind::Numbers | Kind::Prefixes | Kind::Nets => items(row, value),
+        Kind::Hosts | Kind::Codecs | Kind::Numbers | Kind::Prefixes | Kind::Nets | Kind::Devices => items(row, value),
         _ => text(row, value),
     }
 }
@@ -210,6 +210,7 @@ fn items(row: &Row, value: &DeValue<'_>) -> Result<Checked, Problem> {
         Kind::Hosts => {
             (|text| is_host(text) || text.parse::<IpAddr>().is_ok(), "expected a host name or an IP address")
         }
+        Kind::Devices => (is_device, "expected the name of a network device, such as \"eth0\""),
         Kind::Codecs => (is_name, "expected a codec name, such as \"PCMU\""),
         Kind::Numbers => {
             (|text| !text.is_empty() && is_number(text), "expected digits, `*`, `#`, with or without a leading `+`")
@@ -248,6 +249,12 @@ fn item_text<'v>(row: &Row, item: &'v Spanned<DeValue<'_>>) -> Result<&'v str, P
 
 fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// As the kernel takes them: IFNAMSIZ.
+fn is_device(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+    (1..16).contains(&text.len()) && text.bytes().all(fits) && text != "." && text != ".."
 }
 
 fn is_number(text: &str) -> bool {

@@ -180,6 +180,12 @@ pub struct Media {
     pub port_max: u16,
     /// Whether settled streams leave the shard.
     pub fast_path: FastPath,
+    /// The kernel relays for so long without being looked after.
+    pub fast_path_dead_man: Duration,
+    /// On these devices; empty: on those that have the media addresses.
+    pub fast_path_devices: Vec<String>,
+    /// Where the program stays attached over a restart.
+    pub fast_path_pin: Option<PathBuf>,
     /// No packet either way for this long ends the call.
     pub silent_timeout: Duration,
     /// One side silent for this long while the other sends is one-way audio.

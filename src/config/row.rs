@@ -63,6 +63,8 @@ pub enum Kind {
     Prefixes,
     /// A list of networks.
     Nets,
+    /// A list of network devices.
+    Devices,
 }
 
 impl Kind {
@@ -90,6 +92,7 @@ impl Kind {
             Self::Numbers => "list of numbers, `+` and digits".into(),
             Self::Prefixes => "list of number prefixes".into(),
             Self::Nets => "list of networks, such as \"192.0.2.0/24\"".into(),
+            Self::Devices => "list of network devices, such as \"eth0\"".into(),
         }
     }
 

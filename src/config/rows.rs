@@ -117,7 +117,14 @@ pub static ROWS: &[Row] = &[
     Row::new("media.port_max", integer(1_025, 65_535), "39999", "Last media port; odd. The range is divided among the shards."),
     Row::new("media.fast_path", Kind::Choice(&["auto", "xdp", "off"]), "\"auto\"",
         "Whether settled streams are relayed inside the kernel.")
-        .no_effect("the XDP relay is not built yet; all media goes through the shards"),
+        .no_effect("the XDP relay is not loaded yet; all media goes through the shards"),
+    Row::new("media.fast_path_dead_man", seconds(2, 600), "\"10s\"",
+        "The kernel relays on its own for at most this long: a process that stands still or has died carries no media after it."),
+    Row::new("media.fast_path_devices", Kind::Devices, "[]",
+        "Network devices on which the kernel relays. Empty: those that have the media addresses.").example("[\"eth0\"]"),
+    Row::new("media.fast_path_pin", Kind::Path, "\"\"",
+        "A folder of a BPF file system where the program stays attached while the process restarts. Empty: it goes with the process.")
+        .example("\"/sys/fs/bpf/strowger\""),
     Row::new("media.silent_timeout", seconds(1, DAY), "\"60s\"", "A call without any packet for this long is ended."),
     Row::new("media.one_way_after", millis(100, 60_000), "\"2s\"",
         "One side silent for this long while the other sends is reported as one-way audio."),

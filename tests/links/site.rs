@@ -106,6 +106,7 @@ pub fn run(
     let data_dir = root.join(place.name);
     std::fs::create_dir_all(&data_dir).unwrap();
     let options = Options {
+        dead_man: Duration::ZERO,
         node: place.name.to_owned(),
         link: link(keys, place.name, place.address, peers),
         limits,

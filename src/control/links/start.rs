@@ -52,6 +52,9 @@ pub struct Options {
     pub link: Link,
     /// `[limits]`.
     pub limits: Limits,
+    /// Media may go on for so long after this process has died or while it stands still: zero where it goes through its
+    /// sockets alone.
+    pub dead_man: Duration,
     /// Bound to `link.listen`.
     pub socket: UdpSocket,
     /// `node.data_dir`.
@@ -172,7 +175,8 @@ impl Links {
 /// # Errors
 /// A sentence that says what is in the way.
 pub fn start(options: Options) -> Result<Links, String> {
-    let Options { node, link, limits, socket, data_dir, clock, accounts, notes, post, pulse, mut random } = options;
+    let Options { node, link, limits, dead_man, socket, data_dir, clock, accounts, notes, post, pulse, mut random } =
+        options;
     let credentials = tls::load(&link, &node)?;
     let folder = data_dir.join("link");
     let no_folder = |error| format!("cannot make {}: {error}; `node.data_dir` names its place", folder.display());
@@ -190,7 +194,8 @@ pub fn start(options: Options) -> Result<Links, String> {
     let now = clock.now();
     let names = link.peers.iter().map(|peer| Arc::from(peer.name.as_str()));
     let status = Arc::new(LinkStatus::new(names.clone().zip(link.peers.iter().map(|peer| peer.address)), now));
-    let rights = Rights::open(settings(&limits), me.clone(), names.collect(), &opened.records, random.fork(), now);
+    let rights =
+        Rights::open(settings(&limits, dead_man), me.clone(), names.collect(), &opened.records, random.fork(), now);
     let sessions = Sessions::new(me.clone(), Bounds::default(), &mut random);
     let ledger = Ledger::new(writer);
     let ledger_status = ledger.status();
@@ -256,12 +261,11 @@ async fn planted() {
     }
 }
 
-fn settings(limits: &Limits) -> Settings {
+fn settings(limits: &Limits, dead_man: Duration) -> Settings {
     Settings {
         lease: limits.lease,
         max_call: limits.max_call_duration,
-        // Media goes through sockets, which die with their process.
-        dead_man: Duration::ZERO,
+        dead_man,
         drift_ppm: limits.clock_drift_ppm,
         slop: SLOP,
         policy: if limits.policy == LimitPolicy::Drop { Policy::Drop } else { Policy::Keep },
