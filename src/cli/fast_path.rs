@@ -3,32 +3,19 @@
 //! `auto` takes what there is and says once why it is less than native; `xdp` refuses to start without; `off` asks for
 //! nothing. `strowger check` says the same beforehand.
 
-use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::check::Finding;
 use super::fault::Fault;
-use crate::config::{Config, FastPath as Wanted};
+use crate::config::{Config, FastPath as Wanted, Media};
 use crate::media::{FastPath, RelayConfig};
+use crate::xdp::{self, Slice, Xdp, XdpOptions};
 
-/// Why the kernel cannot relay here, or not as well as it might, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// A sentence's beginning.
-    pub reason: String,
-    /// What helps.
-    pub remedy: String,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} (remedy: {})", self.reason, self.remedy)
-    }
-}
-
-/// What a node has of it.
+/// What a node has of it. The program stays attached while this lives.
 #[derive(Debug)]
 pub struct Below {
+    xdp: Option<Xdp>,
     name: &'static str,
     dead_man: Duration,
 }
@@ -46,10 +33,12 @@ impl Below {
         self.dead_man
     }
 
-    /// The part of the shard that has this relay. The first shard tells the node's totals.
+    /// The part of the shard that has this relay. One of them tells the node's totals.
     #[must_use]
-    pub fn table(&self, _relay: &RelayConfig, _is_first: bool) -> Option<Box<dyn FastPath>> {
-        None
+    pub fn table(&self, relay: &RelayConfig, tells_totals: bool) -> Option<Box<dyn FastPath>> {
+        let RelayConfig { socket_base, port_min, port_max, .. } = *relay;
+        let table = self.xdp.as_ref()?.shard(Slice { socket_base, port_min, port_max, tells_totals });
+        Some(Box::new(table))
     }
 }
 
@@ -58,33 +47,90 @@ impl Below {
 /// # Errors
 /// `fast_path = "xdp"`, and it cannot be had.
 pub fn start(config: &Config) -> Result<Below, Fault> {
+    let none = |name| Below { xdp: None, name, dead_man: Duration::ZERO };
     if config.media.fast_path == Wanted::Off {
-        return Ok(Below { name: "off", dead_man: Duration::ZERO });
+        return Ok(none("off"));
     }
-    let why = missing(config);
-    if config.media.fast_path == Wanted::Xdp {
-        return Err(Fault::runtime(format!(
-            "media.fast_path = \"xdp\": {}.\n  {}, or set media.fast_path = \"auto\"",
+    match Xdp::start(&options(&config.media)) {
+        Ok(xdp) => {
+            for warning in xdp.warnings() {
+                tracing::warn!(reason = %warning, "the fast path is less than it might be");
+            }
+            tracing::info!(devices = %xdp.devices().join(", "), mode = xdp.name(), "settled streams are relayed in the kernel");
+            let name = xdp.name();
+            Ok(Below { xdp: Some(xdp), name, dead_man: config.media.fast_path_dead_man })
+        }
+        Err(why) if config.media.fast_path == Wanted::Xdp => Err(Fault::runtime(format!(
+            "media.fast_path = \"xdp\" cannot be had: {}.\n  Remedy: {}; or set media.fast_path = \"auto\"",
             why.reason, why.remedy
-        )));
+        ))),
+        Err(why) => {
+            tracing::warn!(reason = %why.reason, remedy = why.remedy, "all media goes through the sockets");
+            Ok(none("none"))
+        }
     }
-    tracing::info!(reason = %why.reason, remedy = %why.remedy, "media goes through the sockets alone");
-    Ok(Below { name: "none", dead_man: Duration::ZERO })
 }
 
-/// What `strowger check` says.
+/// What `strowger check` says. The program is loaded and attached to nothing.
 #[must_use]
-pub fn findings(config: &Config) -> Vec<Finding> {
-    let finding = |fatal, text: String| vec![Finding { what: "fast path", fatal, text }];
-    match config.media.fast_path {
-        Wanted::Off => finding(false, "off, as configured: media goes through the shards".into()),
-        wanted => finding(wanted == Wanted::Xdp, missing(config).to_string()),
+pub fn findings(config: &Config) -> Finding {
+    let finding = |fatal, text: String| Finding { what: "fast path", fatal, text };
+    let wanted = config.media.fast_path;
+    if wanted == Wanted::Off {
+        return finding(false, "off, as configured: media goes through the shards".into());
+    }
+    match xdp::probe(&options(&config.media)) {
+        Ok(devices) => finding(false, format!("settled streams are relayed in the kernel, on {}", devices.join(", "))),
+        Err(why) => finding(
+            wanted == Wanted::Xdp,
+            format!("none, media goes through the shards: {}; remedy: {}", why.reason, why.remedy),
+        ),
     }
 }
 
-fn missing(_: &Config) -> Why {
-    Why {
-        reason: "none: the loader of the XDP relay is not built yet, media goes through the shards".into(),
-        remedy: "media.fast_path = \"off\" says so".into(),
+fn options(media: &Media) -> XdpOptions {
+    let addresses = [Some(media.address), media.address_v6];
+    let mut options = XdpOptions {
+        v4: None,
+        v6: None,
+        port_min: media.port_min,
+        port_max: media.port_max,
+        devices: media.fast_path_devices.clone(),
+        dead_man: media.fast_path_dead_man,
+        pin: media.fast_path_pin.clone(),
+    };
+    for address in addresses.into_iter().flatten() {
+        match address {
+            IpAddr::V4(address) => options.v4 = Some(address),
+            IpAddr::V6(address) => options.v6 = Some(address),
+        }
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(fast_path: Wanted) -> Config {
+        let mut config = Config::default();
+        config.media.fast_path = fast_path;
+        config.media.address = [127, 0, 0, 1].into();
+        config
+    }
+
+    #[test]
+    fn nothing_is_asked_for_where_it_is_off() {
+        let below = start(&config(Wanted::Off)).expect("nothing to fail");
+        assert_eq!((below.name(), below.dead_man()), ("off", Duration::ZERO));
+        assert!(below.table(&RelayConfig::new([127, 0, 0, 1].into(), 30_000, 30_019), true).is_none());
+    }
+
+    #[test]
+    fn loopback_alone_has_none_and_only_xdp_makes_a_fault_of_it() {
+        assert_eq!(start(&config(Wanted::Auto)).expect("auto goes on").name(), "none");
+        let fault = start(&config(Wanted::Xdp)).expect_err("xdp does not");
+        assert!(fault.message.contains("Remedy: "), "{}", fault.message);
+        assert!(findings(&config(Wanted::Xdp)).fatal && !findings(&config(Wanted::Auto)).fatal);
     }
 }

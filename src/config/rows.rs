@@ -116,8 +116,7 @@ pub static ROWS: &[Row] = &[
     Row::new("media.port_min", integer(1_024, 65_534), "30000", "First media port; even. Each audio call takes four ports."),
     Row::new("media.port_max", integer(1_025, 65_535), "39999", "Last media port; odd. The range is divided among the shards."),
     Row::new("media.fast_path", Kind::Choice(&["auto", "xdp", "off"]), "\"auto\"",
-        "Whether settled streams are relayed inside the kernel.")
-        .no_effect("the XDP relay is not loaded yet; all media goes through the shards"),
+        "Whether settled streams are relayed inside the kernel. \"auto\": where it can be; \"xdp\": where it cannot, the start fails; \"off\": never."),
     Row::new("media.fast_path_dead_man", seconds(2, 600), "\"10s\"",
         "The kernel relays on its own for at most this long: a process that stands still or has died carries no media after it."),
     Row::new("media.fast_path_devices", Kind::Devices, "[]",
