@@ -196,7 +196,7 @@ pub enum Reason {
     Unusual,
     /// The rule was being written.
     Torn,
-    /// No room before the frame for a VLAN tag.
+    /// Dropped: no room before the frame for a VLAN tag.
     NoRoom,
 }
 
@@ -241,7 +241,7 @@ impl Reason {
     /// True where the packet was dropped, not passed up.
     #[must_use]
     pub const fn is_drop(self) -> bool {
-        matches!(self, Self::Closed | Self::Blocked)
+        matches!(self, Self::Closed | Self::Blocked | Self::NoRoom)
     }
 }
 

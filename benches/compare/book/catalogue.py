@@ -20,12 +20,18 @@ def _cargo(name, goal, what, bench, *arguments):
     return Entry(name, goal, what, lambda options: cargo.measure(options, name, bench, *arguments))
 
 
+def _xdp(options):
+    names = ("xdp_vs_tx_hot", "xdp_vs_tx_ordered", "xdp_vs_tx_cold")
+    return [line for name in names for line in cargo.measure(options, name, "xdp")]
+
+
 ENTRIES = [
     _cargo("parse_vs_httparse", "<= 1.0", "an INVITE as a proxy reads it, httparse on HTTP of the same size", "parse", "--ratio"),
     _cargo("parse_vs_rsip_speedup", ">= 25", "the same octets and fields with rsip", "parse", "--ratio"),
     _cargo("parse_vs_sipx_speedup", ">= 6", "the same octets and fields with sipx-sip", "parse", "--ratio"),
     _cargo("timer_vs_heap_recent", "<= 0.2", "schedule and cancel at 1,000,000 timers, BinaryHeap", "wheel", "--ratio"),
     _cargo("relay_vs_floor", "<= 0.90", "CPU per packet on sockets, a bare epoll, recv, send loop", "relay_floor"),
+    Entry("xdp_vs_tx", "<= 1.5 hot, <= 2.5 cold", "a packet in the kernel (BPF test run), a program that swaps addresses", _xdp),
     Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
     Entry("call_vs_kamailio", "<= 0.35", "CPU per call, Kamailio as stateful proxy", kamailio.calls),
     Entry("register_vs_kamailio", "<= 0.5", "CPU per registration with digest, Kamailio with usrloc in memory", kamailio.registrations),

@@ -23,6 +23,8 @@ typedef signed long long s64;
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 /* Memory may have changed: nothing read before is read again, nothing read after was read before. */
 #define barrier() asm volatile("" ::: "memory")
+/* An address that is not worked out again with each use. */
+#define in_register(pointer) asm volatile("" : "+r"(pointer))
 #define swap16(value) ((u16)__builtin_bswap16(value))
 #define swap32(value) __builtin_bswap32(value)
 

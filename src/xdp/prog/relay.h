@@ -35,7 +35,7 @@ enum reason {
 	REASON_TOO_BIG,   /* up: larger than the way out takes */
 	REASON_UNUSUAL,   /* up: a fragment, options, lengths that differ, IPv6 without a checksum */
 	REASON_TORN,      /* up: the rule was being written */
-	REASON_NO_ROOM,   /* up: no room before the frame for a VLAN tag */
+	REASON_NO_ROOM,   /* dropped: no room before the frame for a VLAN tag */
 	REASONS,
 };
 #define REASONS_MAX 16
