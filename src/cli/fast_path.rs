@@ -27,7 +27,7 @@ impl Below {
         self.name
     }
 
-    /// For so long media may go on without the process.
+    /// For so long media may go on without its process, here or at another site with the same settings.
     #[must_use]
     pub const fn dead_man(&self) -> Duration {
         self.dead_man
@@ -47,10 +47,11 @@ impl Below {
 /// # Errors
 /// `fast_path = "xdp"`, and it cannot be had.
 pub fn start(config: &Config) -> Result<Below, Fault> {
-    let none = |name| Below { xdp: None, name, dead_man: Duration::ZERO };
     if config.media.fast_path == Wanted::Off {
-        return Ok(none("off"));
+        return Ok(Below { xdp: None, name: "off", dead_man: Duration::ZERO });
     }
+    // Also where this node has none: what it lends may be used by one that has.
+    let dead_man = config.media.fast_path_dead_man;
     match Xdp::start(&options(&config.media)) {
         Ok(xdp) => {
             for warning in xdp.warnings() {
@@ -58,7 +59,7 @@ pub fn start(config: &Config) -> Result<Below, Fault> {
             }
             tracing::info!(devices = %xdp.devices().join(", "), mode = xdp.name(), "settled streams are relayed in the kernel");
             let name = xdp.name();
-            Ok(Below { xdp: Some(xdp), name, dead_man: config.media.fast_path_dead_man })
+            Ok(Below { xdp: Some(xdp), name, dead_man })
         }
         Err(why) if config.media.fast_path == Wanted::Xdp => Err(Fault::runtime(format!(
             "media.fast_path = \"xdp\" cannot be had: {}.\n  Remedy: {}; or set media.fast_path = \"auto\"",
@@ -66,7 +67,7 @@ pub fn start(config: &Config) -> Result<Below, Fault> {
         ))),
         Err(why) => {
             tracing::warn!(reason = %why.reason, remedy = why.remedy, "all media goes through the sockets");
-            Ok(none("none"))
+            Ok(Below { xdp: None, name: "none", dead_man })
         }
     }
 }

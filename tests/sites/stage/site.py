@@ -49,8 +49,9 @@ class Site:
             table("shards", {"count": 2, "pin": False, "backend": self.options.backend}),
             table("sip", {"domains": [DOMAIN]}),
             table("sip.listen", {"address": f"{self.address}:{SIP_PORT}", "transport": "udp"}, True),
+            # These count rights, and their boot would wait for the dead-man time.
             table("media", {"address": self.address, "port_min": MEDIA_PORTS[0], "port_max": MEDIA_PORTS[1],
-                            "silent_timeout": "5s"}),
+                            "silent_timeout": "5s", "fast_path": "off"}),
             table("trunk", {"name": "pstn", "address": f"{self.network.middle(self.number)}:{CALLER_PORT}"}, True),
             table("account", {"name": ACCOUNT, "numbers": [NUMBER], "max_calls": self.options.limit}, True),
             table("account.device", {"username": ACCOUNT, "password": PASSWORD}, True),
