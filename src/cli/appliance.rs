@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use crossbeam::channel::{Receiver, bounded};
 use super::client::is_running;
 use super::fast_path::{self, Below};
 use super::fault::{Fault, bind, path};
+use super::hand_over::{Conversation, Giver, Taken, TakenShard};
 use super::host::shards;
 use super::{privileges, sites};
 use crate::base::{Random, ShardId, SocketKey, Transport};
@@ -27,13 +28,14 @@ use crate::control::records::RecordSink;
 use crate::control::state::{Answers, REQUESTS_MAX};
 use crate::control::token::{self, Bearer, Token};
 use crate::control::{self, Control, LogSettings, Request, State, log, records, socket};
-use crate::io::{self, Choice, UdpOptions, limits};
+use crate::io::{self, Choice, Driver, UdpOptions, limits};
+use crate::media::RelayConfig;
 use crate::observe::{Counters, MediaPath};
 use crate::shard::mailbox::{Answer, Mail, Query};
 
 use crate::shard::{Shard, ShardOptions, Steering};
 use crate::tally::Pulse;
-use crate::worker::{self, Outlets, Post, Worker};
+use crate::worker::{self, Barrier, Gate, Outlets, Post, Worker};
 
 /// Letters that may wait for one shard.
 const LETTERS_MAX: usize = 16_384;
@@ -62,12 +64,13 @@ pub struct Appliance {
     state: Arc<State>,
     requests: Receiver<Request>,
     post: Arc<Post>,
+    giver: Giver,
     shards: Vec<JoinHandle<std::io::Result<()>>>,
     links: Option<Links>,
     control: Option<Control>,
     sinks: Vec<JoinHandle<()>>,
     /// Detached last: until then the shards' rules are in it.
-    _below: Below,
+    below: Option<Below>,
 }
 
 impl Appliance {
@@ -76,11 +79,23 @@ impl Appliance {
     /// # Errors
     /// What is in the way, and what to do about it.
     pub fn start(config: Config) -> Result<Self, Fault> {
+        Self::begin(config, false)
+    }
+
+    /// Goes on where a running process stops.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be taken over: it goes on then.
+    pub fn take_over(config: Config) -> Result<Self, Fault> {
+        Self::begin(config, true)
+    }
+
+    fn begin(config: Config, take_over: bool) -> Result<Self, Fault> {
         let settings = Arc::new(LogSettings::new(&config.log));
         log::install(&settings);
-        let Ground { http, unix, below, choice } = prepare(&config)?;
-        let origin = Instant::now();
-        let clock = control::Clock::new(origin);
+        let Ground { before, below, choice, clock: shards_clock } = prepare(&config, take_over)?;
+        let clock = control::Clock::at(shards_clock.origin());
+        let is_draining = before.is_draining();
         let no_thread = |error: std::io::Error| Fault::runtime(format!("no thread could be started: {error}"));
         let (events, log_thread) = log::start(clock, Arc::clone(&settings)).map_err(no_thread)?;
         let RecordSink { sender: records, status, thread: record_thread } =
@@ -102,9 +117,10 @@ impl Appliance {
             directory: &directory,
             post: &post,
             outlets: Outlets { records, events, verbosity: settings.verbosity.clone(), notes },
-            clock: worker::Clock::new(origin),
+            clock: shards_clock,
         };
-        let shards = plan.start(&counters)?;
+        let (shards, giver) = plan.start(&counters, before)?;
+        let doors = giver.doors().map_err(no_thread)?;
         let (requests_in, requests) = bounded(REQUESTS_MAX);
         let state = Arc::new(State {
             node: config.node.name.clone(),
@@ -119,10 +135,10 @@ impl Appliance {
             records: status,
             requests: requests_in,
             started: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: AtomicBool::new(is_draining),
             shards_answer: AtomicBool::new(true),
         });
-        let control = control::start(http, unix, Arc::clone(&state)).map_err(no_thread)?;
+        let control = control::start(doors.0, doors.1, Arc::clone(&state)).map_err(no_thread)?;
         let sinks = vec![record_thread, log_thread];
         let control = Some(control);
         let started = config.clone();
@@ -134,11 +150,12 @@ impl Appliance {
             state,
             requests,
             post,
+            giver,
             shards,
             links,
             control,
             sinks,
-            _below: below,
+            below: Some(below),
         };
         this.check_shards()?;
         this.announce(&choice);
@@ -261,6 +278,30 @@ impl Appliance {
         self.links.as_ref().is_some_and(Links::is_dead)
     }
 
+    /// Hands everything over to another process; [`leave`](Self::leave) must follow.
+    ///
+    /// # Errors
+    /// Why not: everything goes on here.
+    pub fn give(&self, stream: &UnixStream, asked: &serde_json::Value, busy: Option<&str>) -> Result<i32, String> {
+        self.giver.give(stream, asked, &self.started, self.state.draining.load(Relaxed), busy)
+    }
+
+    /// Ends after everything was handed over: nothing is hung up, and the last records are written. True when everything
+    /// ended well.
+    pub fn leave(&mut self) -> bool {
+        // Its ports are the other's now: nothing of ours may stand before them.
+        self.below = None;
+        let mut good = true;
+        for thread in self.shards.drain(..) {
+            good &= matches!(thread.join(), Ok(Ok(())));
+        }
+        if let Some(control) = self.control.take() {
+            control.stop();
+        }
+        self.sinks.drain(..).for_each(|thread| good &= thread.join().is_ok());
+        good && self.state.records.lost.load(Relaxed) == 0
+    }
+
     /// Ends what is left and waits for the last record. True when everything ended well.
     pub fn stop(&mut self) -> bool {
         self.state.draining.store(true, Relaxed);
@@ -323,24 +364,24 @@ pub struct Calls {
 
 /// What is there before the first thread.
 struct Ground {
-    http: TcpListener,
-    unix: UnixListener,
+    before: Before,
     below: Below,
     choice: Choice,
+    clock: worker::Clock,
 }
 
 /// Does what takes capabilities, gives most of them away, and finds out what is in the way.
-fn prepare(config: &Config) -> Result<Ground, Fault> {
+fn prepare(config: &Config, take_over: bool) -> Result<Ground, Fault> {
     if let Err(error) = limits::raise_descriptors() {
         tracing::warn!(%error, "the limit of descriptors could not be raised");
     }
     folder(config)?;
-    let (http, unix) = doors(config)?;
-    let below = fast_path::start(config)?;
+    let before = Before::new(config, take_over)?;
+    let below = if take_over { fast_path::after_take_over(config)? } else { fast_path::start(config)? };
     privileges::keep_for_sockets();
     let choice = choose(config.shards.backend)?;
-    listenable(&config.sip.listen)?;
-    Ok(Ground { http, unix, below, choice })
+    let clock = before.clock(config)?;
+    Ok(Ground { before, below, choice, clock })
 }
 
 fn folder(config: &Config) -> Result<(), Fault> {
@@ -412,6 +453,34 @@ fn listenable(listen: &[Listen]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What there is before there are shards.
+enum Before {
+    /// Our own doors.
+    Nothing(Doors),
+    /// A process that will give us its.
+    Running(Conversation),
+}
+
+/// HTTP and the Unix socket.
+type Doors = (TcpListener, UnixListener);
+
+impl Before {
+    fn new(config: &Config, take_over: bool) -> Result<Self, Fault> {
+        if take_over { Conversation::begin(config).map(Self::Running) } else { doors(config).map(Self::Nothing) }
+    }
+
+    fn clock(&self, config: &Config) -> Result<worker::Clock, Fault> {
+        match self {
+            Self::Running(conversation) => Ok(worker::Clock::at(conversation.origin)),
+            Self::Nothing(_) => listenable(&config.sip.listen).map(|()| worker::Clock::new(Instant::now())),
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        matches!(self, Self::Running(Conversation { draining: true, .. }))
+    }
+}
+
 /// What all shards are made from.
 struct Plan<'a> {
     config: &'a Config,
@@ -425,32 +494,40 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     /// Makes every shard and its sockets first, then starts them, so that a fault leaves nothing running.
-    fn start(self, counters: &[Arc<Counters>]) -> Result<Vec<JoinHandle<std::io::Result<()>>>, Fault> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| Fault::runtime(format!("the kernel has no randomness: {error}")))?;
-        let mut random = Random::new(seed);
-        let key = std::array::from_fn(|_| random.next_u64());
-        let steering = Steering::new(self.post.shards(), key);
-        let mut workers = Vec::with_capacity(counters.len());
-        for (id, counters) in (0u8..).zip(counters) {
-            workers.push(self.worker(ShardId(id), counters, steering.clone(), random.fork())?);
-        }
+    fn start(
+        self,
+        counters: &[Arc<Counters>],
+        before: Before,
+    ) -> Result<(Vec<JoinHandle<std::io::Result<()>>>, Giver), Fault> {
+        let drivers = (0..self.post.shards()).map(|shard| self.driver(shard)).collect::<Result<Vec<_>, Fault>>()?;
+        let (barrier, gates) = Barrier::new(self.post);
+        let parts: Vec<Part<'_>> = drivers.into_iter().zip(gates).zip(counters).map(|((a, b), c)| (a, b, c)).collect();
+        let (workers, (http, unix), taken) = match before {
+            Before::Nothing(doors) => (self.fresh(parts)?, doors, None),
+            Before::Running(conversation) => {
+                let mut taken = conversation.take()?;
+                let shards = std::mem::take(&mut taken.shards);
+                let workers = self.thawed(parts, shards).inspect_err(|fault| taken.decline(&fault.message))?;
+                taken.commit()?;
+                let Taken { http, unix, paused, .. } = taken;
+                (workers, (http, unix), Some(paused))
+            }
+        };
         privileges::keep_none();
         let cores = if self.config.shards.pin { worker::cores() } else { Vec::new() };
         let core = |shard: usize| cores.get(shard % cores.len().max(1)).copied();
         let spawn = |(shard, worker): (usize, Worker<Shard>)| {
             worker.spawn(core(shard)).map_err(|error| Fault::runtime(format!("no thread could be started: {error}")))
         };
-        workers.into_iter().enumerate().map(spawn).collect()
+        let shards = workers.into_iter().enumerate().map(spawn).collect::<Result<Vec<_>, Fault>>()?;
+        if let Some(paused) = taken {
+            let pause = self.clock.now().since(paused);
+            tracing::info!(pause_ms = pause.as_secs_f64() * 1e3, "taken over from the process before");
+        }
+        Ok((shards, Giver { barrier, post: Arc::clone(self.post), clock: self.clock, http, unix }))
     }
 
-    fn worker(
-        &self,
-        shard: ShardId,
-        counters: &Arc<Counters>,
-        steering: Steering,
-        random: Random,
-    ) -> Result<Worker<Shard>, Fault> {
+    fn driver(&self, shard: u8) -> Result<Box<dyn Driver>, Fault> {
         let config = self.config;
         let media_ports = usize::from(config.media.port_max - config.media.port_min) + 1;
         let options = io::Options {
@@ -458,34 +535,93 @@ impl Plan<'_> {
             streams_max: config.shards.connections_max as usize,
             ..io::Options::default()
         };
-        let driver = self.choice.open(options).map_err(|error| {
-            Fault::runtime(format!("{} could not be started for shard {}: {error}", self.choice.name(), shard.0))
-        })?;
-        let path = if self.choice.name() == "io_uring" { MediaPath::IoUring } else { MediaPath::Epoll };
-        let directory = Arc::clone(self.directory);
-        let options = ShardOptions::new(config, directory, Arc::clone(counters), shard.0, steering, path);
-        let table = self.below.table(&options.engine.relay, shard.0 == 0);
-        let now = self.clock.now();
-        let mut core = Shard::new(options, random, now);
-        if let Some(table) = table {
-            core.set_fast_path(now, table);
+        self.choice.open(options).map_err(|error| {
+            Fault::runtime(format!("{} could not be started for shard {shard}: {error}", self.choice.name()))
+        })
+    }
+
+    /// Shards without calls, and their own sockets.
+    fn fresh(&self, parts: Vec<Part<'_>>) -> Result<Vec<Worker<Shard>>, Fault> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| Fault::runtime(format!("the kernel has no randomness: {error}")))?;
+        let mut random = Random::new(seed);
+        let steering = Steering::new(self.post.shards(), std::array::from_fn(|_| random.next_u64()));
+        let shared = self.post.shards() > 1;
+        let mut workers = Vec::with_capacity(parts.len());
+        for (id, (driver, gate, counters)) in (0u8..).map(ShardId).zip(parts) {
+            let options = self.shard(id, counters, steering.clone());
+            let relay = options.engine.relay;
+            let mut core = Shard::new(options, random.fork(), self.clock.now());
+            self.lower(&relay, id, &mut core);
+            let mut worker = self.worker(id, counters, gate, driver, core);
+            for (key, listen) in (0u32..).map(SocketKey).zip(&self.config.sip.listen) {
+                open(&mut worker, key, listen, shared, self.config)?;
+            }
+            workers.push(worker);
         }
+        Ok(workers)
+    }
+
+    /// Shards that go on where those of another process stopped, with its sockets.
+    fn thawed(&self, parts: Vec<Part<'_>>, taken: Vec<TakenShard>) -> Result<Vec<Worker<Shard>>, Fault> {
+        if taken.len() != parts.len() {
+            return Err(Fault::runtime(format!("{} shards came instead of {}", taken.len(), parts.len())));
+        }
+        let mut workers = Vec::with_capacity(parts.len());
+        for ((id, (driver, gate, counters)), taken) in (0u8..).map(ShardId).zip(parts).zip(taken) {
+            let steering = taken.frozen.steering().clone();
+            let options = self.shard(id, counters, steering);
+            let relay = options.engine.relay;
+            let mut core = Shard::thaw(options, taken.frozen)
+                .map_err(|why| Fault::runtime(format!("shard {} cannot go on: {why}", id.0)))?;
+            self.lower(&relay, id, &mut core);
+            let mut worker = self.worker(id, counters, gate, driver, core);
+            worker
+                .adopt(taken.released, taken.lingering)
+                .map_err(|error| Fault::runtime(format!("shard {} cannot take its sockets: {error}", id.0)))?;
+            for mail in taken.mail {
+                self.post.post(id, mail);
+            }
+            workers.push(worker);
+        }
+        Ok(workers)
+    }
+
+    /// After a shard was made or thawed: what is settled goes by the kernel.
+    fn lower(&self, relay: &RelayConfig, id: ShardId, core: &mut Shard) {
+        if let Some(table) = self.below.table(relay, id.0 == 0) {
+            core.set_fast_path(self.clock.now(), table);
+        }
+    }
+
+    fn shard(&self, id: ShardId, counters: &Arc<Counters>, steering: Steering) -> ShardOptions {
+        let path = if self.choice.name() == "io_uring" { MediaPath::IoUring } else { MediaPath::Epoll };
+        ShardOptions::new(self.config, Arc::clone(self.directory), Arc::clone(counters), id.0, steering, path)
+    }
+
+    fn worker(
+        &self,
+        shard: ShardId,
+        counters: &Arc<Counters>,
+        gate: Gate,
+        driver: Box<dyn Driver>,
+        core: Shard,
+    ) -> Worker<Shard> {
         let options = worker::Options {
             shard,
             clock: self.clock,
             post: Arc::clone(self.post),
             outlets: self.outlets.clone(),
             counters: Arc::clone(counters),
-            media_receive_buffer_bytes: config.media.receive_buffer_bytes,
+            media_receive_buffer_bytes: self.config.media.receive_buffer_bytes,
+            gate: Some(gate),
         };
-        let mut worker = Worker::new(options, driver, core);
-        let shared = self.post.shards() > 1;
-        for (key, listen) in (0u32..).map(SocketKey).zip(&config.sip.listen) {
-            open(&mut worker, key, listen, shared, config)?;
-        }
-        Ok(worker)
+        Worker::new(options, driver, core)
     }
 }
+
+/// What a worker is made from, whatever its shard goes on from.
+type Part<'a> = (Box<dyn Driver>, Gate, &'a Arc<Counters>);
 
 fn open(
     worker: &mut Worker<Shard>,

@@ -72,6 +72,26 @@ pub fn start(config: &Config) -> Result<Below, Fault> {
     }
 }
 
+/// After a take-over: the program in the kernel ends with the process before, and there is no second one beside it.
+///
+/// # Errors
+/// The configuration insists on it, or the program outlives its process.
+pub fn after_take_over(config: &Config) -> Result<Below, Fault> {
+    let wanted = config.media.fast_path;
+    if wanted == Wanted::Xdp || (wanted != Wanted::Off && config.media.fast_path_pin.is_some()) {
+        return Err(Fault::runtime(
+            "not taken over: the relay in the kernel cannot change its process yet, and media.fast_path = \"xdp\" or media.fast_path_pin insists on it; drain and restart",
+        ));
+    }
+    if wanted == Wanted::Off {
+        return Ok(Below { xdp: None, name: "off", dead_man: Duration::ZERO });
+    }
+    tracing::warn!(
+        "all media goes through the sockets until the next restart: the relay in the kernel ended with the process before"
+    );
+    Ok(Below { xdp: None, name: "none", dead_man: Duration::ZERO })
+}
+
 /// What `strowger check` says. The program is loaded and attached to nothing.
 #[must_use]
 pub fn findings(config: &Config) -> Finding {

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod fast_path;
 pub mod fault;
+mod hand_over;
 mod host;
 mod limit;
 mod link;
@@ -40,6 +41,9 @@ enum Command {
         /// The configuration; without one, everything is on 127.0.0.1
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Take the sockets, calls and media of the one that runs with this configuration; it ends without ending a call
+        #[arg(long)]
+        take_over: bool,
     },
     /// Place calls through an appliance of its own on loopback and account for every packet
     Demo(Demo),
@@ -221,7 +225,7 @@ pub fn main() -> ExitCode {
 /// True when it went well; false when it failed and has said so.
 fn dispatch(command: Command) -> Result<bool, Fault> {
     match command {
-        Command::Run { config } => run::run(config.as_deref()).map(|()| true),
+        Command::Run { config, take_over } => run::run(config.as_deref(), take_over).map(|()| true),
         Command::Demo(options) => demonstrate(&options),
         Command::Check { file, json } => match check::check(file.as_deref(), json)? {
             true => Ok(true),

@@ -51,6 +51,11 @@ impl Notify {
         self.say(&format!("READY=1\nSTATUS={status}"));
     }
 
+    /// Another process is the service from now on.
+    pub fn main_pid(&self, pid: i32) {
+        self.say(&format!("MAINPID={pid}"));
+    }
+
     /// Alive.
     pub fn watchdog(&self, status: &str) {
         self.say(&format!("WATCHDOG=1\nSTATUS={status}"));

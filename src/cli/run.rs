@@ -1,6 +1,7 @@
 //! `strowger run`: starts the appliance and supervises it until it is told to end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::appliance::Appliance;
@@ -18,10 +19,21 @@ const TICK: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// It could not start, or a shard or the keeper of the rights died.
-pub fn run(file: Option<&Path>) -> Result<(), Fault> {
+pub fn run(file: Option<&Path>, take_over: bool) -> Result<(), Fault> {
+    // Before the file is replaced by another version.
+    let program = std::env::current_exe().ok();
     let config = load::config(file)?;
     let notify = Notify::from_environment();
-    let mut supervisor = Supervisor { appliance: Appliance::start(config)?, notify, file, until: None, died: None };
+    let mut supervisor = Supervisor {
+        appliance: if take_over { Appliance::take_over(config)? } else { Appliance::start(config)? },
+        notify,
+        file,
+        program,
+        upgrade: None,
+        successor: None,
+        until: None,
+        died: None,
+    };
     let requests = supervisor.appliance.state().requests.clone();
     control::hear_signals(requests).map_err(|error| Fault::runtime(format!("signals cannot be heard: {error}")))?;
     if file.is_none() {
@@ -31,6 +43,13 @@ pub fn run(file: Option<&Path>) -> Result<(), Fault> {
     }
     supervisor.notify.ready(&supervisor.status());
     let died = supervisor.supervise();
+    if let Some(pid) = supervisor.successor {
+        supervisor.notify.main_pid(pid);
+        return match supervisor.appliance.leave() {
+            true => Ok(()),
+            false => Err(Fault::runtime("handed over, but not everything ended well; see the log")),
+        };
+    }
     supervisor.notify.stopping("ending the calls that are left");
     let stopped = supervisor.appliance.stop();
     match died {
@@ -56,6 +75,12 @@ struct Supervisor<'f> {
     appliance: Appliance,
     notify: Notify,
     file: Option<&'f Path>,
+    /// What is started when told to upgrade.
+    program: Option<PathBuf>,
+    /// The process that was started so.
+    upgrade: Option<Child>,
+    /// The process that has taken over.
+    successor: Option<i32>,
     /// Told to end: then calls may go on until this.
     until: Option<Instant>,
     /// Why it is ending, when nobody has told it to.
@@ -72,6 +97,10 @@ impl Supervisor<'_> {
                 && self.handle(request)
             {
                 return self.died;
+            }
+            if let Some(status) = self.upgrade.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                self.upgrade = None;
+                tracing::error!(%status, "the new process has ended without taking over: this one goes on");
             }
             if let Some(shard) = self.appliance.dead_shard() {
                 tracing::error!(shard, "a shard died");
@@ -146,6 +175,17 @@ impl Supervisor<'_> {
                 tracing::info!(refused = said.is_err(), "told to take new calls again");
                 let _ = reply.try_send(said);
             }
+            Request::TakeOver { stream, asked } => {
+                let busy = self.until.is_some().then_some("it is ending");
+                match self.appliance.give(&stream, &asked, busy) {
+                    Ok(pid) => {
+                        self.successor = Some(pid);
+                        return true;
+                    }
+                    Err(why) => tracing::warn!(%why, "not handed over"),
+                }
+            }
+            Request::Upgrade => self.upgrade(),
             Request::Terminate if self.until.is_some() => {
                 tracing::warn!("told to end twice: ending the calls that are left");
                 return true;
@@ -177,6 +217,27 @@ impl Supervisor<'_> {
         self.notify.stopping(&self.status());
         self.end_later();
         false
+    }
+
+    /// Starts the program that lies where this one lay, with the same words and `--take-over`.
+    fn upgrade(&mut self) {
+        let Some(program) = self.program.as_ref().filter(|_| self.upgrade.is_none()) else {
+            return tracing::error!(
+                "told to upgrade: a new process is there already, or where the program lies is unknown"
+            );
+        };
+        let mut words: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--take-over").collect();
+        words.push("--take-over".into());
+        // The watchdog's pings will be the new one's.
+        match Command::new(program).args(words).env_remove("WATCHDOG_PID").spawn() {
+            Ok(child) => {
+                tracing::info!(program = %program.display(), pid = child.id(), "told to upgrade: a new process takes over");
+                self.upgrade = Some(child);
+            }
+            Err(error) => {
+                tracing::error!(program = %program.display(), %error, "told to upgrade: it cannot be started")
+            }
+        }
     }
 
     fn end_later(&mut self) {

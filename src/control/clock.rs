@@ -30,6 +30,12 @@ impl Clock {
         Self { origin: boottime().saturating_sub(origin.elapsed()) }
     }
 
+    /// A clock that goes on from another process's; `origin` is in the time of this host.
+    #[must_use]
+    pub fn at(origin: Duration) -> Self {
+        Self { origin }
+    }
+
     /// Now, as a shard would stamp it.
     #[must_use]
     pub fn now(&self) -> Instant {

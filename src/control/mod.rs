@@ -81,18 +81,24 @@ pub fn hear_signals(requests: Sender<Request>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let heard = {
         let _inside = runtime.enter();
-        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?]
+        [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::user_defined2())?,
+        ]
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(signals(heard, &requests)))?;
     Ok(())
 }
 
-/// SIGTERM and SIGINT end, SIGHUP reloads.
-async fn signals([mut terminate, mut interrupt, mut hangup]: [Signal; 3], requests: &Sender<Request>) {
+/// SIGTERM and SIGINT end, SIGHUP reloads, SIGUSR2 upgrades.
+async fn signals([mut terminate, mut interrupt, mut hangup, mut upgrade]: [Signal; 4], requests: &Sender<Request>) {
     loop {
         let request = tokio::select! {
             _ = terminate.recv() => Request::Terminate,
             _ = interrupt.recv() => Request::Terminate,
+            _ = upgrade.recv() => Request::Upgrade,
             _ = hangup.recv() => Request::Reload(crossbeam::channel::bounded(1).0),
         };
         if requests.try_send(request).is_err() {

@@ -79,6 +79,12 @@ async fn talk(stream: UnixStream, state: Arc<State>) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     let read = timeout(PEER_WAIT, (&mut reader).take(REQUEST_BYTES_MAX).read_line(&mut line)).await;
+    if let Ok(Ok(_)) = read
+        && let Ok(asked) = serde_json::from_str::<Value>(&line)
+        && asked["command"] == "take_over"
+    {
+        return take_over(reader.into_inner(), asked, &state).await;
+    }
     let answer = match read {
         Ok(Ok(_)) if line.ends_with('\n') => answer(&line, &state).await,
         Ok(Ok(0)) => return Ok(()),
@@ -88,6 +94,20 @@ async fn talk(stream: UnixStream, state: Arc<State>) -> io::Result<()> {
     text.push('\n');
     reader.get_mut().write_all(text.as_bytes()).await?;
     reader.get_mut().shutdown().await
+}
+
+/// The supervisor goes on with this connection; only root and who runs this may ask it to.
+async fn take_over(mut stream: UnixStream, asked: Value, state: &State) -> io::Result<()> {
+    let user = stream.peer_cred()?.uid();
+    if user != 0 && user != rustix::process::geteuid().as_raw() {
+        let refusal = failure(format!("user {user} may not take over; root and the user that runs it may"));
+        return stream.write_all(format!("{refusal}\n").as_bytes()).await;
+    }
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    // If the supervisor is too busy, the end of the connection says so.
+    let _ = state.requests.try_send(Request::TakeOver { stream, asked });
+    Ok(())
 }
 
 fn failure(error: impl Into<String>) -> Value {

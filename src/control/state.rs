@@ -1,5 +1,6 @@
 //! What the control plane's tasks share, and how they reach shards and the supervisor.
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -40,6 +41,15 @@ pub enum Request {
     },
     /// Take new calls again; refused once it is ending.
     Undrain(Sender<Result<(), String>>),
+    /// Another process asks for everything: what it said, and where the conversation goes on.
+    TakeOver {
+        /// The connection.
+        stream: UnixStream,
+        /// Its first line.
+        asked: serde_json::Value,
+    },
+    /// SIGUSR2: start the program anew, to take over.
+    Upgrade,
     /// SIGTERM, SIGINT: drain, then stop; a second one stops at once.
     Terminate,
 }

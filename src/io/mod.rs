@@ -46,6 +46,7 @@ pub mod epoll;
 pub mod limits;
 mod outbox;
 mod probe;
+mod released;
 mod socket;
 mod types;
 pub mod uring;
@@ -60,6 +61,7 @@ use bytes::Bytes;
 pub use crate::base::Forward;
 use crate::base::{SocketKey, StreamKey};
 pub use probe::{Backend, Choice, Unusable, probe};
+pub use released::{Released, ReleasedSocket, ReleasedStream, Role, StreamState};
 pub use types::{
     CloseReason, Counters, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic, UdpOptions,
 };
@@ -142,6 +144,25 @@ pub trait Driver: Send {
     /// # Errors
     /// Only when the driver itself is broken. A peer's doings are events or counts.
     fn wait(&mut self, timeout: Option<Duration>, handler: &mut dyn Handler) -> Result<()>;
+
+    /// Stops reading: nothing comes from the kernel any more, and what had come already is handed over now. Sending goes
+    /// on, and [`release`](Self::release) follows.
+    ///
+    /// # Errors
+    /// The driver itself is broken.
+    fn pause(&mut self, handler: &mut dyn Handler) -> Result<()>;
+
+    /// Sends what is queued and gives up every descriptor and every queue; to be called after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// The driver itself is broken.
+    fn release(&mut self) -> Result<Released>;
+
+    /// Takes on what another driver, or this one, has released, and goes on where that stopped.
+    ///
+    /// # Errors
+    /// As [`open_udp`](Self::open_udp).
+    fn adopt(&mut self, released: Released) -> Result<()>;
 
     /// A handle by which any thread ends a `wait`, the present one or else the next.
     fn waker(&self) -> Waker;

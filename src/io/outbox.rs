@@ -30,6 +30,16 @@ impl Outbox {
         Ok(())
     }
 
+    /// What the kernel has not taken.
+    pub(super) fn into_unsent(self) -> Vec<Bytes> {
+        self.waiting.into()
+    }
+
+    /// Goes on with what another had, whatever the bound.
+    pub(super) fn from_unsent(unsent: Vec<Bytes>) -> Self {
+        Self { bytes: unsent.iter().map(Bytes::len).sum(), waiting: unsent.into() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -5,6 +5,7 @@
 
 pub mod boundary;
 mod frozen;
+mod frozen_mail;
 mod handle;
 pub mod mailbox;
 mod steer;
@@ -13,6 +14,7 @@ mod trust;
 
 pub use boundary::{Input, Output};
 pub use frozen::Frozen;
+pub use frozen_mail::FrozenMail;
 pub use handle::{Shard, ShardOptions};
 pub use mailbox::{Answer, Mail, Query, ShardInfo};
 pub use steer::Steering;

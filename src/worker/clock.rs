@@ -17,6 +17,18 @@ impl Clock {
         Self { origin: boottime().saturating_sub(origin.elapsed()) }
     }
 
+    /// What [`at`](Self::at) takes.
+    #[must_use]
+    pub fn origin(&self) -> Duration {
+        self.origin
+    }
+
+    /// A clock that goes on from another process's; `origin` is in the time of this host.
+    #[must_use]
+    pub fn at(origin: Duration) -> Self {
+        Self { origin }
+    }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> Instant {

@@ -20,6 +20,9 @@ pub trait Core: Send {
     /// So many records wait to be written.
     fn set_records_waiting(&mut self, count: usize);
 
+    /// All that it knows, for another process; outputs have been drained.
+    fn freeze(&mut self, now: Instant) -> Vec<u8>;
+
     /// Until when the keeper's last beat holds; asked before mail is counted.
     fn last_beat(&self) -> Instant;
 
@@ -42,6 +45,10 @@ impl Core for Shard {
 
     fn next_deadline(&self) -> Option<Instant> {
         Self::next_deadline(self)
+    }
+
+    fn freeze(&mut self, now: Instant) -> Vec<u8> {
+        Self::freeze(self, now)
     }
 
     fn set_records_waiting(&mut self, count: usize) {

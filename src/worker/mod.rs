@@ -6,6 +6,7 @@
 
 mod clock;
 mod core;
+mod gate;
 mod hands;
 mod post;
 
@@ -19,13 +20,14 @@ use std::time::Duration;
 use crossbeam::channel::{Sender, TrySendError};
 
 use crate::base::{Instant, ShardId, SocketKey, StreamKey};
-use crate::io::{Counters as DriverCounters, Driver, Refused, UdpOptions};
+use crate::io::{Counters as DriverCounters, Driver, Refused, Released, UdpOptions};
 use crate::observe::{CallRecord, Counter, Counters, DropReason, Event, Level, Verbosity};
 use crate::shard::{Input, Mail, Output};
 use crate::tally::Note;
 pub use clock::Clock;
 pub use core::Core;
 pub use core_affinity::CoreId;
+pub use gate::{Barrier, Gate, Parcel};
 use hands::Hands;
 pub use post::Post;
 
@@ -70,6 +72,8 @@ pub struct Options {
     pub counters: Arc<Counters>,
     /// `SO_RCVBUF` of media sockets; 0 keeps the kernel's default.
     pub media_receive_buffer_bytes: usize,
+    /// Where it stands still when another process takes over.
+    pub gate: Option<Gate>,
 }
 
 /// See the [module](self).
@@ -127,6 +131,15 @@ impl<C: Core> Worker<C> {
         self.driver.listen(key, bind, reuse_port)
     }
 
+    /// Takes on the sockets of another life, and the connections that lingered in it.
+    ///
+    /// # Errors
+    /// See [`Driver::adopt`].
+    pub fn adopt(&mut self, released: Released, lingering: Vec<(Instant, StreamKey)>) -> io::Result<()> {
+        self.lingering = lingering.into();
+        self.driver.adopt(released)
+    }
+
     /// Runs on a thread of its own, pinned to `pin` if given, until the shard says that it has stopped.
     ///
     /// # Errors
@@ -170,6 +183,9 @@ impl<C: Core> Worker<C> {
         if self.stopped {
             return Ok(());
         }
+        if self.options.gate.as_ref().is_some_and(Gate::is_closed) {
+            return self.stand_still();
+        }
         let before = self.options.clock.now();
         self.options.counters.add(Counter::LoopBusyNanos, nanos(before.since(self.now)));
         let timeout = if self.options.post.is_empty(self.options.shard) {
@@ -195,6 +211,35 @@ impl<C: Core> Worker<C> {
             self.publish();
         }
         Ok(())
+    }
+
+    /// Stops reading, gives up everything, and takes it back or leaves.
+    fn stand_still(&mut self) -> io::Result<()> {
+        let mut hands = Hands::new(self.options.clock, &mut self.core);
+        let paused = self.driver.pause(&mut hands);
+        self.now = hands.now();
+        self.lingering.extend(hands.finished.drain(..).map(|stream| (self.now + LINGER, stream)));
+        self.drain();
+        let released = paused.and_then(|()| self.driver.release());
+        let Some(gate) = &self.options.gate else { return Ok(()) };
+        let released = match released {
+            Ok(released) => released,
+            Err(error) => {
+                gate.broken(io::Error::new(error.kind(), error.to_string()));
+                return Err(error);
+            }
+        };
+        let frozen = self.core.freeze(self.now);
+        let lingering = self.lingering.iter().copied().collect();
+        match gate.wait(self.options.shard, frozen, lingering, released) {
+            Some(released) => self.driver.adopt(released),
+            None => {
+                self.stopped = true;
+                // The writer is still there, and nothing else is to be done.
+                self.records.drain(..).for_each(|record| drop(self.options.outlets.records.send(record)));
+                Ok(())
+            }
+        }
     }
 
     fn read_mail(&mut self) {

@@ -82,7 +82,15 @@ impl Post {
         }
     }
 
-    pub(super) fn take(&self, shard: ShardId) -> Option<Mail> {
+    /// Ends the shard's wait.
+    pub(super) fn wake(&self, shard: ShardId) {
+        if let Some(waker) = self.mailbox(shard).and_then(|mailbox| mailbox.waker.get()) {
+            waker.wake();
+        }
+    }
+
+    /// The oldest letter: for its shard, or for whoever empties the box of one that stands still.
+    pub fn take(&self, shard: ShardId) -> Option<Mail> {
         self.mailbox(shard)?.letters.pop()
     }
 

@@ -87,6 +87,10 @@ impl Core for Stub {
         self.deadline
     }
 
+    fn freeze(&mut self, _: Instant) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn set_records_waiting(&mut self, count: usize) {
         self.waiting.store(count, Ordering::Relaxed);
     }
@@ -136,6 +140,7 @@ fn bench(backend: Backend, id: u8, post: &Arc<Post>, outputs: impl IntoIterator<
         outlets: Outlets { records: record_in, events: event_in, verbosity, notes: Some(note_in) },
         counters: Arc::clone(&counters),
         media_receive_buffer_bytes: 1 << 16,
+        gate: None,
     };
     let choice = crate::io::Choice::new(backend).expect("a driver");
     let driver = choice.open(crate::io::Options::default()).expect("driver");

@@ -20,8 +20,8 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::Socket;
 
 use super::{
-    Counters, Driver, Forward, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Traffic, UdpOptions,
-    Waker, socket,
+    Counters, Driver, Forward, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released,
+    ReleasedSocket, Traffic, UdpOptions, Waker, released, socket,
 };
 use crate::base::{SocketKey, StreamKey};
 use batch::{Batch, RUN, send_one, send_run};
@@ -110,7 +110,7 @@ impl Epoll {
         })
     }
 
-    fn adopt(&mut self, key: SocketKey, socket: Socket, v6: bool, role: Role) -> Result<()> {
+    fn insert(&mut self, key: SocketKey, socket: Socket, v6: bool, role: Role) -> Result<()> {
         let token = Token((TOKEN_SOCKET | u64::from(key.0)) as usize);
         self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         let index = key.0 as usize;
@@ -332,14 +332,14 @@ impl Driver for Epoll {
     fn open_udp(&mut self, key: SocketKey, options: &UdpOptions) -> Result<SocketAddr> {
         self.check_key(key)?;
         let (socket, local) = socket::udp(options)?;
-        self.adopt(key, socket, options.bind.is_ipv6(), Role::Udp(options.traffic, 0))?;
+        self.insert(key, socket, options.bind.is_ipv6(), Role::Udp(options.traffic, 0))?;
         Ok(local)
     }
 
     fn listen(&mut self, key: SocketKey, bind: SocketAddr, reuse_port: bool) -> Result<SocketAddr> {
         self.check_key(key)?;
         let (socket, local) = socket::listener(bind, reuse_port)?;
-        self.adopt(key, socket, bind.is_ipv6(), Role::Listener)?;
+        self.insert(key, socket, bind.is_ipv6(), Role::Listener)?;
         Ok(local)
     }
 
@@ -418,6 +418,53 @@ impl Driver for Epoll {
         }
         self.events = Some(events);
         Ok(())
+    }
+
+    /// Nothing is read outside of `wait`.
+    fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
+        handler.on_batch();
+        self.streams.report(handler);
+        for (key, to, kind) in self.reports.drain(..) {
+            handler.on_send_error(key, to, kind);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<Released> {
+        self.flush();
+        self.streams.flush(&self.poll);
+        self.unfinished.clear();
+        let mut released = self.streams.release(&self.poll);
+        for (key, place) in (0..).map(SocketKey).zip(&mut self.sockets) {
+            let Some(Open { socket, v6, role }) = place.take() else { continue };
+            let role = match role {
+                Role::Listener => released::Role::Listener { v6 },
+                Role::Udp(traffic, seen) => {
+                    let drops = socket::kernel_drops(socket.as_raw_fd());
+                    self.counters.kernel_dropped += u64::from(drops.wrapping_sub(seen));
+                    released::Role::Udp { traffic, v6 }
+                }
+            };
+            self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()))?;
+            released.sockets.push(ReleasedSocket { key, role, descriptor: socket.into() });
+        }
+        Ok(released)
+    }
+
+    /// An edge comes at once for whatever waits in a socket.
+    fn adopt(&mut self, released: Released) -> Result<()> {
+        for ReleasedSocket { key, role, descriptor } in released.sockets {
+            self.check_key(key)?;
+            let socket = Socket::from(descriptor);
+            let (v6, role) = match role {
+                released::Role::Listener { v6 } => (v6, Role::Listener),
+                released::Role::Udp { traffic, v6 } => {
+                    (v6, Role::Udp(traffic, socket::kernel_drops(socket.as_raw_fd())))
+                }
+            };
+            self.insert(key, socket, v6, role)?;
+        }
+        self.streams.adopt(released.streams, released.accepted, &self.poll)
     }
 
     fn waker(&self) -> Waker {

@@ -14,7 +14,7 @@ use socket2::Socket;
 use crate::base::{SocketKey, StreamKey};
 use crate::io::outbox::{Outbox, WRITE_BUFFERS};
 use crate::io::socket::{self, Spare};
-use crate::io::{CloseReason, Counters, Handler, Refused, StreamEvent};
+use crate::io::{CloseReason, Counters, Handler, Refused, Released, ReleasedStream, StreamEvent, StreamState};
 
 /// Reads from one connection before the next has its turn.
 const READS: usize = 16;
@@ -280,8 +280,37 @@ impl Streams {
                 self.read(key, poll, handler);
             }
         }
+        self.report(handler);
+    }
+
+    /// Says what is gone.
+    pub(super) fn report(&mut self, handler: &mut dyn Handler) {
         for (stream, reason) in self.gone.drain(..) {
             handler.on_stream(StreamEvent::Closed { stream, reason });
         }
+    }
+
+    pub(super) fn release(&mut self, poll: &Poll) -> Released {
+        (self.dirty, self.unread) = (Vec::new(), VecDeque::new());
+        let give = |(key, stream): (StreamKey, Stream)| {
+            let _ = poll.registry().deregister(&mut SourceFd(&stream.socket.as_raw_fd()));
+            let Stream { connecting, closing, finished_reading, outbox, socket, .. } = stream;
+            let state = StreamState { connecting, closing, finished_reading };
+            ReleasedStream { key, state, unsent: outbox.into_unsent(), descriptor: socket.into() }
+        };
+        let streams = self.table.drain().map(give).collect();
+        Released { streams, accepted: self.accepted, ..Released::default() }
+    }
+
+    pub(super) fn adopt(&mut self, streams: Vec<ReleasedStream>, accepted: u64, poll: &Poll) -> Result<()> {
+        self.accepted = self.accepted.max(accepted);
+        for ReleasedStream { key, state, unsent, descriptor } in streams {
+            self.insert(key, Socket::from(descriptor), state.connecting, poll)?;
+            let Some(stream) = self.table.get_mut(&key) else { continue };
+            (stream.closing, stream.finished_reading) = (state.closing, state.finished_reading);
+            (stream.outbox, stream.dirty) = (Outbox::from_unsent(unsent), true);
+            self.dirty.push(key);
+        }
+        Ok(())
     }
 }

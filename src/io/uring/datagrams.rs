@@ -20,7 +20,7 @@ use super::ring::{Completion, Ring};
 use super::tag::{GENERATION_MASK, Kind, tag};
 use crate::base::SocketKey;
 use crate::io::address::{RawAddress, encode};
-use crate::io::{Counters, Forward, Handler, Refused, Traffic, socket};
+use crate::io::{Counters, Forward, Handler, Refused, ReleasedSocket, Traffic, released, socket};
 
 /// Sends whose bytes are kept until it is known that they did not fail; no more can be on their way to the kernel.
 const SENDS: u32 = 1024;
@@ -173,6 +173,49 @@ impl Datagrams {
                 self.files_free.push(fixed);
             }
         }
+    }
+
+    /// Whether the kernel may still hand something over.
+    pub(super) fn is_armed(&self) -> bool {
+        self.sockets.iter().flatten().any(|open| open.armed)
+    }
+
+    /// Gives up all sockets; nothing is armed.
+    pub(super) fn release(&mut self, ring: &Ring, counters: &mut Counters) -> Result<Vec<ReleasedSocket>> {
+        if self.files > 0 {
+            ring.submitter().register_files_update(0, &vec![-1; self.files as usize])?;
+        }
+        (self.files, self.files_free, self.unarmed) = (0, Vec::new(), Vec::new());
+        let mut released = Vec::new();
+        for (key, place) in (0..).map(SocketKey).zip(&mut self.sockets) {
+            let Some(Open { socket, v6, role, .. }) = place.take() else { continue };
+            let role = match role {
+                Role::Listener => released::Role::Listener { v6 },
+                Role::Udp { traffic, drops_seen, .. } => {
+                    let drops = socket::kernel_drops(socket.as_raw_fd());
+                    counters.kernel_dropped += u64::from(drops.wrapping_sub(drops_seen));
+                    released::Role::Udp { traffic, v6 }
+                }
+            };
+            released.push(ReleasedSocket { key, role, descriptor: socket.into() });
+        }
+        Ok(released)
+    }
+
+    pub(super) fn adopt(&mut self, key: SocketKey, role: released::Role, socket: Socket, ring: &Ring) -> Result<()> {
+        match role {
+            released::Role::Listener { v6 } => self.add(key, socket, v6, Role::Listener),
+            released::Role::Udp { traffic, v6 } => {
+                let drops = socket::kernel_drops(socket.as_raw_fd());
+                self.add_udp(key, socket, v6, traffic, ring)?;
+                if let Some(Some(Open { role: Role::Udp { drops_seen, .. }, .. })) =
+                    self.sockets.get_mut(key.0 as usize)
+                {
+                    *drops_seen = drops;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Pushes a receive or accept for every socket that has none.

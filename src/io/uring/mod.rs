@@ -22,8 +22,8 @@ use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 
 use super::{
-    Counters, Driver, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Traffic, UdpOptions, Waker,
-    socket,
+    Counters, Driver, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released, ReleasedSocket,
+    Traffic, UdpOptions, Waker, socket,
 };
 use crate::base::{SocketKey, StreamKey};
 use datagrams::{Datagrams, Role};
@@ -31,6 +31,18 @@ use pool::Pool;
 use ring::{Completion, Ring};
 use streams::Streams;
 use tag::{Kind, tag, untag};
+
+/// How long the kernel has to end all requests; it takes microseconds.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Hears of nothing: all that had come was handed over before.
+struct Deaf;
+
+impl Handler for Deaf {
+    fn on_datagram(&mut self, _: SocketKey, _: std::net::SocketAddr, _: &mut [u8]) -> Option<super::Forward> {
+        None
+    }
+}
 
 const PACKETS: u16 = 0;
 const MESSAGES: u16 = 1;
@@ -98,6 +110,31 @@ impl Uring {
         self.datagrams.arm(&mut self.ring);
         self.streams.push(&mut self.ring, self.datagrams.messages());
         Ok(())
+    }
+
+    /// Hands over what has completed. `sends` were with the kernel when it was entered.
+    fn finish_batch(&mut self, sends: u32, handler: &mut dyn Handler) {
+        let taken = self.ring.all_taken();
+        self.reclaim();
+        let completions = self.ring.take();
+        if !completions.is_empty() {
+            self.counters.batches += 1;
+            handler.on_batch();
+        }
+        for completion in &completions {
+            self.hand_over(*completion, handler);
+        }
+        self.ring.give_back(completions);
+        if taken {
+            self.datagrams.settle(sends);
+            self.messaged.clear();
+        }
+        for (stream, reason) in self.streams.gone.drain(..) {
+            handler.on_stream(super::StreamEvent::Closed { stream, reason });
+        }
+        for (key, to, kind) in self.datagrams.reports.drain(..) {
+            handler.on_send_error(key, to, kind);
+        }
     }
 
     fn reclaim(&mut self) {
@@ -212,27 +249,47 @@ impl Driver for Uring {
         self.prepare()?;
         let sends = self.datagrams.next_send();
         self.ring.wait(timeout)?;
-        let taken = self.ring.all_taken();
-        self.reclaim();
-        let completions = self.ring.take();
-        if !completions.is_empty() {
-            self.counters.batches += 1;
-            handler.on_batch();
+        self.finish_batch(sends, handler);
+        Ok(())
+    }
+
+    /// Every request is cancelled and its end awaited, so that nothing reads from a socket any more.
+    fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
+        let deadline = std::time::Instant::now() + PAUSE_MAX;
+        self.ring.submit()?;
+        self.ring.cancel_all()?;
+        loop {
+            let sends = self.datagrams.next_send();
+            self.ring.wait(Some(Duration::ZERO))?;
+            self.finish_batch(sends, handler);
+            if !self.datagrams.is_armed() && !self.streams.is_busy() {
+                return Ok(());
+            }
+            if std::time::Instant::now() >= deadline {
+                return Err(std::io::Error::new(ErrorKind::TimedOut, "io_uring does not end its requests"));
+            }
+            std::thread::yield_now();
         }
-        for completion in &completions {
-            self.hand_over(*completion, handler);
+    }
+
+    fn release(&mut self) -> Result<Released> {
+        // What is queued leaves, and what of it failed is counted.
+        for _ in 0..2 {
+            let sends = self.datagrams.next_send();
+            self.ring.submit()?;
+            self.finish_batch(sends, &mut Deaf);
         }
-        self.ring.give_back(completions);
-        if taken {
-            self.datagrams.settle(sends);
-            self.messaged.clear();
+        let mut released = self.streams.release();
+        released.sockets = self.datagrams.release(&self.ring, &mut self.counters)?;
+        Ok(released)
+    }
+
+    fn adopt(&mut self, released: Released) -> Result<()> {
+        for ReleasedSocket { key, role, descriptor } in released.sockets {
+            self.check_key(key)?;
+            self.datagrams.adopt(key, role, descriptor.into(), &self.ring)?;
         }
-        for (stream, reason) in self.streams.gone.drain(..) {
-            handler.on_stream(super::StreamEvent::Closed { stream, reason });
-        }
-        for (key, to, kind) in self.datagrams.reports.drain(..) {
-            handler.on_send_error(key, to, kind);
-        }
+        self.streams.adopt(released.streams, released.accepted);
         Ok(())
     }
 

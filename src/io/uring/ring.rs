@@ -130,6 +130,16 @@ impl Ring {
         self.taken = taken;
     }
 
+    /// Has the kernel end every request; their completions follow.
+    pub(super) fn cancel_all(&mut self) -> Result<()> {
+        self.enable()?;
+        let ended = self.ring.submitter().register_sync_cancel(Some(Timespec::new().sec(1)), CancelBuilder::any());
+        match ended {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends every request and lets go of all files, so that ports are free when this returns. On another thread than
     /// the ring's own the kernel does so only a little later.
     pub(super) fn shut_down(&mut self) {

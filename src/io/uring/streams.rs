@@ -18,16 +18,18 @@ use super::pool::Pool;
 use super::ring::{Completion, Ring};
 use super::tag::{Kind, tag};
 use crate::base::{SocketKey, StreamKey};
-use crate::io::address::{RawAddress, encode};
+use crate::io::address::{RawAddress, decode, encode};
 use crate::io::outbox::{Outbox, WRITE_BUFFERS};
 use crate::io::socket::{self, Spare};
-use crate::io::{CloseReason, Counters, Handler, Refused, StreamEvent};
+use crate::io::{CloseReason, Counters, Handler, Refused, Released, ReleasedStream, StreamEvent, StreamState};
 
 struct Stream {
     key: StreamKey,
     socket: Socket,
     /// What is in the kernel, or to be pushed at the next wait.
     connecting: bool,
+    /// A request that ends with the connection is in the kernel.
+    asked: bool,
     reading: bool,
     writing: bool,
     /// Its name is dead; the place waits for the requests to end.
@@ -58,6 +60,7 @@ impl Stream {
             key,
             socket,
             connecting,
+            asked: false,
             reading: false,
             writing: false,
             over: false,
@@ -89,6 +92,8 @@ impl Stream {
 #[derive(Clone, Copy)]
 enum Todo {
     Connect(u32),
+    /// Another driver has begun to connect.
+    Await(u32),
     Read(u32),
     Write(u32),
     Cancel(u32),
@@ -220,16 +225,29 @@ impl Streams {
     pub(super) fn push(&mut self, ring: &mut Ring, pool: &Pool) {
         let mut todo = std::mem::take(&mut self.todo);
         for step in todo.drain(..) {
-            let (Todo::Connect(place) | Todo::Read(place) | Todo::Write(place) | Todo::Cancel(place)) = step;
+            let (Todo::Connect(place)
+            | Todo::Await(place)
+            | Todo::Read(place)
+            | Todo::Write(place)
+            | Todo::Cancel(place)) = step;
             let Some(stream) = self.places.get_mut(place as usize).and_then(Option::as_mut) else { continue };
             let request = match step {
                 Todo::Connect(_) if !stream.over => {
+                    stream.asked = true;
                     let request = &stream.request;
                     opcode::Connect::new(stream.fd(), request.name.0.as_ptr().cast(), request.name_len)
                         .build()
                         .user_data(tag(Kind::Connect, 0, place))
                 }
-                Todo::Connect(_) => {
+                Todo::Await(_) if !stream.over => {
+                    stream.asked = true;
+                    opcode::PollAdd::new(stream.fd(), libc::POLLOUT as u32).build().user_data(tag(
+                        Kind::Connect,
+                        0,
+                        place,
+                    ))
+                }
+                Todo::Connect(_) | Todo::Await(_) => {
                     // Closed before it began.
                     stream.connecting = false;
                     self.end(place);
@@ -257,11 +275,64 @@ impl Streams {
         self.todo = todo;
     }
 
+    /// Whether the kernel still has a request.
+    pub(super) fn is_busy(&self) -> bool {
+        self.places.iter().flatten().any(|stream| stream.asked || stream.reading || stream.writing)
+    }
+
+    /// Gives up all connections; no request is in the kernel.
+    pub(super) fn release(&mut self) -> Released {
+        for step in self.todo.drain(..) {
+            // Not begun yet: begun now, so that whoever adopts it need only wait.
+            if let Todo::Connect(place) = step
+                && let Some(Some(stream)) = self.places.get(place as usize)
+                && let Some(to) = decode(&stream.request.name.0)
+            {
+                let _ = stream.socket.connect(&to.into());
+            }
+        }
+        let places = &mut self.places;
+        let give = |(key, place): (StreamKey, u32)| {
+            let stream = places.get_mut(place as usize)?.take()?;
+            let Stream { connecting, closing, finished_reading, outbox, socket, .. } = stream;
+            let state = StreamState { connecting, closing, finished_reading };
+            Some(ReleasedStream { key, state, unsent: outbox.into_unsent(), descriptor: socket.into() })
+        };
+        let streams = self.names.drain().filter_map(give).collect();
+        (self.places, self.free) = (Vec::new(), Vec::new());
+        Released { streams, accepted: self.accepted, ..Released::default() }
+    }
+
+    pub(super) fn adopt(&mut self, streams: Vec<ReleasedStream>, accepted: u64) {
+        self.accepted = self.accepted.max(accepted);
+        for ReleasedStream { key, state, unsent, descriptor } in streams {
+            let mut stream = Stream::new(key, descriptor.into(), state.connecting);
+            (stream.closing, stream.finished_reading) = (state.closing, state.finished_reading);
+            stream.outbox = Outbox::from_unsent(unsent);
+            let place = self.insert(stream);
+            let steps = if state.connecting {
+                [Some(Todo::Await(place)), None]
+            } else {
+                [Some(Todo::Read(place)), Some(Todo::Write(place))]
+            };
+            self.todo.extend(steps.into_iter().flatten());
+        }
+    }
+
     pub(super) fn on_connect(&mut self, place: u32, result: i32, handler: &mut dyn Handler) {
         let Some(stream) = self.get(place) else { return };
+        stream.asked = false;
+        if result == -libc::ECANCELED && !stream.over {
+            // Paused: the kernel goes on connecting.
+            return;
+        }
         stream.connecting = false;
         if stream.over || result < 0 {
             self.fail(place, &Error::from_raw_os_error(-result));
+            return;
+        }
+        if let Ok(Some(error)) = stream.socket.take_error() {
+            self.fail(place, &error);
             return;
         }
         match socket::local_address(&stream.socket) {
@@ -320,7 +391,7 @@ impl Streams {
         stream.writing = false;
         match usize::try_from(result) {
             Ok(taken) => stream.outbox.advance(taken),
-            Err(_) if matches!(-result, libc::EINTR | libc::EAGAIN) => {}
+            Err(_) if matches!(-result, libc::EINTR | libc::EAGAIN | libc::ECANCELED) => {}
             Err(_) => {
                 self.fail(place, &Error::from_raw_os_error(-result));
                 return;

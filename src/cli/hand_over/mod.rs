@@ -1,0 +1,136 @@
+//! A running appliance changes its process: `strowger run --take-over` asks the one that runs for its sockets and for
+//! everything its shards know, over the Unix socket, and goes on where that one stops. No call ends.
+//!
+//! The conversation, each line one JSON object:
+//!
+//! ```text
+//! new: {"command":"take_over","format":1,"version":"0.1.0","ground":{…}}     who may, and whether it fits
+//! old: {"ok":true,"origin_ns":…,"draining":false}                            the new one makes itself ready
+//! new: {"freeze":true}                                                       the pause begins
+//! old: {"ok":true,"bytes":…,"descriptors":…}, the snapshot, the descriptors
+//! new: {"ready":true,"pid":…}                                                all of it is thawed and adopted
+//! old: {"go":true}                                                           from here on the new one has it
+//! ```
+//!
+//! Until the last line has been sent the old process can take everything back, and does so whatever goes wrong: a
+//! sentence, an end of the connection, silence. After it, the old process ends without hanging anything up.
+
+mod give;
+mod take;
+mod wire;
+
+pub use give::Giver;
+pub use take::{Conversation, Taken, TakenShard};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Instant, SocketKey, StreamKey};
+use crate::config::Config;
+use crate::io::{ReleasedSocket, ReleasedStream, Role, StreamState, Traffic};
+use crate::shard::FrozenMail;
+
+/// Of the snapshot; another one is refused. New fields alone need no new number.
+pub const FORMAT: u64 = 1;
+/// How long either side waits for the other's next word.
+const WORD_WAIT: Duration = Duration::from_secs(10);
+/// How long the new process may make itself ready, which reads all accounts.
+const READY_WAIT: Duration = Duration::from_secs(60);
+/// How long all shards may take to stand still.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Everything, as MessagePack with names.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    shards: Vec<ShardSnapshot>,
+    /// When the pause began, in the shards' time.
+    paused: Instant,
+    /// Letters that are not for another process.
+    letters_left: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ShardSnapshot {
+    frozen: Bytes,
+    mail: Vec<FrozenMail>,
+    lingering: Vec<(Instant, StreamKey)>,
+    /// In the order of their descriptors.
+    sockets: Vec<Socket>,
+    /// Likewise, after the sockets.
+    streams: Vec<Stream>,
+    accepted: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Socket {
+    key: SocketKey,
+    /// `listener`, `signalling`, `media`.
+    kind: Kind,
+    v6: bool,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Listener,
+    Signalling,
+    Media,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Stream {
+    key: StreamKey,
+    connecting: bool,
+    closing: bool,
+    finished_reading: bool,
+    unsent: Vec<Bytes>,
+}
+
+impl From<&ReleasedSocket> for Socket {
+    fn from(socket: &ReleasedSocket) -> Self {
+        let (kind, v6) = match socket.role {
+            Role::Listener { v6 } => (Kind::Listener, v6),
+            Role::Udp { traffic: Traffic::Signalling, v6 } => (Kind::Signalling, v6),
+            Role::Udp { traffic: Traffic::Media, v6 } => (Kind::Media, v6),
+        };
+        Self { key: socket.key, kind, v6 }
+    }
+}
+
+impl Socket {
+    fn role(self) -> Role {
+        match self.kind {
+            Kind::Listener => Role::Listener { v6: self.v6 },
+            Kind::Signalling => Role::Udp { traffic: Traffic::Signalling, v6: self.v6 },
+            Kind::Media => Role::Udp { traffic: Traffic::Media, v6: self.v6 },
+        }
+    }
+}
+
+impl From<&ReleasedStream> for Stream {
+    fn from(stream: &ReleasedStream) -> Self {
+        let StreamState { connecting, closing, finished_reading } = stream.state;
+        Self { key: stream.key, connecting, closing, finished_reading, unsent: stream.unsent.clone() }
+    }
+}
+
+/// What both processes must say alike, since the sockets and the names in the snapshot mean it: settings and values.
+fn ground(config: &Config) -> BTreeMap<&'static str, String> {
+    let listen = config.sip.listen.iter().map(|listen| format!("{} {}", listen.transport.uri_token(), listen.address));
+    let v6 = config.media.address_v6.map_or_else(|| "none".to_owned(), |address| address.to_string());
+    BTreeMap::from([
+        ("shards.count", super::host::shards(config.shards.count).to_string()),
+        ("sip.listen", listen.collect::<Vec<_>>().join(", ")),
+        ("media.address", config.media.address.to_string()),
+        ("media.address_v6", v6),
+        ("media.port_min and port_max", format!("{}-{}", config.media.port_min, config.media.port_max)),
+        ("control.listen", config.control.listen.to_string()),
+    ])
+}
+
+/// Why an appliance with links keeps its process.
+const LINKED: &str = "[link] is configured: the rights between sites cannot change their process yet; drain this node \
+                      and restart it";

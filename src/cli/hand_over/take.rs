@@ -1,0 +1,183 @@
+//! The side of the new process: it makes itself ready, asks, thaws, and says so.
+
+use std::collections::BTreeMap;
+use std::io::{Error, ErrorKind, Read};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{FORMAT, LINKED, ShardSnapshot, Snapshot, WORD_WAIT, ground, wire};
+use crate::base::{Instant, StreamKey};
+use crate::cli::fault::Fault;
+use crate::config::Config;
+use crate::io::{Released, ReleasedSocket, ReleasedStream, StreamState};
+use crate::shard::{Frozen, Mail};
+
+/// Larger than any appliance: a bound for memory.
+const SNAPSHOT_BYTES_MAX: usize = 4 << 30;
+const DESCRIPTORS_MAX: usize = 1 << 20;
+
+/// A running process that is willing to hand over. It goes on as before until [`take`](Self::take), and if this ends.
+#[derive(Debug)]
+pub struct Conversation {
+    stream: UnixStream,
+    /// Where its clock begins.
+    pub origin: Duration,
+    /// It takes no new calls.
+    pub draining: bool,
+}
+
+/// What one shard goes on from.
+#[derive(Debug)]
+pub struct TakenShard {
+    /// What it knows.
+    pub frozen: Frozen,
+    /// Letters that wait for it.
+    pub mail: Vec<Mail>,
+    /// Its connections whose peer sends no more.
+    pub lingering: Vec<(Instant, StreamKey)>,
+    /// Its sockets.
+    pub released: Released,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct Taken {
+    stream: UnixStream,
+    /// The doors of the control plane.
+    pub http: TcpListener,
+    /// Likewise.
+    pub unix: UnixListener,
+    /// One for each shard.
+    pub shards: Vec<TakenShard>,
+    /// When the pause began.
+    pub paused: Instant,
+}
+
+impl Conversation {
+    /// Finds the running process and asks whether it may be taken over.
+    ///
+    /// # Errors
+    /// There is none, or it refuses: its sentence.
+    pub fn begin(config: &Config) -> Result<Self, Fault> {
+        if config.link.is_some() {
+            return Err(Fault::runtime(LINKED));
+        }
+        let path = &config.control.socket;
+        let stream = UnixStream::connect(path).map_err(|error| {
+            Fault::runtime(format!(
+                "no running strowger answers at {} ({error}): there is nothing to take over; start without --take-over",
+                path.display()
+            ))
+        })?;
+        let timeouts =
+            stream.set_read_timeout(Some(WORD_WAIT)).and_then(|()| stream.set_write_timeout(Some(WORD_WAIT)));
+        timeouts.map_err(|error| lost(&error))?;
+        let ground: BTreeMap<_, _> = ground(config);
+        let version = env!("CARGO_PKG_VERSION");
+        let asked = json!({ "command": "take_over", "format": FORMAT, "version": version, "ground": ground });
+        wire::write_line(&stream, &asked).map_err(|error| lost(&error))?;
+        let word = heard(&stream)?;
+        let origin =
+            word["origin_ns"].as_u64().ok_or_else(|| Fault::runtime("it does not say where its clock begins"))?;
+        Ok(Self { stream, origin: Duration::from_nanos(origin), draining: word["draining"] == true })
+    }
+
+    /// Begins the pause and takes everything.
+    ///
+    /// # Errors
+    /// It refuses, or what it sends cannot be understood; it goes on then.
+    pub fn take(self) -> Result<Taken, Fault> {
+        let stream = self.stream;
+        wire::write_line(&stream, &json!({ "freeze": true })).map_err(|error| lost(&error))?;
+        let head = heard(&stream)?;
+        let number = |key: &str, most: usize| {
+            let number = head[key].as_u64().and_then(|number| usize::try_from(number).ok());
+            number.filter(|number| *number <= most).ok_or_else(|| Fault::runtime(format!("odd {key}: {}", head[key])))
+        };
+        let (length, count) = (number("bytes", SNAPSHOT_BYTES_MAX)?, number("descriptors", DESCRIPTORS_MAX)?);
+        let mut bytes = vec![0; length];
+        { &stream }.read_exact(&mut bytes).map_err(|error| lost(&error))?;
+        let descriptors = wire::receive_descriptors(&stream, count).map_err(|error| lost(&error))?;
+        let taken = understand(&bytes, descriptors);
+        let (http, unix, shards, paused) = match taken {
+            Ok(taken) => taken,
+            Err(why) => {
+                let why = format!("the snapshot cannot be understood: {why}; drain and restart instead");
+                let _ = wire::write_line(&stream, &json!({ "error": why }));
+                return Err(Fault::runtime(why));
+            }
+        };
+        Ok(Taken { stream, http, unix, shards, paused })
+    }
+}
+
+impl Taken {
+    /// Says that all of it is thawed and adopted, and waits for the word: from then on it is ours.
+    ///
+    /// # Errors
+    /// The word does not come: the old process goes on.
+    pub fn commit(&self) -> Result<(), Fault> {
+        let ready = json!({ "ready": true, "pid": std::process::id() });
+        wire::write_line(&self.stream, &ready).map_err(|error| lost(&error))?;
+        let word = wire::read_line(&self.stream).map_err(|error| lost(&error))?;
+        if word["go"] == true { Ok(()) } else { Err(Fault::runtime(refusal(&word))) }
+    }
+
+    /// Says why not; the old process goes on.
+    pub fn decline(&self, why: &str) {
+        let _ = wire::write_line(&self.stream, &json!({ "error": why }));
+    }
+}
+
+type Understood = (TcpListener, UnixListener, Vec<TakenShard>, Instant);
+
+fn understand(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Understood, String> {
+    let snapshot: Snapshot = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
+    if snapshot.letters_left > 0 {
+        tracing::info!(letters = snapshot.letters_left, "questions of the control plane were not taken along");
+    }
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or("a descriptor is missing");
+    let (http, unix) = (TcpListener::from(next()?), UnixListener::from(next()?));
+    let mut shards = Vec::with_capacity(snapshot.shards.len());
+    for shard in snapshot.shards {
+        let ShardSnapshot { frozen, mail, lingering, sockets, streams, accepted } = shard;
+        let frozen = Frozen::read(&frozen)?;
+        let mut released = Released { accepted, ..Released::default() };
+        for socket in sockets {
+            released.sockets.push(ReleasedSocket { key: socket.key, role: socket.role(), descriptor: next()? });
+        }
+        for stream in streams {
+            let state = StreamState {
+                connecting: stream.connecting,
+                closing: stream.closing,
+                finished_reading: stream.finished_reading,
+            };
+            let (key, unsent) = (stream.key, stream.unsent);
+            released.streams.push(ReleasedStream { key, state, unsent, descriptor: next()? });
+        }
+        shards.push(TakenShard { frozen, mail: mail.into_iter().map(Mail::from).collect(), lingering, released });
+    }
+    Ok((http, unix, shards, snapshot.paused))
+}
+
+fn heard(stream: &UnixStream) -> Result<Value, Fault> {
+    let word = wire::read_line(stream).map_err(|error| lost(&error))?;
+    if word["ok"] == true { Ok(word) } else { Err(Fault::runtime(refusal(&word))) }
+}
+
+fn refusal(word: &Value) -> String {
+    format!("not taken over: {}", word["error"].as_str().unwrap_or("the running process did not say why"))
+}
+
+fn lost(error: &Error) -> Fault {
+    let what = match error.kind() {
+        ErrorKind::UnexpectedEof => "the running process broke off".to_owned(),
+        _ => format!("the running process does not answer: {error}"),
+    };
+    Fault::runtime(format!("not taken over: {what}"))
+}
