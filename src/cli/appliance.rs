@@ -65,7 +65,7 @@ pub struct Appliance {
     requests: Receiver<Request>,
     post: Arc<Post>,
     giver: Giver,
-    shards: Vec<JoinHandle<std::io::Result<()>>>,
+    shards: Threads,
     links: Option<Links>,
     control: Option<Control>,
     sinks: Vec<JoinHandle<()>>,
@@ -138,9 +138,8 @@ impl Appliance {
             draining: AtomicBool::new(is_draining),
             shards_answer: AtomicBool::new(true),
         });
-        let control = control::start(doors.0, doors.1, Arc::clone(&state)).map_err(no_thread)?;
+        let control = Some(control::start(doors.0, doors.1, Arc::clone(&state)).map_err(no_thread)?);
         let sinks = vec![record_thread, log_thread];
-        let control = Some(control);
         let started = config.clone();
         let this = Self {
             started,
@@ -481,6 +480,9 @@ impl Before {
     }
 }
 
+/// The shards'.
+type Threads = Vec<JoinHandle<std::io::Result<()>>>;
+
 /// What all shards are made from.
 struct Plan<'a> {
     config: &'a Config,
@@ -494,11 +496,7 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     /// Makes every shard and its sockets first, then starts them, so that a fault leaves nothing running.
-    fn start(
-        self,
-        counters: &[Arc<Counters>],
-        before: Before,
-    ) -> Result<(Vec<JoinHandle<std::io::Result<()>>>, Giver), Fault> {
+    fn start(self, counters: &[Arc<Counters>], before: Before) -> Result<(Threads, Giver), Fault> {
         let drivers = (0..self.post.shards()).map(|shard| self.driver(shard)).collect::<Result<Vec<_>, Fault>>()?;
         let (barrier, gates) = Barrier::new(self.post);
         let parts: Vec<Part<'_>> = drivers.into_iter().zip(gates).zip(counters).map(|((a, b), c)| (a, b, c)).collect();

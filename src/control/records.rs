@@ -66,7 +66,7 @@ struct Writer {
     clock: Clock,
     status: Arc<RecordStatus>,
     spool: VecDeque<Waiting>,
-    file: Option<(String, File, u64)>,
+    file: Option<(String, File)>,
     retry_at: Option<Instant>,
     /// When the oldest waiting record must be on disk.
     flush_at: Option<Instant>,
@@ -182,22 +182,20 @@ impl Writer {
 
     fn append(&mut self, day: &str, bytes: &[u8]) -> io::Result<()> {
         let path = file_of(&self.settings.dir, day);
-        if self.file.as_ref().is_none_or(|(open, file, _)| open != day || !is_at(file, &path)) {
+        if self.file.as_ref().is_none_or(|(open, file)| open != day || !is_at(file, &path)) {
             std::fs::create_dir_all(&self.settings.dir)?;
-            let (file, length) = open(&path)?;
-            self.file = Some((day.to_owned(), file, length));
+            self.file = Some((day.to_owned(), open(&path)?));
         }
-        let Some((_, file, length)) = &mut self.file else { return Ok(()) };
-        match file.write_all(bytes).and_then(|()| file.sync_data()) {
-            Ok(()) => {
-                *length += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                let _ = file.set_len(*length);
-                Err(error)
-            }
+        let Some((_, file)) = &mut self.file else { return Ok(()) };
+        // While one process takes over from another both write.
+        file.lock()?;
+        let length = file.metadata()?.len();
+        let written = file.write_all(bytes).and_then(|()| file.sync_data());
+        if written.is_err() {
+            let _ = file.set_len(length);
         }
+        let _ = file.unlock();
+        written
     }
 }
 
@@ -209,15 +207,17 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Opens for appending. A last line without its end is from a crash and was never reported as written: it is cut.
-fn open(path: &Path) -> io::Result<(File, u64)> {
+fn open(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    file.lock()?;
     let length = file.seek(SeekFrom::End(0))?;
     let whole = whole_lines(&mut file, length)?;
     if whole < length {
         file.set_len(whole)?;
         tracing::warn!(path = %path.display(), bytes = length - whole, "cut an unfinished line from a file of records");
     }
-    Ok((file, whole))
+    file.unlock()?;
+    Ok(file)
 }
 
 /// The length up to the last line break.

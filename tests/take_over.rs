@@ -1,0 +1,337 @@
+//! A running appliance changes its process in the middle of calls, with the built binaries: no call ends, no packet is
+//! lost; and whatever goes wrong, the running one goes on.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// One load at a time: a generator without a core to itself measures nothing.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Two trunks beside one appliance: calls come by one and go to the other.
+struct Place {
+    dir: tempfile::TempDir,
+    net: String,
+    transport: &'static str,
+    backend: &'static str,
+}
+
+impl Place {
+    fn new(transport: &'static str, backend: &'static str) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) * 4;
+        let process = std::process::id() % 20_000;
+        let net = format!("127.{}.{}", 160 + process / 250, process % 250);
+        let place = Self { dir: tempfile::tempdir().unwrap(), net: format!("{net}.{number}"), transport, backend };
+        place.write(2, 4000);
+        place
+    }
+
+    fn host(&self, offset: u16) -> String {
+        let (net, last) = self.net.rsplit_once('.').unwrap();
+        format!("{net}.{}", last.parse::<u16>().unwrap() + offset)
+    }
+
+    fn write(&self, shards: u32, ports: u32) {
+        let (host, caller, callee, transport) = (self.host(0), self.host(1), self.host(2), self.transport);
+        let text = format!(
+            "[node]\nname = 'test'\ndata_dir = '{}'\n[shards]\ncount = {shards}\npin = false\nbackend = '{}'\n\
+             [[sip.listen]]\naddress = '{host}:5060'\n[[sip.listen]]\naddress = '{host}:5060'\ntransport = 'tcp'\n\
+             [media]\naddress = '{host}'\nport_min = 20000\nport_max = {}\n[control]\nlisten = '{host}:8080'\n\
+             [[trunk]]\nname = 'out'\naddress = '{callee}:5070'\ntransport = '{transport}'\nprefixes = ['']\n\
+             [[trunk]]\nname = 'in'\naddress = '{caller}:5060'\n",
+            self.dir.path().join("data").display(),
+            self.backend,
+            19_999 + ports,
+        );
+        fs::write(self.dir.path().join("s.toml"), text).unwrap();
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strowger"));
+        command.args(words).args(["--config", "s.toml"]).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_remove("NOTIFY_SOCKET").stderr(Stdio::piped());
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("data/strowger.sock")
+    }
+
+    /// Runs, and is up.
+    fn start(&self, words: &[&str]) -> Running {
+        let manager = UnixDatagram::bind(self.dir.path().join("notify")).unwrap();
+        let mut command = self.command(words);
+        let child = command.env("NOTIFY_SOCKET", self.dir.path().join("notify")).spawn().unwrap();
+        let running = Running { child };
+        hear(&manager, "READY=1");
+        fs::remove_file(self.dir.path().join("notify")).unwrap();
+        running
+    }
+
+    /// Calls with media both ways, a few a second.
+    fn load(&self) -> Running {
+        let words = format!(
+            "calls --target {}:5060 --transport {} --uas-listen {}:5070 --bind {} --rate 8 --hold 4s --duration 7s \
+             --late-max 2s --timeout 60s",
+            self.host(0),
+            self.transport,
+            self.host(2),
+            self.host(1)
+        );
+        let mut command = Command::new(loadgen());
+        let child = command.args(words.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running { child: child.unwrap() }
+    }
+
+    fn calls(&self) -> usize {
+        let output = self.command(&["show", "calls", "--json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).ok().and_then(|rows| Some(rows.as_array()?.len())).unwrap_or(0)
+    }
+
+    fn until_calls(&self, least: usize) {
+        let deadline = Instant::now() + WAIT;
+        while self.calls() < least {
+            assert!(Instant::now() < deadline, "there are never {least} calls");
+        }
+    }
+
+    /// The first word of a new process that fits, and the running one's answer.
+    fn ask(&self, change: impl FnOnce(&mut Value)) -> (UnixStream, Value) {
+        let host = self.host(0);
+        let mut asked = json!({ "command": "take_over", "format": 1, "version": "0.0.0", "ground": {
+            "shards.count": "2", "sip.listen": format!("udp {host}:5060, tcp {host}:5060"), "media.address": host,
+            "media.address_v6": "none", "media.port_min and port_max": "20000-23999", "control.listen": format!("{host}:8080"),
+        }});
+        change(&mut asked);
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        writeln!(stream, "{asked}").unwrap();
+        let answer = line(&stream);
+        (stream, answer)
+    }
+}
+
+fn line(stream: &UnixStream) -> Value {
+    let mut text = String::new();
+    BufReader::with_capacity(1, stream).read_line(&mut text).unwrap();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn hear(manager: &UnixDatagram, word: &str) -> String {
+    manager.set_read_timeout(Some(WAIT)).unwrap();
+    let mut buffer = [0; 512];
+    loop {
+        let length = manager.recv(&mut buffer).unwrap_or_else(|error| panic!("{word} is never said: {error}"));
+        let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if said.contains(word) {
+            return said;
+        }
+    }
+}
+
+/// The load generator beside the appliance; made where it is not there yet.
+fn loadgen() -> PathBuf {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_strowger")).with_file_name("strowger-loadgen");
+    if !program.exists() {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--package", "strowger-loadgen"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        assert!(command.status().unwrap().success());
+    }
+    program
+}
+
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn end(mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + WAIT;
+        while self.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let code = self.child.try_wait().unwrap().expect("it ends").code();
+        let mut text = String::new();
+        for mut pipe in [
+            self.child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
+            self.child.stderr.take().map(|pipe| Box::new(pipe) as _),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let _ = pipe.read_to_string(&mut text);
+        }
+        (code, text)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every call was good and no packet is missing. 4 says that the generator itself was late, on a busy host.
+fn assert_whole(load: Running) {
+    let (code, report) = load.end();
+    assert!(matches!(code, Some(0 | 4)), "{report}");
+    for words in ["56 established, 56 completed, 0 failed", " 0 lost (0.0000%), 0 twice", " 0 damaged, 0 astray"] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Twice in a row, while calls are being set up and while others are up.
+fn calls_go_on(transport: &'static str, backend: &'static str) {
+    if backend == "io_uring" && strowger::io::probe().is_err() {
+        assert!(std::env::var_os("STROWGER_NO_SKIP").is_none(), "io_uring cannot be tested");
+        return;
+    }
+    let _turn = turn();
+    let place = Place::new(transport, backend);
+    let first = place.start(&["run"]);
+    let load = place.load();
+    place.until_calls(10);
+    let second = place.start(&["run", "--take-over"]);
+    let (code, log) = first.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("msg=\"handed over\""), "{log}");
+    place.until_calls(20);
+    let third = place.start(&["run", "--take-over"]);
+    let (code, log) = second.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("taken over from the process before") && log.contains("handed over"), "{log}");
+    assert_whole(load);
+    assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+    assert_eq!(third.end().0, Some(0));
+    assert!(!place.socket().exists());
+    let records = fs::read_dir(place.dir.path().join("data/call-records")).unwrap();
+    let lines: usize = records.map(|file| fs::read_to_string(file.unwrap().path()).unwrap().lines().count()).sum();
+    assert_eq!(lines, 56, "every call has its record, whichever process it ended in");
+}
+
+#[test]
+fn calls_go_on_over_udp_with_epoll() {
+    calls_go_on("udp", "epoll");
+}
+
+#[test]
+fn calls_go_on_over_tcp_with_epoll() {
+    calls_go_on("tcp", "epoll");
+}
+
+#[test]
+fn calls_go_on_over_udp_with_io_uring() {
+    calls_go_on("udp", "io_uring");
+}
+
+#[test]
+fn calls_go_on_over_tcp_with_io_uring() {
+    calls_go_on("tcp", "io_uring");
+}
+
+/// A new process that dies, at each point where the old one still has the word.
+#[test]
+fn a_new_process_that_dies_ends_nothing() {
+    let _turn = turn();
+    let place = Place::new("udp", "auto");
+    let running = place.start(&["run"]);
+    let load = place.load();
+    place.until_calls(5);
+    drop(place.ask(|_| {}));
+    let (mut stream, answer) = place.ask(|_| {});
+    assert_eq!(answer["ok"], true, "{answer}");
+    writeln!(stream, "{}", json!({ "freeze": true })).unwrap();
+    let head = line(&stream);
+    assert!(head["bytes"].as_u64() > Some(0) && head["descriptors"].as_u64() > Some(2), "{head}");
+    drop(stream);
+    let (mut stream, _) = place.ask(|_| {});
+    writeln!(stream, "{}", json!({ "error": "no" })).unwrap();
+    assert!(place.calls() > 0, "it goes on");
+    assert_whole(load);
+    assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("everything goes on here").count(), 1, "{log}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_to_do() {
+    let place = Place::new("udp", "auto");
+    let take_over = |place: &Place| {
+        let output = place.command(&["run", "--take-over"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        said(&output)
+    };
+    let text = take_over(&place);
+    assert!(text.contains("there is nothing to take over; start without --take-over"), "{text}");
+    let running = place.start(&["run"]);
+    for (shards, ports, words) in [
+        (3, 4000, "shards.count is 2 in the running process and 3 in the new one's configuration"),
+        (2, 3000, "media.port_min and port_max is 20000-23999 in the running process and 20000-22999"),
+    ] {
+        place.write(shards, ports);
+        let text = take_over(&place);
+        assert!(text.contains(words) && text.contains("or drain and restart"), "{text}");
+    }
+    place.write(2, 4000);
+    let (_, answer) = place.ask(|asked| asked["format"] = json!(99));
+    let why = answer["error"].as_str().unwrap_or_default();
+    assert!(why.contains("strowger 0.0.0 reads snapshots of format 99") && why.contains("drain and restart"), "{why}");
+    let user = Command::new("id").arg("-u").output().unwrap();
+    if user.stdout == b"0\n" {
+        // The socket's mode keeps others away; should somebody open it, its owner still decides.
+        for path in [place.dir.path().to_path_buf(), place.dir.path().join("data"), place.socket()] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
+                      s.send(b'{\"command\":\"take_over\"}\\n'); print(s.makefile().readline())";
+        let mut command = Command::new("python3");
+        let asked = command.args(["-c", script]).arg(place.socket()).uid(65_534).gid(65_534).output().unwrap();
+        assert!(said(&asked).contains("user 65534 may not take over"), "{}", said(&asked));
+    }
+    assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+    assert_eq!(running.end().0, Some(0));
+}
+
+/// What the unit's upgrade does: the service's main process starts the next one and says which it is.
+#[test]
+fn a_signal_upgrades_in_place() {
+    let place = Place::new("udp", "auto");
+    let manager = UnixDatagram::bind(place.dir.path().join("notify")).unwrap();
+    let mut command = place.command(&["run"]);
+    command.env("NOTIFY_SOCKET", place.dir.path().join("notify")).stderr(Stdio::null());
+    let first = Running { child: command.spawn().unwrap() };
+    hear(&manager, "READY=1");
+    let pid = first.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "USR2", &pid]).status().unwrap().success());
+    let said = hear(&manager, "MAINPID=");
+    let heir = said.trim_start_matches("MAINPID=").trim().to_owned();
+    assert_ne!(heir, pid);
+    assert_eq!(first.end().0, Some(0));
+    assert!(place.command(&["show", "shards"]).output().unwrap().status.success(), "process {heir} answers");
+    assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+}
