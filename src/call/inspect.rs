@@ -21,6 +21,8 @@ pub struct Audit {
     pub timers: usize,
     /// Rights of accounts that calls hold.
     pub rights: usize,
+    /// Calls that are listed without one: to emergency numbers.
+    pub listed: usize,
     /// Media streams.
     pub streams: usize,
     /// Media ports in use.
@@ -45,6 +47,7 @@ impl Engine {
             transactions: self.transactions(),
             timers: self.core.timers.len().saturating_sub(1),
             rights: self.calls.iter().map(|(_, call)| call.accounts().count()).sum(),
+            listed: self.calls.iter().filter(|(_, call)| call.listed.is_some()).count(),
             streams: self.core.relay.len(),
             ports: self.core.relay.port_counts().used,
             contacts: self.store.len(),

@@ -247,6 +247,7 @@ impl Appliance {
                 transactions: sum.transactions + one.transactions,
                 timers: sum.timers + one.timers,
                 rights: sum.rights + one.rights,
+                listed: sum.listed + one.listed,
                 streams: sum.streams + one.streams,
                 ports: sum.ports + one.ports,
                 contacts: sum.contacts + one.contacts,

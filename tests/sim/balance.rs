@@ -63,7 +63,7 @@ fn rights(world: &World, audit: Audit) -> Result<(), String> {
     if let Some(fault) = &keeper.fault {
         return Err(fault.clone());
     }
-    if keeper.sessions() == audit.rights {
+    if keeper.sessions() == audit.rights + audit.listed {
         return Ok(());
     }
     Err(format!("the keeper knows of {} rights in use: {audit:?}", keeper.sessions()))
