@@ -10,7 +10,7 @@ use super::check::Finding;
 use super::fault::Fault;
 use crate::config::{Config, FastPath as Wanted, Media};
 use crate::media::{FastPath, RelayConfig};
-use crate::xdp::{self, Slice, Xdp, XdpOptions};
+use crate::xdp::{self, Foreseen, Slice, Xdp, XdpOptions};
 
 /// What a node has of it. The program stays attached while this lives.
 #[derive(Debug)]
@@ -101,7 +101,11 @@ pub fn findings(config: &Config) -> Finding {
         return finding(false, "off, as configured: media goes through the shards".into());
     }
     match xdp::probe(&options(&config.media)) {
-        Ok(devices) => finding(false, format!("settled streams are relayed in the kernel, on {}", devices.join(", "))),
+        Ok(Foreseen { devices, warnings }) => {
+            let devices = devices.join(", ");
+            let but: String = warnings.iter().map(|warning| format!("; {warning}")).collect();
+            finding(false, format!("settled streams are relayed in the kernel, on {devices}{but}"))
+        }
         Err(why) => finding(
             wanted == Wanted::Xdp,
             format!("none, media goes through the shards: {}; remedy: {}", why.reason, why.remedy),

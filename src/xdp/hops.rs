@@ -141,6 +141,13 @@ impl Hops {
         used.map(|entry| (entry.neighbour.ifindex, entry.neighbour.address))
     }
 
+    /// Of them, those that cannot be used as far as we have been told.
+    #[must_use]
+    pub fn in_want(&self) -> Vec<(u32, IpAddr)> {
+        let known = |ifindex, address| self.neighbours.contains_key(&Neighbour { ifindex, address });
+        self.in_use().filter(|&(ifindex, address)| !known(ifindex, address)).collect()
+    }
+
     /// Forgets links and neighbours before they are told anew; rows stay until then.
     pub fn forget(&mut self) {
         self.links.clear();

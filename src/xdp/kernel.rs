@@ -6,11 +6,12 @@
 //! ended by their deadlines.
 
 use super::devices::{Device, choose, list};
+use super::features::mute;
 use super::layout::{Constants, Reason};
 use super::memory::Memory;
 use super::mirror::Running;
 use super::object::Object;
-use super::probe::{Host, Unusable, explain_attach};
+use super::probe::{Host, MTU_ALWAYS_TAKEN, Unusable, explain_attach};
 use super::sys::{Mode, Program, pin};
 use super::table::{Commons, ShardTable, Slice, TableOptions};
 use super::ticks::Ticks;
@@ -108,12 +109,41 @@ fn load(options: &XdpOptions) -> Result<Loaded, Unusable> {
     Ok(Loaded { memory: Arc::new(memory), program, ticks, devices })
 }
 
-/// What `strowger check` may say: loads everything, attaches nothing. Returns the names of the devices.
+/// What attaching would come to, as far as it can be told without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The devices' names.
+    pub devices: Vec<String>,
+    /// What would be worse than it might be, and how it gets better.
+    pub warnings: Vec<String>,
+}
+
+/// What `strowger check` may say: loads everything, attaches nothing, since a network card stops for a moment when its
+/// driver is given a program.
 ///
 /// # Errors
 /// The reason and the remedy.
-pub fn probe(options: &XdpOptions) -> Result<Vec<String>, Unusable> {
-    Ok(load(options)?.devices.into_iter().map(|device| device.name).collect())
+pub fn probe(options: &XdpOptions) -> Result<Foreseen, Unusable> {
+    let devices = load(options)?.devices;
+    let veths: Vec<Device> = devices.iter().filter(|device| device.kind == "veth").cloned().collect();
+    let warnings = devices.iter().filter_map(great_mtu).chain(mute(&veths).map(takes_no_frames)).collect();
+    Ok(Foreseen { devices: devices.into_iter().map(|device| device.name).collect(), warnings })
+}
+
+fn great_mtu(device: &Device) -> Option<String> {
+    (device.mtu > MTU_ALWAYS_TAKEN).then(|| {
+        let Device { name, mtu, .. } = device;
+        format!("the MTU of {name} is {mtu}: many drivers have native XDP up to {MTU_ALWAYS_TAKEN} only, else generic XDP is used, which is slower")
+    })
+}
+
+fn takes_no_frames(device: &Device) -> String {
+    let name = &device.name;
+    let remedy = match device.kind.as_str() {
+        "veth" => "give its peer a program or GRO before it is put up (ethtool -K PEER gro on)",
+        _ => "use a newer driver",
+    };
+    format!("generic XDP, since {name} takes no frames from a program: {remedy}")
 }
 
 /// The relay in the kernel, while this lives.
@@ -166,13 +196,36 @@ impl Xdp {
             _links: Vec::new(),
             _program: program,
         };
-        for device in &devices {
-            xdp.attach(device, options.pin.as_deref())?;
+        let is_any_native = xdp.attach_all(&devices, options.pin.as_deref(), Mode::Native)?;
+        if is_any_native && let Some(mute) = mute(&devices) {
+            xdp.detach();
+            xdp.warnings = vec![takes_no_frames(mute)];
+            xdp.attach_all(&devices, options.pin.as_deref(), Mode::Generic)?;
         }
         Ok(xdp)
     }
 
-    fn attach(&mut self, device: &Device, folder: Option<&Path>) -> Result<(), Unusable> {
+    /// To each device in the best mode that it has; true where one is native.
+    fn attach_all(&mut self, devices: &[Device], folder: Option<&Path>, best: Mode) -> Result<bool, Unusable> {
+        self.mode = best;
+        let mut is_any_native = false;
+        for device in devices {
+            match self.attach(device, folder, best)? {
+                Mode::Native => is_any_native = true,
+                Mode::Generic => self.mode = Mode::Generic,
+            }
+        }
+        Ok(is_any_native)
+    }
+
+    fn detach(&mut self) {
+        for path in self.pins.drain(..) {
+            let _ = std::fs::remove_file(path);
+        }
+        self._links.clear();
+    }
+
+    fn attach(&mut self, device: &Device, folder: Option<&Path>, best: Mode) -> Result<Mode, Unusable> {
         let pinned_at = folder.map(|folder| folder.join(&device.name));
         if let Some(path) = &pinned_at {
             // What a dead process left; a living one keeps its link, and we hear that the device is taken.
@@ -180,25 +233,19 @@ impl Xdp {
         }
         let attach = |mode| self._program.attach(device.ifindex, mode);
         let explain = |mode, error| explain_attach(&device.name, device.mtu, mode, &error);
-        let link = match attach(Mode::Native) {
-            Ok(link) => link,
+        let (mode, link) = match attach(best) {
+            Ok(link) => (best, link),
+            Err(error) if best == Mode::Generic => return Err(explain(Mode::Generic, error)),
             Err(error) => {
                 let native = explain(Mode::Native, error);
                 let link = attach(Mode::Generic).map_err(|error| match error.raw_os_error() {
                     Some(libc::EBUSY | libc::EEXIST) => native.clone(),
                     _ => explain(Mode::Generic, error),
                 })?;
-                self.mode = Mode::Generic;
                 self.warnings.push(format!("generic XDP on {}: {}; {}", device.name, native.reason, native.remedy));
-                link
+                (Mode::Generic, link)
             }
         };
-        if device.kind == "veth" {
-            self.warnings.push(format!(
-                "{} is a veth: frames leave it only if its peer has an XDP program or GRO (ethtool -K PEER gro on)",
-                device.name
-            ));
-        }
         if let Some(path) = pinned_at {
             let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| pin(link.as_fd(), &path));
             made.map_err(|error| {
@@ -208,7 +255,7 @@ impl Xdp {
             self.pins.push(path);
         }
         self._links.push(link);
-        Ok(())
+        Ok(mode)
     }
 
     /// `"xdp"`, or `"xdp-generic"` where one device has it only so.
@@ -255,9 +302,7 @@ impl Xdp {
 
 impl Drop for Xdp {
     fn drop(&mut self) {
-        for path in &self.pins {
-            let _ = std::fs::remove_file(path);
-        }
+        self.detach();
     }
 }
 

@@ -72,10 +72,14 @@ impl Running {
                 if !own.turn(&mut news).unwrap_or(false) {
                     let _ = own.read_tables(&mut questions);
                 }
-                own.ask(&mut questions);
+                let mut is_due = own.ask(&mut questions);
                 if now >= fresh_at {
                     fresh_at = now + FRESHEN;
                     own.freshen(&mut questions);
+                    is_due = true;
+                }
+                if is_due {
+                    own.rouse(&mut questions);
                 }
             }
         };
@@ -131,8 +135,11 @@ impl Mirror {
         })
     }
 
-    fn ask(&self, questions: &mut Netlink) {
-        for to in self.with(Hops::take_asked).into_iter().take(ASKED_PER_TURN) {
+    /// Asks for the ways that shards want; true where there were any.
+    fn ask(&self, questions: &mut Netlink) -> bool {
+        let asked = self.with(Hops::take_asked);
+        let is_any = !asked.is_empty();
+        for to in asked.into_iter().take(ASKED_PER_TURN) {
             let bits = if to.is_ipv4() { 32 } else { 128 };
             let mut body = vec![family(to), bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             push_address(&mut body, 1, to);
@@ -144,18 +151,41 @@ impl Mirror {
                 hops.take_route(&self.0.memory.hops, to, answer);
             });
         }
+        is_any
     }
 
-    /// `NTF_USE`: as if a packet had just been sent there.
+    /// As if a packet had just been sent to each neighbour in use.
     fn freshen(&self, questions: &mut Netlink) {
-        const NTF_USE: u8 = 1;
         let used: Vec<(u32, IpAddr)> = self.with(|hops| hops.in_use().collect());
         for (ifindex, address) in used {
-            let mut body = vec![family(address), 0, 0, 0];
-            body.extend(ifindex.to_ne_bytes());
-            body.extend([0, 0, NTF_USE, 0]);
-            push_address(&mut body, 1, address);
-            let _ = questions.tell(kind::NEW_NEIGHBOUR, &body);
+            let _ = questions.tell(kind::NEW_NEIGHBOUR, &neighbour(ifindex, address, NTF_USE));
         }
     }
+
+    /// A stale neighbour that is used waits five seconds for a sign of life before it is probed, and counts as good meanwhile
+    /// (`NUD_DELAY`). The kernel tells nobody of that step, so it is asked.
+    fn rouse(&self, questions: &mut Netlink) {
+        for (ifindex, address) in self.with(|hops| hops.in_want()) {
+            let _ = questions.tell(kind::NEW_NEIGHBOUR, &neighbour(ifindex, address, NTF_USE));
+            let mut take = |message: Message<'_>| {
+                self.with(|hops| {
+                    if hops.take(message) {
+                        hops.write_all(&self.0.memory.hops);
+                    }
+                });
+            };
+            let _ = questions.ask(kind::GET_NEIGHBOUR, &neighbour(ifindex, address, 0), &mut take);
+        }
+    }
+}
+
+const NTF_USE: u8 = 1;
+
+/// `struct ndmsg` and the address.
+fn neighbour(ifindex: u32, address: IpAddr, flags: u8) -> Vec<u8> {
+    let mut body = vec![family(address), 0, 0, 0];
+    body.extend(ifindex.to_ne_bytes());
+    body.extend([0, 0, flags, 0]);
+    push_address(&mut body, 1, address);
+    body
 }

@@ -5,6 +5,7 @@
 //! (the `FastPath` that its relay is given), [`hops`] the neighbours that frames are sent to, kept true by [`mirror`].
 
 pub mod devices;
+mod features;
 pub mod hops;
 pub mod kernel;
 pub mod layout;
@@ -18,7 +19,7 @@ pub mod sys;
 pub mod table;
 pub mod ticks;
 
-pub use kernel::{Xdp, XdpOptions, probe};
+pub use kernel::{Foreseen, Xdp, XdpOptions, probe};
 pub use probe::Unusable;
 pub use table::{ShardTable, Slice, TableOptions};
 

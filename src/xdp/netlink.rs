@@ -1,7 +1,7 @@
 //! rtnetlink, as much of it as finding next hops needs: asking, listening, and reading messages field by field.
 
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use rustix::net::netlink::{GENERIC, SocketAddrNetlink};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, socket_with};
 use socket2::Socket;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::IpAddr;
@@ -127,7 +127,15 @@ impl Netlink {
     /// # Errors
     /// The kernel's.
     pub fn asking() -> Result<Self> {
-        Self::open(0, ANSWER_TIMEOUT)
+        Self::open(None, 0, ANSWER_TIMEOUT)
+    }
+
+    /// For questions to what is not routing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn generic() -> Result<Self> {
+        Self::open(Some(GENERIC), 0, ANSWER_TIMEOUT)
     }
 
     /// For news; [`read`](Self::read) waits so long for them.
@@ -135,15 +143,15 @@ impl Netlink {
     /// # Errors
     /// The kernel's.
     pub fn listening(patience: Duration) -> Result<Self> {
-        let netlink = Self::open(GROUPS, patience)?;
+        let netlink = Self::open(None, GROUPS, patience)?;
         netlink.socket.set_recv_buffer_size(1 << 20)?;
         Ok(netlink)
     }
 
-    fn open(groups: u32, patience: Duration) -> Result<Self> {
+    /// No protocol is `NETLINK_ROUTE`.
+    fn open(protocol: Option<Protocol>, groups: u32, patience: Duration) -> Result<Self> {
         let flags = SocketFlags::CLOEXEC;
-        // Protocol zero is NETLINK_ROUTE.
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         bind(&socket, &SocketAddrNetlink::new(0, groups))?;
         let socket = Socket::from(socket);
         socket.set_read_timeout(Some(patience))?;

@@ -105,6 +105,9 @@ impl Host {
     }
 }
 
+/// Octets of IP in a page with XDP's headroom, as drivers without multi-buffer XDP have it.
+pub(super) const MTU_ALWAYS_TAKEN: u32 = 3498;
+
 /// A device would not take the program.
 pub(super) fn explain_attach(device: &str, mtu: u32, mode: Mode, error: &Error) -> Unusable {
     let (reason, remedy): (String, _) = match error.raw_os_error() {
@@ -120,7 +123,7 @@ pub(super) fn explain_attach(device: &str, mtu: u32, mode: Mode, error: &Error) 
             format!("{device} may not be given a program"),
             "give the process CAP_NET_ADMIN in the device's name space",
         ),
-        _ if mode == Mode::Native && mtu > 3498 => (
+        _ if mode == Mode::Native && mtu > MTU_ALWAYS_TAKEN => (
             format!("the MTU of {device} is {mtu}, too large for its driver's XDP ({error})"),
             "use an MTU of 3498 or less (1500 is always taken)",
         ),

@@ -116,6 +116,8 @@ fn a_stale_neighbour_is_no_way_and_a_moved_one_is_one_write() {
     {
         net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, state));
         assert_eq!(net.ifindex(0), ifindex, "state {state:#x}");
+        let wanted: &[_] = if ifindex == 0 { &[(3, at("10.0.0.1"))] } else { &[] };
+        assert_eq!(net.hops.in_want(), wanted, "one that is used and cannot be is asked about, state {state:#x}");
     }
     let moved = [2, 0, 0, 0, 0, 0x77];
     net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), moved, REACHABLE));

@@ -1,6 +1,7 @@
 """The cases, each a function of options, network and a directory; it returns what to say, or raises Failure."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -10,7 +11,7 @@ from harness.sipp import Sipp
 from . import wire
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
 from .load import Load
-from .network import DEVICES, SERVICE, attached
+from .network import DEVICES, SERVICE, attached, do
 
 # Learning, and the rest before a settled stream moves to the kernel.
 SETTLE_SECONDS = 2.0
@@ -151,4 +152,71 @@ def spray(options, net, directory):
     return f"{options.strangers} foreign packets, {dropped:.0f} counted as dropped, none delivered; {load.received()} of the calls' own arrived"
 
 
-ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray]
+def _checked(options, appliance, prefix=()):
+    """What `strowger check` says of the fast path of this configuration."""
+    done = subprocess.run([*prefix, options.binary, "check", appliance.config], capture_output=True, text=True, cwd=appliance.directory)
+    said = done.stdout + done.stderr
+    lines = [line for line in said.splitlines() if "fast path" in line or "XDP" in line]
+    return " ".join(lines) or said
+
+
+def _without(options, net, directory, words, prefix=(), devices=None):
+    """The appliance runs on sockets (or generically) and says why, once, in the log; `check` says the same beforehand."""
+    appliance = Appliance(options, net, directory, fast_path="auto", prefix=prefix, devices=devices).up()
+    Load(options, net, directory, 10, 3).all_up().finish()
+    packets, log = appliance.packets(), appliance.process.output()
+    checked = _checked(options, appliance, prefix)
+    appliance.stop()
+    for what, text in (("the log", log), ("`strowger check`", checked)):
+        absent = [word for word in words if word not in text]
+        if absent:
+            raise Failure(f"{what} does not say {absent}: {text[-1200:]}")
+    lines = [line for line in log.splitlines() if words[0] in line]
+    if len(lines) != 1:
+        raise Failure(f"the reason is said {len(lines)} times, not once: {lines}")
+    return packets, lines[0]
+
+
+def unprivileged(options, net, directory):
+    """No capability for BPF: sockets, one line with the remedy."""
+    prefix = ["setpriv", "--bounding-set", "-bpf,-net_admin,-sys_admin,-perfmon"]
+    packets, line = _without(options, net, directory, ["CAP_BPF", "CAP_NET_ADMIN"], prefix)
+    if packets.get("xdp"):
+        raise Failure(f"packets went by XDP all the same: {packets}")
+    return line.split("msg=")[-1][:150]
+
+
+def wrong_device(options, net, directory):
+    """A device that is not there: sockets, its name in the line."""
+    packets, line = _without(options, net, directory, ["dZ"], devices=["dZ"])
+    if packets.get("xdp"):
+        raise Failure(f"packets went by XDP all the same: {packets}")
+    return line.split("msg=")[-1][:150]
+
+
+def great_mtu(options, net, directory):
+    """An MTU that the driver's XDP does not take: generic XDP with a warning that names it."""
+    for enter, device in ((net.enter("caller"), "e0"), ([], DEVICES["caller"])):
+        do(*enter, "ip", "link", "set", device, "mtu", "9000")
+    try:
+        packets, line = _without(options, net, directory, ["MTU"])
+    finally:
+        for enter, device in (([], DEVICES["caller"]), (net.enter("caller"), "e0")):
+            do(*enter, "ip", "link", "set", device, "mtu", "1500")
+    return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
+
+
+def mute_peer(options, net, directory):
+    """A veth whose peer has neither a program nor GRO, as in most containers: generic XDP, and no packet is lost."""
+    enter, device = net.enter("caller"), DEVICES["caller"]
+    do(*enter, "ethtool", "-K", "e0", "gro", "off")
+    try:
+        packets, line = _without(options, net, directory, [f"{device} takes no frames"])
+    finally:
+        do(*enter, "ethtool", "-K", "e0", "gro", "on")
+    if not packets.get("xdp"):
+        raise Failure(f"nothing went by XDP: {packets}")
+    return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
+
+
+ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, unprivileged, wrong_device, great_mtu, mute_peer]

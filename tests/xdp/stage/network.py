@@ -60,7 +60,8 @@ class Network:
         until(lambda: os.readlink(f"/proc/{holder.child.pid}/ns/net") != own, 5, "a network namespace")
         inside, device = self.enter(party), DEVICES[party]
         do("ip", "link", "add", "name", device, "type", "veth", "peer", "name", "e0", "netns", holder.child.pid)
-        for enter, name, host in (([], device, 1), (inside, "e0", 2)):
+        # The far end first: a veth asks its peer whether it can take frames when it is itself put up.
+        for enter, name, host in ((inside, "e0", 2), ([], device, 1)):
             do(*enter, "ethtool", "-K", name, "tx", "off", "txvlan", "off", "gro", "on")
             do(*enter, "ip", "addr", "add", f"10.77.{number}.{host}/24", "dev", name)
             do(*enter, "ip", "addr", "add", f"fd77:{number}::{host}/64", "dev", name, "nodad")
