@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -42,6 +43,7 @@ class Appliance:
         ]
         with open(self.config, "w") as file:
             file.write("\n".join(parts))
+        self.takes = 0
         self.process = Process("strowger", [*prefix, options.binary, "run", "--config", self.config], self.directory)
 
     def up(self):
@@ -74,6 +76,17 @@ class Appliance:
         if done.returncode != 0:
             raise Failure(f"show {' '.join(what)}: {done.stderr.strip()}")
         return json.loads(done.stdout)
+
+    def take_over(self):
+        """Starts the same program beside itself, which takes everything; returns the pause in milliseconds as the new one says it."""
+        old, self.takes = self.process, self.takes + 1
+        argv = [self.options.binary, "run", "--take-over", "--config", self.config]
+        self.process = Process(f"strowger-{self.takes}", argv, self.directory)
+        until(lambda: not old.running(), 20, "the old process to end")
+        status = old.stop()
+        if status != 0:
+            raise Failure(f"the old process ended with {status}: {old.output()[-800:]}")
+        return float(until(lambda: re.search(r"pause_ms=([0-9.]+)", self.process.output()), 10, "the new process to say its pause").group(1))
 
     def kill(self):
         """SIGKILL."""

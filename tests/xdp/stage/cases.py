@@ -17,6 +17,7 @@ from .network import DEVICES, SERVICE, attached, do
 SETTLE_SECONDS = 2.0
 # What a process's death may take until nothing arrives any more, besides its dead-man time.
 SLACK_SECONDS = 1.0
+TAKEN_OVER = 500
 WATCHER = os.path.abspath(wire.__file__)
 
 
@@ -177,6 +178,20 @@ def _without(options, net, directory, words, prefix=(), devices=None):
     return packets, lines[0]
 
 
+def take_over(options, net, directory):
+    """A new process takes over 500 calls, twice: no call and no packet is lost."""
+    appliance = Appliance(options, net, directory, fast_path="auto").up()
+    load = Load(options, net, directory, TAKEN_OVER, 12).all_up()
+    time.sleep(SETTLE_SECONDS)
+    pauses = []
+    for _ in range(2):
+        pauses.append(appliance.take_over())
+        time.sleep(1.0)
+    load.finish()
+    appliance.stop()
+    return f"{TAKEN_OVER} calls, {load.received()} packets verified, none lost; pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms"
+
+
 def unprivileged(options, net, directory):
     """No capability for BPF: sockets, one line with the remedy."""
     prefix = ["setpriv", "--bounding-set", "-bpf,-net_admin,-sys_admin,-perfmon"]
@@ -219,4 +234,4 @@ def mute_peer(options, net, directory):
     return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
 
 
-ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, unprivileged, wrong_device, great_mtu, mute_peer]
+ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, take_over, unprivileged, wrong_device, great_mtu, mute_peer]
