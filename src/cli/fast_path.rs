@@ -65,6 +65,10 @@ pub fn start(config: &Config) -> Result<Below, Fault> {
             "media.fast_path = \"xdp\" cannot be had: {}.\n  Remedy: {}; or set media.fast_path = \"auto\"",
             why.reason, why.remedy
         ))),
+        Err(why) if is_local(&config.media) => {
+            tracing::info!(reason = %why.reason, "all media goes through the sockets");
+            Ok(Below { xdp: None, name: "none", dead_man })
+        }
         Err(why) => {
             tracing::warn!(reason = %why.reason, remedy = why.remedy, "all media goes through the sockets");
             Ok(Below { xdp: None, name: "none", dead_man })
@@ -111,6 +115,11 @@ pub fn findings(config: &Config) -> Finding {
             format!("none, media goes through the shards: {}; remedy: {}", why.reason, why.remedy),
         ),
     }
+}
+
+/// Nothing is to be done about it, and nothing is lost.
+fn is_local(media: &Media) -> bool {
+    media.address.is_loopback() && media.address_v6.is_none_or(|address| address.is_loopback())
 }
 
 fn options(media: &Media) -> XdpOptions {
