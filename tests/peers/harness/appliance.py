@@ -104,11 +104,12 @@ class Appliance:
                 out.extend(json.loads(line) for line in file if line.strip())
         return out
 
-    def records_since(self, first, key, values, count, seconds=5):
-        """From the `first` record on, those whose `key` is one of `values`, once there are `count`."""
+    def records_since(self, first, key, values, count, seconds=5, since=""):
+        """From the `first` record on, those whose `key` is one of `values` and that started at `since` (UTC) or later, once
+        there are `count`."""
 
         def found():
-            records = [record for record in self.records()[first:] if record.get(key) in values]
+            records = [record for record in self.records()[first:] if record.get(key) in values and record["started"] >= since]
             return records if len(records) >= count else None
 
         return until(found, seconds, f"{count} call records with {key} in {values}")
