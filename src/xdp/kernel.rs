@@ -23,6 +23,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_STEP: Duration = Duration::from_millis(10);
 
 /// What the relay is to be.
 #[derive(Clone, Debug)]
@@ -157,6 +161,8 @@ pub struct Xdp {
     warnings: Vec<String>,
     devices: Vec<String>,
     pins: Vec<PathBuf>,
+    /// For so long a device may be taken by a link that is going.
+    patience: Duration,
     _links: Vec<OwnedFd>,
     _program: Program,
 }
@@ -193,11 +199,20 @@ impl Xdp {
             warnings: Vec::new(),
             devices: devices.iter().map(|device| device.name.clone()).collect(),
             pins: Vec::new(),
+            patience: Duration::ZERO,
             _links: Vec::new(),
             _program: program,
         };
+        if let Some(folder) = &options.pin {
+            // What a dead process left; a living one keeps its links, and we hear that its devices are taken.
+            let gone = devices.iter().filter(|device| std::fs::remove_file(folder.join(&device.name)).is_ok()).count();
+            if gone > 0 {
+                xdp.patience = PATIENCE;
+            }
+        }
         let is_any_native = xdp.attach_all(&devices, options.pin.as_deref(), Mode::Native)?;
         if is_any_native && let Some(mute) = mute(&devices) {
+            xdp.patience = PATIENCE;
             xdp.detach();
             xdp.warnings = vec![takes_no_frames(mute)];
             xdp.attach_all(&devices, options.pin.as_deref(), Mode::Generic)?;
@@ -218,6 +233,19 @@ impl Xdp {
         Ok(is_any_native)
     }
 
+    /// The kernel lets go of a link that nobody has any more a moment after the last of it is gone.
+    fn attach_after_the_dead(&self, device: &Device, mode: Mode) -> std::io::Result<OwnedFd> {
+        let until = Instant::now() + self.patience;
+        loop {
+            match self._program.attach(device.ifindex, mode) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
+                    std::thread::sleep(PATIENCE_STEP);
+                }
+                done => return done,
+            }
+        }
+    }
+
     fn detach(&mut self) {
         for path in self.pins.drain(..) {
             let _ = std::fs::remove_file(path);
@@ -227,11 +255,7 @@ impl Xdp {
 
     fn attach(&mut self, device: &Device, folder: Option<&Path>, best: Mode) -> Result<Mode, Unusable> {
         let pinned_at = folder.map(|folder| folder.join(&device.name));
-        if let Some(path) = &pinned_at {
-            // What a dead process left; a living one keeps its link, and we hear that the device is taken.
-            let _ = std::fs::remove_file(path);
-        }
-        let attach = |mode| self._program.attach(device.ifindex, mode);
+        let attach = |mode| self.attach_after_the_dead(device, mode);
         let explain = |mode, error| explain_attach(&device.name, device.mtu, mode, &error);
         let (mode, link) = match attach(best) {
             Ok(link) => (best, link),
