@@ -11,7 +11,7 @@ from harness.sipp import Sipp
 from . import wire
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
 from .load import Load
-from .network import DEVICES, SERVICE, attached, do
+from .network import DEVICES, SERVICE, attached, bpf_folder, do
 
 # Learning, and the rest before a settled stream moves to the kernel.
 SETTLE_SECONDS = 2.0
@@ -122,7 +122,7 @@ def kill(options, net, directory):
 
 def kill_pinned(options, net, directory):
     """kill -9 with pinned maps: media stops by itself within the dead-man time, and the next process starts clean."""
-    pin = "/sys/fs/bpf/strowger-test"
+    pin = os.path.join(bpf_folder(), "strowger-test")
     dead_man = 3
     after = _killed(options, net, directory, dead_man, pin)
     if after > dead_man + SLACK_SECONDS:

@@ -104,3 +104,12 @@ def attached(device):
     """The mode in which a program is on this device: `native`, `generic` or none."""
     text = do("ip", "-d", "link", "show", "dev", device)
     return "generic" if "xdpgeneric" in text else "native" if "prog/xdp" in text else None
+
+
+def bpf_folder():
+    """Where a BPF file system is, mounted if it is not; an init system would have done that."""
+    folder = "/sys/fs/bpf"
+    with open("/proc/mounts") as file:
+        if not any(line.split()[1:3] == [folder, "bpf"] for line in file):
+            do("mount", "-t", "bpf", "bpf", folder)
+    return folder
