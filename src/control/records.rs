@@ -113,9 +113,12 @@ impl Writer {
             match received {
                 Ok(record) => {
                     self.take(&record);
-                    records.try_iter().take(GROUP_MAX).for_each(|record| self.take(&record));
-                    // While this thread sleeps, a shard with a record wakes nobody: a system call less for each call.
-                    std::thread::sleep(GATHER.min(self.settings.flush_interval));
+                    let more = records.try_iter().take(GROUP_MAX).inspect(|record| self.take(record)).count();
+                    // While this thread sleeps, a shard with a record wakes nobody: a system call less for each call. A full
+                    // group means that more waits.
+                    if more < GROUP_MAX {
+                        std::thread::sleep(GATHER.min(self.settings.flush_interval));
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,

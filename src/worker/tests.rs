@@ -300,6 +300,18 @@ fn full_outlets_keep_records_and_drop_events() {
 }
 
 #[test]
+fn what_the_log_would_not_write_does_not_wake_it() {
+    let event = |level| Output::Event(Box::new(Event::new(Instant::ZERO, ShardId(0), level, "test")));
+    let outputs = [event(Level::Debug), event(Level::Info), event(Level::Debug), event(Level::Warn)];
+    let mut bench = bench(Backend::Auto, 0, &Post::new(1, 2), outputs);
+    bench.worker.options.outlets.verbosity.set(Level::Info as u8);
+    bench.worker.drain();
+    let sent: Vec<Level> = bench.events.try_iter().map(|event| event.level).collect();
+    assert_eq!(sent, [Level::Info, Level::Warn]);
+    assert_eq!(bench.counters.drops(DropReason::EventsFull), 0);
+}
+
+#[test]
 fn a_beat_counts_once_the_letters_before_it_are_read() {
     let post = Post::new(1, 2 * LETTERS);
     let mut bench = bench(Backend::Auto, 0, &post, []);

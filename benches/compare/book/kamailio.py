@@ -154,7 +154,7 @@ def _calls(options, make):
 
 def calls(options):
     """Processor time per call: INVITE, 180, 200, ACK, BYE, 200."""
-    _ready(options)
+    machine.need_peers(options, "kamailio", "kamailio")
 
     def ours(directory, caller, callee):
         trunks = [
@@ -181,7 +181,7 @@ def _registrations(options, make):
 
 def registrations(options):
     """Processor time per registration with its challenge: REGISTER, 401, REGISTER, 200."""
-    _ready(options)
+    machine.need_peers(options, "kamailio", "kamailio")
 
     def ours(directory):
         accounts = [{"name": f"user{number}", "devices": [{"username": f"user{number}", "password": PASSWORD}]} for number in range(USERS)]
@@ -189,12 +189,3 @@ def registrations(options):
 
     theirs = _registrations(options, lambda directory: Kamailio(REGISTRATIONS, directory, password=PASSWORD))
     return [rounds.compare("register_vs_kamailio", options, _registrations(options, ours), theirs, "us/registration")]
-
-
-def _ready(options):
-    machine.need("kamailio", "kamailio")
-    machine.need("taskset", "util-linux")
-    machine.need_built(options.binary, "cargo build --release")
-    machine.need_built(options.loadgen, "cargo build --release -p strowger-loadgen")
-    if (os.cpu_count() or 1) < 2:
-        raise machine.Missing("a second core: the generator must not share one with the server")

@@ -35,6 +35,16 @@ def need_built(path, how):
     return path
 
 
+def need_peers(options, program, package):
+    """What every comparison with another server needs before its first round."""
+    need(program, package)
+    need("taskset", "util-linux")
+    need_built(options.binary, "cargo build --release")
+    need_built(options.loadgen, "cargo build --release -p strowger-loadgen")
+    if (os.cpu_count() or 1) < 2:
+        raise Missing("a second core: the generator must not share one with what is measured")
+
+
 def cpu_seconds(pids):
     """Processor time so far, user and system, of all threads of these processes. Threads that ended are not counted, so
     that a window must not see any end."""

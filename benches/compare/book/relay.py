@@ -100,17 +100,7 @@ def rtpengine(options):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def ready(options):
-    """What both need before the first round."""
-    machine.need("rtpengine", "rtpengine")
-    machine.need("taskset", "util-linux")
-    machine.need_built(options.binary, "cargo build --release")
-    machine.need_built(options.loadgen, "cargo build --release -p strowger-loadgen")
-    if (os.cpu_count() or 1) < 2:
-        raise machine.Missing("a second core: the generator must not share one with the relay")
-
-
 def vs_rtpengine(options):
     """Processor time per relayed packet, ours over rtpengine's."""
-    ready(options)
+    machine.need_peers(options, "rtpengine", "rtpengine")
     return [rounds.compare("relay_vs_rtpengine", options, lambda: ours(options), lambda: rtpengine(options), "us/packet")]
