@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::client::is_running;
 use super::fast_path;
 use super::fault::{Fault, bind, exit, path};
+use super::finding::Finding;
 use super::host::{Host, shards};
 use super::load;
 use crate::base::Transport;
@@ -15,17 +16,6 @@ use crate::config::{self, Backend, Config, Diagnostic};
 use crate::control::links::tls;
 use crate::control::log::styled;
 use crate::io;
-
-/// One finding about the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at.
-    pub what: &'static str,
-    /// It would keep the appliance from running.
-    pub fatal: bool,
-    /// For a person.
-    pub text: String,
-}
 
 /// Checks a file and the host and prints what it found. True when the appliance would run.
 ///

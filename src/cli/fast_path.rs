@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::check::Finding;
 use super::fault::Fault;
+use super::finding::Finding;
 use crate::config::{Config, FastPath as Wanted, Media};
 use crate::media::{FastPath, RelayConfig};
 use crate::xdp::{self, Foreseen, Slice, Xdp, XdpOptions};

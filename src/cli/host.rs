@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::check::Finding;
+use super::finding::Finding;
 use crate::base::Transport;
 use crate::config::{Config, Count};
 use crate::io::limits;

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod fast_path;
 pub mod fault;
+mod finding;
 mod hand_over;
 mod host;
 mod limit;

@@ -118,7 +118,6 @@ pub(super) fn whole<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>, config: &
             reader.error(span, format!("`{low}` is longer than `{high}`"), "see the other one");
         }
     }
-    super::sites::sites(reader, root, config);
 }
 
 fn listeners<'s>(reader: &mut Reader<'s>, sip: &Place<'_, 's>, config: &Config) {

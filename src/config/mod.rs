@@ -55,6 +55,7 @@ pub fn read(text: &str, file: &str) -> Outcome {
     let mut config = build::build(&mut reader, &root);
     if reader.errors.is_empty() {
         cross::whole(&mut reader, &root, &config);
+        sites::sites(&mut reader, &root, &config);
     }
     config.values = std::mem::take(&mut reader.values);
     let Reader { mut errors, mut notes, uncounted, .. } = reader;

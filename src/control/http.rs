@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 
-use super::limits;
+use super::api;
 use super::listener::Bounded;
 use super::metrics::{CONTENT_TYPE, page, registry};
 use super::state::State;
@@ -23,7 +23,7 @@ struct Shared {
 /// The pages.
 pub fn router(state: Arc<State>) -> Router {
     let registry = Arc::new(registry(Arc::clone(&state)));
-    let api = Router::new().route("/v1/limits/{account}", get(limits::get)).with_state(Arc::clone(&state));
+    let api = Router::new().route("/v1/limits/{account}", get(api::limit)).with_state(Arc::clone(&state));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
@@ -78,7 +78,7 @@ mod tests {
             headers.insert(header::AUTHORIZATION, header::HeaderValue::from_static(credentials));
             let path = axum::extract::Path(account.to_owned());
             runtime.block_on(async {
-                let response = limits::get(Extract(Arc::clone(&state)), path, headers).await;
+                let response = api::limit(Extract(Arc::clone(&state)), path, headers).await;
                 let status = response.status().as_u16();
                 let body = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
                 (status, serde_json::from_slice::<serde_json::Value>(&body).unwrap())

@@ -1,6 +1,7 @@
 //! The control plane: metrics, health, the Unix socket, the log and the record writer. It never calls a shard: it posts
 //! letters and reads cells, on threads of its own, and may be slow or fail while calls go on.
 
+mod api;
 pub mod clock;
 mod http;
 pub mod limits;
