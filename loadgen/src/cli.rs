@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::assertion::Assertion;
+use crate::core::distribution::Distribution;
 use crate::core::pattern::Pattern;
 use crate::units;
 
@@ -187,9 +188,10 @@ pub struct Calls {
     /// Options of all commands.
     #[command(flatten)]
     pub common: Common,
-    /// From answer to hang-up
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
-    pub hold: Duration,
+    /// From answer to hang-up: 5s, or drawn for each call from exp:5s (mean), uniform:2s-8s, normal:5s,1s or lognormal:5s,3s
+    /// (mean, standard deviation)
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = Distribution::parse)]
+    pub hold: Distribution,
     /// Calls up at once; without --rate, as many as this are kept up
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrent: Option<u32>,

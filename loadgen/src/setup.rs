@@ -9,6 +9,7 @@ use strowger::io::{self, Choice, Driver};
 
 use crate::cli;
 use crate::core::digest::Secret;
+use crate::core::distribution::Distribution;
 use crate::core::pattern::Pattern;
 use crate::core::retransmit::Timers;
 use crate::core::schedule::{Arrivals, Load};
@@ -113,7 +114,7 @@ fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> Resul
         transport: transport(common),
         domain: common.domain.clone().unwrap_or_else(|| place.host.clone()),
         load,
-        hold: Duration::ZERO,
+        hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,
         from: name("loadgen")?,
@@ -131,6 +132,13 @@ fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> Resul
         check: common.check,
         clock_domain: clock_domain(),
     })
+}
+
+/// Room for the calls that are up at once: the mean, and where their number varies five standard deviations of its Poisson
+/// distribution.
+fn calls_up(mean: f64, hold: Distribution) -> u32 {
+    let varying = if matches!(hold, Distribution::Fixed(_)) { 0.0 } else { 5.0 * mean.sqrt() };
+    ((mean + varying).ceil().min(1e7) as u32).saturating_add(10)
 }
 
 /// How long the load itself goes on.
@@ -155,7 +163,7 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
     let place = place(common, options.uas_listen.filter(|_| options.uas && options.register_uas.is_none()))?;
     let register_uas = secret(&options.register_uas, "--register-uas")?
         .map(|(user, password)| Secret { user: user.fill(0), password: password.fill(0) });
-    let up = (options.hold + options.ring).max(Duration::from_millis(10));
+    let up = (options.hold.mean() + options.ring).max(Duration::from_millis(10));
     let kept_up = options.concurrent.filter(|_| common.rate.is_none()).map(|calls| f64::from(calls) / up.as_secs_f64());
     let rate = common.rate.or(kept_up).unwrap_or(RATE);
     let duration = common.duration.or(options.calls.is_none().then_some(DURATION));
@@ -163,7 +171,7 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
     let job = Job::Calls { uac: !options.uas, uas: answers };
     let mut plan = base_plan(common, &place, job, load)?;
     let most = options.calls.map_or(u32::MAX, |calls| u32::try_from(calls).unwrap_or(u32::MAX));
-    let derived = ((rate * (up + SLACK).as_secs_f64()).ceil().min(1e7) as u32).saturating_add(10);
+    let derived = calls_up(rate * (up + SLACK).as_secs_f64(), options.hold);
     let concurrent = match options.concurrent {
         Some(calls) if common.rate.is_some() => calls,
         Some(calls) if options.uas => calls,
@@ -190,7 +198,8 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
         plan.to = user;
     }
     plan.register_uas = register_uas;
-    let longest = load_time(&plan.load) + options.hold + options.ring + options.setup_max + common.t1 * 128 + SLACK * 5;
+    let longest =
+        load_time(&plan.load) + options.hold.longest() + options.ring + options.setup_max + common.t1 * 128 + SLACK * 5;
     let mut setup = open(common, plan, &place, options.uas_listen, options.rtp_ports, concurrent, None)?;
     setup.timeout = common.timeout.or((!options.uas).then_some(longest));
     Ok(setup)
@@ -225,7 +234,7 @@ pub fn rtp(options: &cli::Rtp) -> Result<Setup, Trouble> {
     let load = load(common, f64::from(options.streams), Some(u64::from(options.streams)), Some(duration));
     let mut plan = base_plan(common, &place, Job::Streams, load)?;
     plan.rtp = true;
-    plan.hold = duration;
+    plan.hold = Distribution::Fixed(duration);
     plan.concurrent = options.streams.div_ceil(u32::from(common.threads)) as usize;
     plan.concurrent_uas = plan.concurrent;
     let relay = match options.via {

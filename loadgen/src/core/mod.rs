@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod digest;
+pub mod distribution;
 pub mod media;
 pub mod message;
 pub mod pattern;
@@ -33,6 +34,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, Slot, SocketKey, StreamKey, TimerKey, Transport, Wheel};
 
 use digest::Secret;
+use distribution::Distribution;
 use media::Media;
 use pattern::Pattern;
 use retransmit::Timers;
@@ -79,7 +81,7 @@ pub struct Plan {
     /// How much and how long.
     pub load: Load,
     /// From answer to hang-up.
-    pub hold: Duration,
+    pub hold: Distribution,
     /// From 180 to 200.
     pub ring: Duration,
     /// Who hangs up.

@@ -211,7 +211,7 @@ impl Station {
             schedule.start(at);
         }
         if let Some(pairs) = &mut self.pairs {
-            pairs.start(at, self.plan.hold);
+            pairs.start(at, self.plan.hold.longest());
         }
     }
 

@@ -54,7 +54,9 @@ impl Streams {
             let remotes = self.remotes[self.waiting];
             self.waiting += 1;
             cx.stats.counters.streams_begun += 1;
-            for (role, remote, hold) in [(Role::Uac, remotes[0], Some(cx.plan.hold)), (Role::Uas, remotes[1], None)] {
+            for (role, remote, hold) in
+                [(Role::Uac, remotes[0], Some(cx.plan.hold.longest())), (Role::Uas, remotes[1], None)]
+            {
                 let Some((slot, _)) = cx.media.open(role, cx.random) else { continue };
                 cx.media.start(cx.now, slot, remote, hold);
                 self.open.push(slot);

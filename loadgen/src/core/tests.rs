@@ -10,6 +10,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, SocketKey, StreamKey, Transport};
 
 use super::digest::Secret;
+use super::distribution::Distribution;
 use super::message::{Answer, answer};
 use super::pattern::Pattern;
 use super::retransmit::Timers;
@@ -34,7 +35,7 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         transport: Transport::Udp,
         domain: "example.com".into(),
         load: Load { rate, duration: Some(Duration::from_secs(seconds)), count: None, arrivals: Arrivals::Uniform },
-        hold: Duration::from_secs(1),
+        hold: Distribution::Fixed(Duration::from_secs(1)),
         ring: Duration::ZERO,
         hangup: Role::Uac,
         from: Pattern::parse("alice{}").unwrap(),
@@ -266,7 +267,7 @@ fn a_stall_shows_in_the_high_percentiles() {
         let phase = net.now.as_millis() % 5000;
         vec![Duration::from_millis(if phase < 200 { 200 - phase } else { 1 })]
     };
-    let quiet = Plan { rtp: false, hold: Duration::ZERO, ..plan(200.0, 20) };
+    let quiet = Plan { rtp: false, hold: Distribution::Fixed(Duration::ZERO), ..plan(200.0, 20) };
     let net = Net::new(quiet, 5, fate).run();
     let srd = &net.station.stats().latencies.srd;
     assert!(srd.value_at_quantile(0.5) < 3_000_000 && srd.value_at_quantile(0.999) > 190_000_000);
@@ -403,7 +404,12 @@ fn any_bytes_on_any_socket_are_survived() {
 #[test]
 fn media_alone_is_judged_at_both_ends_of_each_pair() {
     let streams = |lose: u64| {
-        let plan = Plan { job: Job::Streams, concurrent: 10, hold: Duration::from_secs(2), ..plan(10.0, 2) };
+        let plan = Plan {
+            job: Job::Streams,
+            concurrent: 10,
+            hold: Distribution::Fixed(Duration::from_secs(2)),
+            ..plan(10.0, 2)
+        };
         let mut count = 0;
         let net = Net::new(plan, 7, move |_, _, _| {
             count += 1;

@@ -224,12 +224,13 @@ impl Call {
             self.bye(cx);
             return None;
         }
+        let hold = cx.plan.hold.sample(cx.random);
         let owed = match cx.plan.hangup {
-            Role::Uac => cx.plan.hold,
-            Role::Uas => cx.plan.hold + HANGUP_GRACE,
+            Role::Uac => hold,
+            Role::Uas => cx.plan.hold.longest() + HANGUP_GRACE,
         };
         if let (Some((media, _)), Some(to)) = (self.media, sdp::remote(fields.body)) {
-            let hold = (cx.plan.hangup == Role::Uac).then_some(cx.plan.hold);
+            let hold = (cx.plan.hangup == Role::Uac).then_some(hold);
             cx.media.start(cx.now, media, to, hold);
         }
         let due = cx.now + owed;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use strowger::base::id::Token;
+use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot, TimerKey};
 
 use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact, write};
@@ -33,6 +34,7 @@ pub(super) struct Call {
     pub(super) cseq: u32,
     pub(super) serial: u32,
     pub(super) bye_due: Instant,
+    pub(super) hold: Duration,
     pub(super) remote: Remote,
     pub(super) pending: Option<Pending>,
     pub(super) step: Option<TimerKey>,
@@ -76,7 +78,7 @@ impl Call {
     /// RTP goes where the peer's description says, once there is one.
     fn follow(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) {
         if let (Some((media, _)), Some(to)) = (self.media, sdp::remote(fields.body)) {
-            let hold = (cx.plan.hangup == Role::Uas).then_some(cx.plan.hold);
+            let hold = (cx.plan.hangup == Role::Uas).then_some(self.hold);
             cx.media.start(cx.now, media, to, hold);
         }
     }
@@ -96,7 +98,7 @@ impl Call {
             _ => self.follow(cx, fields), // a late offer: the answer is in the ACK (RFC 3261 §13.2.1)
         }
         if cx.plan.hangup == Role::Uas {
-            self.bye_due = cx.now + cx.plan.hold;
+            self.bye_due = cx.now + self.hold;
             self.step = cx.schedule(self.bye_due, Timer::UasStep(self.token.slot));
         }
     }

@@ -155,6 +155,7 @@ impl Uas {
             cseq: 0,
             serial: 0,
             bye_due: Instant::MAX,
+            hold: cx.plan.hold.sample(cx.random),
             remote: Remote::learn(fields, false, scan::uri(fields.from)),
             pending: None,
             step: None,
