@@ -7,6 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::core::stats::Counters;
 use crate::machine::Machine;
 use crate::report::{Report, Verdict};
+use crate::series::Point;
 
 /// Quantiles of the report.
 const QUANTILES: [(&str, f64); 6] =
@@ -55,6 +56,7 @@ impl Report<'_> {
             "rtp_loss_percent": stats.rtp_loss(),
             "latency_ms": latencies,
             "refusals": refusals,
+            "series": self.outcome.series.points().iter().map(point).collect::<Vec<_>>(),
             "asserts": asserts,
             "generator": {
                 "saturated": verdict.saturated,
@@ -92,8 +94,36 @@ impl Report<'_> {
     }
 }
 
+/// Of the counters, those that counted anything.
+fn point(point: &Point) -> Value {
+    let counted = Counters::NAMES.iter().zip(point.events.values()).filter(|(_, value)| *value > 0);
+    let counters: Map<String, Value> = counted.map(|(&name, value)| (name.to_string(), value.into())).collect();
+    let latencies: Map<String, Value> = point
+        .latencies
+        .iter()
+        .map(|(&name, q)| {
+            let [p50, p99, max] = [q.p50, q.p99, q.max].map(|nanos| milliseconds(nanos as f64));
+            (name.to_string(), json!({"count": q.count, "p50": p50, "p99": p99, "max": max}))
+        })
+        .collect();
+    json!({
+        "from_s": point.from.as_secs_f64(),
+        "to_s": point.to.as_secs_f64(),
+        "rate": point.rate,
+        "up_uac": point.up_uac,
+        "up_uas": point.up_uas,
+        "rtp_lost": point.rtp_lost,
+        "jitter_ms": point.jitter.map(|jitter| milliseconds(jitter.as_nanos() as f64)),
+        "counters": counters,
+        "latency_ms": latencies,
+    })
+}
+
+fn milliseconds(nanos: f64) -> f64 {
+    (nanos / 1e3).round() / 1e3
+}
+
 fn summary(histogram: &Histogram<u64>) -> Value {
-    let milliseconds = |nanos: f64| (nanos / 1e3).round() / 1e3;
     let mut out = Map::new();
     out.insert("count".into(), histogram.len().into());
     out.insert("min".into(), milliseconds(histogram.min() as f64).into());

@@ -11,10 +11,12 @@ mod ng;
 mod preflight;
 mod report;
 mod run;
+mod series;
 mod setup;
 mod sockets;
 mod text;
 mod units;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ use time::OffsetDateTime;
 
 use preflight::Trouble;
 use report::Report;
+use watch::{Lines, Nobody, Watch};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -51,7 +54,8 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
     let began = OffsetDateTime::now_utc();
     let relay = setup.relay.take();
-    let outcome = run::run(common, setup)?;
+    let mut watch: Box<dyn Watch> = if common.quiet { Box::new(Nobody) } else { Box::new(Lines) };
+    let outcome = run::run(common, setup, &mut *watch)?;
     if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
         eprintln!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence);
     }

@@ -10,13 +10,15 @@ use strowger::base::Instant;
 use strowger::io::{Counters as DriverCounters, Waker};
 
 use crate::cli::Common;
-use crate::core::Job;
+use crate::core::news::News;
 use crate::core::station::Status;
-use crate::core::stats::{Counters, Stats};
+use crate::core::stats::Stats;
+use crate::core::{Job, Plan};
 use crate::machine::{cpu_seconds, now};
 use crate::preflight::Trouble;
+use crate::series::Series;
 use crate::setup::Setup;
-use crate::units::human;
+use crate::watch::{View, Watch};
 use crate::worker::{Command, Report, Worker};
 
 /// Connections and the registration of the answering side must be up by then.
@@ -28,6 +30,8 @@ const UAS_GRACE: Duration = Duration::from_secs(5);
 /// How long the end may take: the registration taken back, last figures.
 const FINISH_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// One point of the course of the run.
+const POINT_EVERY: Duration = Duration::from_secs(1);
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Outcome {
     pub cpu_s: f64,
     /// Sentences about what went wrong as a whole.
     pub sentences: Vec<String>,
+    /// The course of it.
+    pub series: Series,
 }
 
 struct Handle {
@@ -62,25 +68,25 @@ struct Handle {
     thread: JoinHandle<()>,
     status: Status,
     finished: bool,
-    events: Counters,
-    p99: u64,
+    news: Option<Box<News>>,
     stats: Stats,
     driver: DriverCounters,
 }
 
 struct Runner<'a> {
     common: &'a Common,
-    setup_job: Job,
-    calls_max: Option<u64>,
-    duration: Option<Duration>,
-    target: String,
+    plan: Arc<Plan>,
     handles: Vec<Handle>,
     reports: Receiver<Report>,
     interrupts: Arc<AtomicU32>,
+    watch: &'a mut dyn Watch,
+    series: Series,
+    start: Instant,
+    draining: bool,
 }
 
-/// Runs to the end.
-pub fn run(common: &Common, setup: Setup) -> Result<Outcome, Trouble> {
+/// Runs to the end, while `watch` looks on.
+pub fn run(common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outcome, Trouble> {
     let interrupts = watch_interrupts();
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, reports) = unbounded();
@@ -106,18 +112,19 @@ pub fn run(common: &Common, setup: Setup) -> Result<Outcome, Trouble> {
         let waker = worker.driver.waker();
         let thread = std::thread::Builder::new().name(format!("load-{core}")).spawn(move || worker.run());
         let thread = thread.map_err(|error| Trouble::outside(format!("no thread can be started: {error}")))?;
-        let (status, events, stats, driver) = Default::default();
-        handles.push(Handle { commands, waker, thread, status, finished: false, events, p99: 0, stats, driver });
+        let (status, stats, driver) = Default::default();
+        handles.push(Handle { commands, waker, thread, status, finished: false, news: None, stats, driver });
     }
     let mut runner = Runner {
         common,
-        setup_job: plan.job,
-        calls_max: plan.load.count,
-        duration: plan.load.duration,
-        target: plan.target.to_string(),
+        plan,
         handles,
         reports,
         interrupts,
+        watch,
+        series: Series::default(),
+        start: now(),
+        draining: false,
     };
     let outcome = runner.drive(setup.timeout);
     stop.store(true, Ordering::Release);
@@ -149,21 +156,25 @@ impl Runner<'_> {
     fn drive(&mut self, timeout: Option<Duration>) -> Outcome {
         let mut sentences = Vec::new();
         let cpu_before = cpu_seconds();
-        let mut start = now();
-        let mut end = self.get_ready(start, &mut sentences);
+        self.start = now();
+        let mut end = self.get_ready(self.start, &mut sentences);
         if end == End::Done {
-            start = now() + LEAD;
-            self.tell(Command::Start(start));
-            end = self.watch(start, timeout, &mut sentences);
+            self.start = now() + LEAD;
+            self.tell(Command::Start(self.start));
+            end = self.watch(timeout, &mut sentences);
         }
-        let elapsed = now().since(start);
+        let elapsed = now().since(self.start);
         self.finish();
-        let (mut stats, mut driver) = (Stats::default(), DriverCounters::default());
-        for handle in &self.handles {
-            stats.merge(&handle.stats);
-            add(&mut driver, &handle.driver);
-        }
-        Outcome { stats, driver, end, elapsed, cpu_s: cpu_seconds() - cpu_before, sentences }
+        let mut stats = Stats::default();
+        self.handles.iter().for_each(|handle| stats.merge(&handle.stats));
+        let (driver, series) = (self.driver(), std::mem::take(&mut self.series));
+        Outcome { stats, driver, end, elapsed, cpu_s: cpu_seconds() - cpu_before, sentences, series }
+    }
+
+    fn driver(&self) -> DriverCounters {
+        let mut sum = DriverCounters::default();
+        self.handles.iter().for_each(|handle| add(&mut sum, &handle.driver));
+        sum
     }
 
     fn tell(&self, command: Command) {
@@ -182,11 +193,10 @@ impl Runner<'_> {
                     let handle = &mut self.handles[report.core];
                     handle.status = report.status;
                     handle.finished |= report.finished;
-                    if let Some(news) = report.news {
-                        (handle.events, handle.p99) = (news.events, news.p99);
-                    }
+                    handle.driver = report.driver;
+                    handle.news = report.news.or(handle.news.take());
                     if let Some(figures) = report.figures {
-                        (handle.stats, handle.driver) = *figures;
+                        handle.stats = *figures;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => return true,
@@ -212,48 +222,44 @@ impl Runner<'_> {
             if now().since(since) > READY_MAX || !alive || self.interrupts.load(Ordering::Relaxed) > 0 {
                 sentences.push(format!(
                     "{} did not take our connections and registration within {READY_MAX:?}; is it the right server?",
-                    self.target
+                    self.plan.target
                 ));
                 return End::Broken;
             }
         }
     }
 
-    fn watch(&mut self, start: Instant, timeout: Option<Duration>, sentences: &mut Vec<String>) -> End {
-        let answering_only = matches!(self.setup_job, Job::Calls { uac: false, .. });
-        let (mut next_line, mut line_before) = (start + Duration::from_secs(1), Line::default());
-        let (mut draining, mut over_since) = (false, None);
+    fn watch(&mut self, timeout: Option<Duration>, sentences: &mut Vec<String>) -> End {
+        let answering_only = matches!(self.plan.job, Job::Calls { uac: false, .. });
+        let mut next_point = self.start + POINT_EVERY;
+        let mut over_since = None;
         loop {
             let alive = self.listen(now() + LOOK_EVERY);
             let time = now();
-            if time >= next_line {
-                next_line += Duration::from_secs(1);
-                line_before = self.say(time.since(start), &line_before);
+            if time >= next_point {
+                next_point += POINT_EVERY;
+                self.tell(Command::Tell);
             }
-            if let Some(sentence) = self.fatal() {
-                sentences.push(sentence);
+            if self.handles.iter().all(|handle| handle.news.is_some()) {
+                self.point(time);
+                self.show(time);
+            }
+            if let Some(trouble) = self.trouble(time.since(self.start), alive) {
+                sentences.push(trouble);
                 return End::Broken;
             }
-            if !alive {
-                sentences.push("all threads of the generator have ended; this is a defect of it".into());
-                return End::Broken;
-            }
-            if let Some(sentence) = self.silence(time.since(start)) {
-                sentences.push(sentence);
-                return End::Broken;
-            }
-            if timeout.is_some_and(|timeout| time.since(start) >= timeout) {
+            if timeout.is_some_and(|timeout| time.since(self.start) >= timeout) {
                 sentences.push("the overall --timeout came before the last call ended".into());
                 return End::TimedOut;
             }
             let interrupts = self.interrupts.load(Ordering::Relaxed);
-            let elapsed = answering_only && self.answering_done(time.since(start));
-            if (interrupts > 0 || elapsed) && !draining {
-                draining = true;
+            let elapsed = answering_only && self.answering_done(time.since(self.start));
+            if (interrupts > 0 || elapsed) && !self.draining {
+                self.draining = true;
                 self.tell(Command::Drain);
             }
             let (up_uac, up_uas) = self.up();
-            let over = self.handles.iter().all(|handle| handle.status.over) && (!answering_only || draining);
+            let over = self.handles.iter().all(|handle| handle.status.over) && (!answering_only || self.draining);
             if interrupts > 1 || over && up_uac + up_uas == 0 {
                 return End::Done;
             }
@@ -265,25 +271,38 @@ impl Runner<'_> {
         }
     }
 
+    /// Why nothing more can come of this run.
+    fn trouble(&self, elapsed: Duration, alive: bool) -> Option<String> {
+        let gone = || "all threads of the generator have ended; this is a defect of it".to_string();
+        self.fatal().or_else(|| (!alive).then(gone)).or_else(|| self.silence(elapsed))
+    }
+
+    /// Puts what all cores have told together: one point more.
+    fn point(&mut self, time: Instant) {
+        let mut sum = News::default();
+        self.handles.iter_mut().filter_map(|handle| handle.news.take()).for_each(|news| sum.merge(*news));
+        self.series.push(time.since(self.start), self.plan.load.rate, sum);
+    }
+
+    fn show(&mut self, time: Instant) {
+        let elapsed = time.since(self.start);
+        self.watch.show(&View { plan: &self.plan, series: &self.series, elapsed });
+    }
+
     fn up(&self) -> (usize, usize) {
         let sum = |of: fn(&Status) -> usize| self.handles.iter().map(|handle| of(&handle.status)).sum();
         (sum(|status| status.calls_uac), sum(|status| status.calls_uas))
     }
 
-    fn events(&self) -> Counters {
-        let mut sum = Counters::default();
-        self.handles.iter().for_each(|handle| sum.merge(&handle.events));
-        sum
-    }
-
     fn answering_done(&self, elapsed: Duration) -> bool {
-        let c = self.events();
-        let counted = self.calls_max.is_some_and(|calls| c.uas_completed + c.uas_failed + c.uas_cancelled >= calls);
-        counted || self.duration.is_some_and(|duration| elapsed >= duration)
+        let c = &self.series.total.events;
+        let ended = c.uas_completed + c.uas_failed + c.uas_cancelled;
+        let counted = self.plan.load.count.is_some_and(|calls| ended >= calls);
+        counted || self.plan.load.duration.is_some_and(|duration| elapsed >= duration)
     }
 
     fn silence(&self, elapsed: Duration) -> Option<String> {
-        let c = self.events();
+        let c = &self.series.total.events;
         if elapsed < self.common.silence_max || c.messages_received > 0 {
             return None;
         }
@@ -295,42 +314,8 @@ impl Runner<'_> {
                 "it may listen without answering, drop us by a filter, or answer to another address; check its log, \
                  and --bind and --transport here"
             };
-            format!("{sent} messages were sent to {} and not one came back in {elapsed:.0?}: {hint}", self.target)
+            format!("{sent} messages were sent to {} and not one came back in {elapsed:.0?}: {hint}", self.plan.target)
         })
-    }
-
-    /// The line of this second; returns what the next one is counted from.
-    fn say(&self, elapsed: Duration, before: &Line) -> Line {
-        let c = self.events();
-        let (begun, done, failed, latency) = match self.setup_job {
-            Job::Register => {
-                let failed = c.registrations_failed + c.registrations_skipped;
-                (c.registrations_attempted, c.registrations_completed, failed, "rrd")
-            }
-            Job::Calls { uac: false, .. } => (c.uas_calls, c.uas_completed, c.uas_failed + c.uas_refused, "sdd"),
-            Job::Streams => (c.streams_begun, 0, 0, "rtp_delay_uas"),
-            Job::Calls { .. } => (c.calls_attempted, c.calls_completed, c.calls_failed + c.calls_skipped, "srd"),
-        };
-        let rtp = c.rtp_sent_uac + c.rtp_sent_uas;
-        if !self.common.quiet {
-            let retransmitted = c.retransmitted_invite + c.retransmitted_request + c.retransmitted_success;
-            let (up_uac, up_uas) = self.up();
-            let mut line = format!(
-                "{:>5}s  {:>6}/s  up {}  begun {begun}  done {done}  failed {failed}  retransmitted {retransmitted}",
-                elapsed.as_secs(),
-                begun - before.begun,
-                up_uac.max(up_uas),
-            );
-            let p99 = self.handles.iter().map(|handle| handle.p99).max().unwrap_or(0);
-            if p99 > 0 {
-                line += &format!("  {latency} p99 {}", human(p99 as f64));
-            }
-            if rtp > 0 {
-                line += &format!("  rtp {}/s lost {}", rtp - before.rtp, c.rtp_lost);
-            }
-            eprintln!("{line}");
-        }
-        Line { begun, rtp }
     }
 
     fn finish(&mut self) {
@@ -341,13 +326,10 @@ impl Runner<'_> {
                 break;
             }
         }
+        if self.handles.iter().any(|handle| handle.news.is_some()) {
+            self.point(now());
+        }
     }
-}
-
-#[derive(Default)]
-struct Line {
-    begun: u64,
-    rtp: u64,
 }
 
 fn add(sum: &mut DriverCounters, other: &DriverCounters) {

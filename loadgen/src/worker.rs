@@ -11,13 +11,13 @@ use strowger::base::{Instant, SocketKey, StreamKey};
 use strowger::io::{Counters, Driver, Forward, Handler, Refused, StreamEvent};
 
 use crate::core::Output;
+use crate::core::news::News;
 use crate::core::station::{Station, Status};
-use crate::core::stats::{Counters as Events, Stats};
+use crate::core::stats::Stats;
 use crate::machine::now;
 
-/// How often the main thread hears of a core's status, and of its figures.
+/// How often the main thread hears of a core's status.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
-const STATUS_PER_NEWS: u32 = 20;
 /// Sends between two looks at what has arrived.
 const SENDS_PER_TURN: usize = 64;
 /// Sockets asked for kernel drops with each piece of news; the figures at the end ask all.
@@ -30,18 +30,12 @@ const EPOLL_STEP: Duration = Duration::from_millis(1);
 pub enum Command {
     /// Arrivals begin at this instant.
     Start(Instant),
+    /// Tell the news.
+    Tell,
     /// No more arrivals; hang up.
     Drain,
     /// Take the registration back and give up what is still open.
     Finish,
-}
-
-/// What a core says of itself every second.
-pub struct News {
-    /// Event counts.
-    pub events: Events,
-    /// The latency of the progress line at its 99th percentile, in nanoseconds; 0 before the first.
-    pub p99: u64,
 }
 
 /// What a core says.
@@ -52,10 +46,12 @@ pub struct Report {
     pub status: Status,
     /// [`Command::Finish`] is done.
     pub finished: bool,
-    /// Every second.
-    pub news: Option<News>,
+    /// When asked for, and at the end.
+    pub news: Option<Box<News>>,
+    /// Its driver's counters.
+    pub driver: Counters,
     /// At the end: copying all histograms while packets wait would make them late.
-    pub figures: Option<Box<(Stats, Counters)>>,
+    pub figures: Option<Box<Stats>>,
 }
 
 /// One core.
@@ -122,11 +118,15 @@ impl Worker {
         }
         self.station.prepare(now());
         let (mut closing, mut finishing) = (Vec::new(), false);
-        let (mut next_report, mut reports) = (now() + STATUS_EVERY, 0u32);
+        let mut next_report = now() + STATUS_EVERY;
         while !self.stop.load(Ordering::Acquire) {
             while let Ok(command) = self.commands.try_recv() {
                 match command {
                     Command::Start(at) => self.station.start(at),
+                    Command::Tell => {
+                        let news = self.news();
+                        self.report(false, Some(news), false);
+                    }
                     Command::Drain => self.station.drain(now()),
                     Command::Finish => {
                         finishing = true;
@@ -140,9 +140,8 @@ impl Worker {
             let time = now();
             if time >= next_report || finishing && self.station.is_finished() {
                 next_report = time + STATUS_EVERY;
-                reports += 1;
                 let finished = finishing && self.station.is_finished();
-                let news = reports.is_multiple_of(STATUS_PER_NEWS).then(|| self.news());
+                let news = finished.then(|| self.news());
                 self.report(finished, news, finished);
                 if finished {
                     return;
@@ -192,20 +191,18 @@ impl Worker {
         true
     }
 
-    fn news(&mut self) -> News {
+    fn news(&mut self) -> Box<News> {
         self.driver.sample_drops(DROPS_PER_NEWS);
-        let stats = self.station.stats();
-        let latencies = [&stats.latencies.srd, &stats.latencies.rrd, &stats.latencies.sdd];
-        let shown = latencies.into_iter().find(|histogram| !histogram.is_empty());
-        News { events: stats.counters.clone(), p99: shown.map_or(0, |histogram| histogram.value_at_quantile(0.99)) }
+        Box::new(self.station.take_news())
     }
 
-    fn report(&mut self, finished: bool, news: Option<News>, with_figures: bool) {
+    fn report(&mut self, finished: bool, news: Option<Box<News>>, with_figures: bool) {
         let figures = with_figures.then(|| {
             self.driver.sample_drops(self.sockets);
-            Box::new((self.station.stats().clone(), *self.driver.counters()))
+            Box::new(self.station.stats().clone())
         });
+        let (status, driver) = (self.station.status(), *self.driver.counters());
         // The main thread is gone only when the process ends.
-        let _ = self.reports.send(Report { core: self.core, status: self.station.status(), finished, news, figures });
+        let _ = self.reports.send(Report { core: self.core, status, finished, news, driver, figures });
     }
 }

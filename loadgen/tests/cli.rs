@@ -121,6 +121,9 @@ fn the_json_says_what_the_text_says() {
     assert_eq!((&json["schema"], &json["exit_code"]), (&"strowger-loadgen/1".into(), &0.into()));
     assert_eq!((&json["counters"]["calls_completed"], &json["latency_ms"]["srd"]["count"]), (&10.into(), &10.into()));
     assert_eq!((&json["asserts"][0]["holds"], &json["settings"]["rate"]), (&true.into(), &50.0.into()));
+    let points = json["series"].as_array().unwrap();
+    let sum = |name: &str| points.iter().filter_map(|point| point["counters"][name].as_u64()).sum::<u64>();
+    assert_eq!((sum("calls_attempted"), sum("uas_completed")), (10, 10));
     assert!(json["machine"]["getppid_ns"].as_f64().unwrap() > 0.0);
     let schema = include_str!("../../docs/loadgen.schema.json");
     assert_eq!(violations(&serde_json::from_str(schema).unwrap(), &json, "$"), Vec::<String>::new());

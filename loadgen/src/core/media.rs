@@ -12,6 +12,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, Slab, Slot, SocketKey};
 
 use super::Role;
+use super::news::MediaNow;
 use super::rtp::{PACKET_LEN, PERIOD, Sink, Source, Verdict};
 use super::stats::{Stats, record};
 
@@ -41,6 +42,8 @@ pub struct Media {
     pacer: VecDeque<(Instant, Slot)>,
     arena: BytesMut,
     domain: u32,
+    /// The sinks of calls that are up, taken together.
+    pub sinks: MediaNow,
 }
 
 impl Media {
@@ -55,6 +58,7 @@ impl Media {
             arena: BytesMut::with_capacity(ARENA_BYTES),
             ports,
             domain,
+            sinks: MediaNow::default(),
         }
     }
 
@@ -131,7 +135,10 @@ impl Media {
             stats.counters.rtp_strays += 1;
             return;
         };
-        if let Verdict::Good(delay) = stream.sink.handle_packet(now, packet, self.domain) {
+        self.sinks.leave(&stream.sink);
+        let verdict = stream.sink.handle_packet(now, packet, self.domain);
+        self.sinks.enter(&stream.sink);
+        if let Verdict::Good(delay) = verdict {
             let latencies = &mut stats.latencies;
             let (received, histogram) = match stream.role {
                 Role::Uac => (&mut stats.counters.rtp_received_uac, &mut latencies.rtp_delay_uac),
@@ -150,6 +157,7 @@ impl Media {
     /// The call is over: its sink is read and its port freed.
     pub fn close(&mut self, now: Instant, slot: Slot, stats: &mut Stats) {
         let Some(stream) = self.streams.remove(slot) else { return };
+        self.sinks.leave(&stream.sink);
         self.by_port[stream.port] = None;
         self.free[stream.role as usize].push_back(stream.port);
         let (sink, counters) = (&stream.sink, &mut stats.counters);
@@ -205,6 +213,7 @@ mod tests {
         assert!(wire.is_empty(), "nothing is in flight at the hang-up");
         media.close(end, uac, &mut stats);
         media.close(end, uas, &mut stats);
+        assert_eq!((media.sinks.directions, media.sinks.missing), (0, 0));
         assert_eq!((media.streams.len(), media.free[0].len(), media.free[1].len()), (0, 1, 1));
         stats
     }

@@ -7,8 +7,10 @@
 pub mod check;
 pub mod digest;
 pub mod distribution;
+pub mod latency;
 pub mod media;
 pub mod message;
+pub mod news;
 pub mod pattern;
 pub mod registrar;
 pub mod retransmit;

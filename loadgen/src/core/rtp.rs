@@ -10,6 +10,8 @@ use strowger::base::time::Duration;
 /// Header and 20 ms of PCMU.
 pub const PACKET_LEN: usize = 12 + PAYLOAD_LEN;
 const PAYLOAD_LEN: usize = 160;
+/// Units of the RTP clock in a second.
+pub const CLOCK_HZ: f64 = 8000.0;
 /// One packet each.
 pub const PERIOD: Duration = Duration::from_millis(20);
 const MAGIC: u32 = 0x5354_5257;
@@ -200,13 +202,29 @@ impl Sink {
 
     /// Interarrival jitter now.
     pub fn jitter(&self) -> Duration {
-        Duration::from_secs_f64(self.jitter / 8000.0)
+        Duration::from_secs_f64(self.jitter / CLOCK_HZ)
+    }
+
+    /// The same in units of the RTP clock.
+    pub fn jitter_units(&self) -> f64 {
+        self.jitter
+    }
+
+    /// Packets up to the highest that came.
+    fn seen(&self) -> u64 {
+        let Some((_, first)) = self.first else { return 0 };
+        if self.ours { self.highest + 1 } else { self.highest.saturating_sub(first) + 1 }
+    }
+
+    /// Packets that a later one has overtaken and that have not come.
+    pub fn missing(&self) -> u64 {
+        self.seen().saturating_sub(self.unique)
     }
 
     /// Packets that should have come by `now`: the sender's plan where it has run its course, otherwise the highest seen.
     pub fn expected(&self, now: Instant) -> u64 {
         let Some((at, first)) = self.first else { return 0 };
-        let seen = if self.ours { self.highest + 1 } else { self.highest.saturating_sub(first) + 1 };
+        let seen = self.seen();
         let planned = u64::from(self.planned);
         let periods = u32::try_from(planned.saturating_sub(first)).unwrap_or(u32::MAX);
         if planned > 0 && now >= at + PERIOD * periods { planned.max(seen) } else { seen }
@@ -240,6 +258,7 @@ mod tests {
             assert_eq!(verdict, Verdict::Good(Some(Duration::from_millis(3))));
         }
         assert_eq!((sink.unique, sink.expected(at(8)), sink.expected(at(11))), (8, 9, 10));
+        assert_eq!(sink.missing(), 1, "the last one may still come");
         assert!(sink.jitter() < Duration::from_micros(200));
     }
 

@@ -1,6 +1,6 @@
 //! One core's share of the generator: finds the agent a message belongs to, keeps the timers, hands out what to send.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport, 
 use super::check;
 use super::media::Media;
 use super::message::{Owner, answer_address, read_branch};
+use super::news::{News, Recent};
 use super::registrar::{Outcome, Registrar, Users};
 use super::scan::{Start, scan};
 use super::schedule::Schedule;
@@ -20,6 +21,9 @@ use super::template::Templates;
 use super::uac::{Line, Uac};
 use super::uas::Uas;
 use super::{Context, Job, Output, Path, Plan, Role, Timer};
+
+/// With more calls than this, walking over them to count their states would hold packets up.
+const STATES_MAX: usize = 4096;
 
 /// What a core is given.
 pub struct Options {
@@ -266,6 +270,27 @@ impl Station {
     /// Figures so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What there is to tell by now; latencies since the last time.
+    pub fn take_news(&mut self) -> News {
+        let mut states = BTreeMap::new();
+        let calls = self.uac.iter().filter(|uac| uac.len() <= STATES_MAX).flat_map(Uac::states);
+        calls.for_each(|state| *states.entry(state).or_default() += 1);
+        if let Some(registrar) = &self.registrar {
+            states.insert("registering", registrar.len());
+        }
+        let status = self.status();
+        News {
+            events: self.stats.counters.clone(),
+            recent: Recent(self.stats.latencies.take_recent().into_iter().collect()),
+            states,
+            up_uac: status.calls_uac,
+            up_uas: status.calls_uas,
+            media: self.media.sinks,
+            refusals: self.stats.refusals.clone(),
+            samples: self.stats.samples.clone(),
+        }
     }
 
     /// Nothing more can come of this run.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use strowger::base::time::Duration;
 
-/// Longest latency told apart: an hour.
-const NANOS_MAX: u64 = 3_600_000_000_000;
+use super::latency::Latency;
+
 /// Sentences kept about single failures.
 const SAMPLES_MAX: usize = 8;
 
@@ -30,6 +30,11 @@ macro_rules! counters {
             /// Adds another core's.
             pub fn merge(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
+            }
+
+            /// What was counted after `before`.
+            pub fn since(&self, before: &Self) -> Self {
+                Self { $($name: self.$name.saturating_sub(before.$name)),* }
             }
         }
     };
@@ -140,11 +145,11 @@ macro_rules! latencies {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Latencies in nanoseconds. Their names are those of the JSON report and of `--assert`.
         #[derive(Clone, Debug)]
-        pub struct Latencies { $($(#[$doc])* pub $name: Histogram<u64>),* }
+        pub struct Latencies { $($(#[$doc])* pub $name: Latency),* }
 
         impl Default for Latencies {
             fn default() -> Self {
-                Self { $($name: histogram()),* }
+                Self { $($name: Latency::default()),* }
             }
         }
 
@@ -154,11 +159,19 @@ macro_rules! latencies {
 
             /// All histograms with their names.
             pub fn each(&self) -> Vec<(&'static str, &Histogram<u64>)> {
-                vec![$((stringify!($name), &self.$name)),*]
+                vec![$((stringify!($name), &*self.$name)),*]
+            }
+
+            /// What came since the last time this was asked, of those that have anything.
+            pub fn take_recent(&mut self) -> Vec<(&'static str, Histogram<u32>)> {
+                [$((stringify!($name), self.$name.take_recent())),*]
+                    .into_iter()
+                    .filter_map(|(name, recent)| Some((name, recent?)))
+                    .collect()
             }
 
             fn merge(&mut self, other: &Self) {
-                $(let _ = self.$name.add(&other.$name);)*
+                $(self.$name.merge(&other.$name);)*
             }
         }
     };
@@ -185,13 +198,9 @@ latencies! {
     late_rtp,
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, NANOS_MAX, 3).expect("constant bounds")
-}
-
 /// Records a latency, saturating at the longest.
-pub fn record(histogram: &mut Histogram<u64>, latency: Duration) {
-    histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(NANOS_MAX).max(1));
+pub fn record(latency: &mut Latency, value: Duration) {
+    latency.record(value);
 }
 
 /// Everything counted by one core, or by all once merged.

@@ -62,6 +62,17 @@ impl Uac {
         self.calls.len()
     }
 
+    /// The states that calls are in, one for each.
+    pub fn states(&self) -> impl Iterator<Item = &'static str> {
+        self.calls.iter().map(|(_, call)| match call.state {
+            State::Calling => "calling",
+            State::Proceeding => "proceeding",
+            State::Cancelling => "cancelling",
+            State::Up => "up",
+            State::Ending => "ending",
+        })
+    }
+
     /// Begins every call that is due.
     pub fn handle_schedule(&mut self, cx: &mut Context<'_>) {
         while let Some((number, scheduled)) = self.schedule.take(cx.now) {
