@@ -1,0 +1,83 @@
+"""What is kept and what the page says of it. `python3 benches/compare/book/test_shelf.py`."""
+
+import json
+import os
+import sys
+import tempfile
+import types
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests", "peers")]
+sys.dont_write_bytecode = True
+
+from book import catalogue, shelf  # noqa: E402
+from harness.process import Failure  # noqa: E402
+
+MACHINE = {"processor": "Example(R) CPU X1 @ 3.0GHz", "cores": 2, "kernel": "6.1.0", "load_before": 0.1, "getppid_ns": 90.4}
+
+
+class Shelf(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.options = types.SimpleNamespace(out=os.path.join(self.directory.name, "out"), root=ROOT,
+                                             shelf=os.path.join(self.directory.name, "shelf"))
+        os.makedirs(self.options.out)
+        os.makedirs(self.options.shelf)
+        self.entry = types.SimpleNamespace(goal="<= 0.5 hot, >= 3 cold", what="one thing, another")
+
+    def tearDown(self):
+        self.directory.cleanup()
+
+    def measured(self, name, **more):
+        found = {"name": name, "at": "2026-01-02T03:04:05Z", "machine": MACHINE, "rounds": [1, 2], **more}
+        with open(os.path.join(self.options.out, f"{name}.json"), "w") as file:
+            json.dump(found, file)
+
+    def test_a_kept_figure_stands_on_the_page_with_its_rounds_beside_it(self):
+        self.measured("x_hot")
+        self.measured("x_cold")
+        lines = ["ratio x_hot 0.400 0.390 0.410", "ratio x_cold 2.500 2.000 3.500"]
+        shelf.keep(self.options, self.entry, lines, ["x", "--keep", "--rounds", "8"])
+        place = "2026-01-02-example-x1-2-cores"
+        with open(os.path.join(self.options.shelf, place, "x_hot.json")) as file:
+            found = json.load(file)
+        self.assertEqual((found["figure"], found["rounds"], found["machine"]["cores"]), (0.4, [1, 2], 2))
+        page = shelf.page(self.options.shelf)
+        self.assertIn(f"## {place}", page)
+        self.assertIn("`getppid()` takes 90 ns", page)
+        commit = shelf.commit(ROOT)
+        self.assertIn(f"| [`x_hot`]({place}/x_hot.json) | 0.4 | 0.39–0.41 | <= 0.5 hot, >= 3 cold | yes | `{commit}` | "
+                      "`benches/compare/run x --rounds 8` |", page)
+        self.assertIn("| 2.5 | 2–3.5 | <= 0.5 hot, >= 3 cold | **no** |", page)
+
+    def test_nothing_kept_is_said_and_rubbish_is_refused(self):
+        self.assertIn("Nothing is kept yet", shelf.page(self.options.shelf))
+        os.makedirs(os.path.join(self.options.shelf, "2026-01-01-odd"))
+        with open(os.path.join(self.options.shelf, "2026-01-01-odd", "x.json"), "w") as file:
+            file.write("{}")
+        with self.assertRaisesRegex(Failure, "measure it again"):
+            shelf.page(self.options.shelf)
+
+    def test_what_is_too_large_for_a_repository_is_not_kept(self):
+        self.measured("x_hot", output="y" * shelf.BYTES_MAX)
+        with self.assertRaisesRegex(Failure, "not kept"):
+            shelf.keep(self.options, self.entry, ["ratio x_hot 1 1 1"], ["x"])
+
+    def test_every_goal_in_the_catalogue_can_be_judged(self):
+        for entry in catalogue.ENTRIES:
+            names = [entry.name] if "," not in entry.goal else [f"{entry.name}_{clause.split()[-1]}" for clause in entry.goal.split(",")]
+            for name in names:
+                self.assertIsNotNone(shelf.meets(name, entry.goal, 1.0), f"{name}: {entry.goal}")
+        self.assertIsNone(shelf.meets("x_ordered", "<= 1 hot, <= 2 cold", 1.0))
+        self.assertTrue(shelf.meets("x", "<= 6,000", 5999.0))
+
+    def test_the_page_in_the_repository_is_that_of_its_files(self):
+        place = os.path.join(ROOT, "docs", "benchmarks")
+        with open(os.path.join(place, "README.md")) as file:
+            self.assertEqual(file.read(), shelf.page(place), "run benches/compare/run --page")
+
+
+if __name__ == "__main__":
+    unittest.main()
