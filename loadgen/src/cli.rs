@@ -48,6 +48,17 @@ pub enum Command {
     Register(Box<Register>),
 }
 
+impl Command {
+    /// The options of all commands.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Calls(calls) => &calls.common,
+            Self::Rtp(rtp) => &rtp.common,
+            Self::Register(register) => &register.common,
+        }
+    }
+}
+
 /// UDP or TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Transport {
@@ -103,6 +114,17 @@ pub enum Backend {
     IoUring,
     /// epoll.
     Epoll,
+}
+
+/// When there is a live screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// Where standard output is a terminal.
+    Auto,
+    /// Or an error.
+    On,
+    /// A line per second instead.
+    Off,
 }
 
 /// Options of all commands.
@@ -174,10 +196,22 @@ pub struct Common {
     /// Write percentile distributions for HdrHistogram's plotter, one file a latency: FILE.srd.hgrm and so on
     #[arg(long, value_name = "FILE")]
     pub hgrm: Option<PathBuf>,
+    /// Write the result as a page with plots, a single file that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the verdict and every --assert as test cases for build servers
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// A condition on the result, such as 'srd_p99<20ms', 'calls_failed==0', 'rtp_loss<0.1%'; may be repeated
     #[arg(long = "assert", value_name = "CONDITION", value_parser = Assertion::parse)]
     pub asserts: Vec<Assertion>,
-    /// No line per second
+    /// A live screen; its keys are SIPp's: + - * / change the rate, p pauses, q hangs up and ends, Q ends at once
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub screen: When,
+    /// What + and - change the rate by; * and / change it by ten times as much
+    #[arg(long, value_name = "N", default_value = "1", value_parser = units::rate)]
+    pub rate_scale: f64,
+    /// No line per second, and no screen
     #[arg(long, short)]
     pub quiet: bool,
 }

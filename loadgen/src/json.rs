@@ -2,7 +2,6 @@
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use time::format_description::well_known::Rfc3339;
 
 use crate::core::stats::Counters;
 use crate::machine::Machine;
@@ -42,7 +41,8 @@ impl Report<'_> {
             "schema": "strowger-loadgen/1",
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
-            "began": self.began.format(&Rfc3339).unwrap_or_default(),
+            "command_line": self.command_line,
+            "began": self.began_text(),
             "elapsed_s": self.outcome.elapsed.as_secs_f64(),
             "result": verdict.result,
             "exit_code": verdict.code,
@@ -56,6 +56,9 @@ impl Report<'_> {
             "rtp_loss_percent": stats.rtp_loss(),
             "latency_ms": latencies,
             "refusals": refusals,
+            "rate_changes": self.outcome.changes.iter().map(|change| json!({
+                "at_s": change.at.as_secs_f64(), "rate": change.rate, "by": "hand",
+            })).collect::<Vec<_>>(),
             "series": self.outcome.series.points().iter().map(point).collect::<Vec<_>>(),
             "asserts": asserts,
             "generator": {

@@ -3,14 +3,21 @@
 //! A pure core (`core/`) with thin threads around it. `docs/loadgen.md` explains the measurements.
 
 mod assertion;
+mod causes;
 mod cli;
+mod command_line;
 mod core;
+mod html;
 mod json;
+mod junit;
 mod machine;
 mod ng;
+mod pace;
 mod preflight;
+mod quality;
 mod report;
 mod run;
+mod screen;
 mod series;
 mod setup;
 mod sockets;
@@ -26,7 +33,6 @@ use time::OffsetDateTime;
 
 use preflight::Trouble;
 use report::Report;
-use watch::{Lines, Nobody, Watch};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
+    report::examine_files(cli.command.common())?;
     let (command, common, mut setup, rtp_loss_max) = match &cli.command {
         cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
         cli::Command::Rtp(rtp) => ("rtp", &rtp.common, setup::rtp(rtp)?, rtp.rtp_loss_max),
@@ -54,12 +61,26 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
     let began = OffsetDateTime::now_utc();
     let relay = setup.relay.take();
-    let mut watch: Box<dyn Watch> = if common.quiet { Box::new(Nobody) } else { Box::new(Lines) };
-    let outcome = run::run(common, setup, &mut *watch)?;
+    let mut watch = screen::choose(common)?;
+    let outcome = run::run(command, common, setup, &mut *watch);
+    // The terminal is given back before anything is written on it.
+    drop(watch);
+    let outcome = outcome?;
     if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
         eprintln!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence);
     }
-    let report = Report { command, common, plan: &plan, outcome: &outcome, backend, concurrent, rtp_loss_max, began };
+    let command_line = command_line::masked(std::env::args());
+    let report = Report {
+        command,
+        command_line,
+        common,
+        plan: &plan,
+        outcome: &outcome,
+        backend,
+        concurrent,
+        rtp_loss_max,
+        began,
+    };
     let verdict = report.verdict();
     let text = report.text(&verdict);
     if common.json.as_ref().is_some_and(|path| path.as_os_str() == "-") {

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use crate::cli::Common;
 use crate::core::Job;
 use crate::core::Plan;
+use crate::preflight::Trouble;
 use crate::run::{End, Outcome};
 use crate::units::human;
 
@@ -19,6 +20,8 @@ const LATE_FEW: u64 = 3;
 pub struct Report<'a> {
     /// `calls` or `register`.
     pub command: &'static str,
+    /// What was typed, without the passwords.
+    pub command_line: String,
     /// Options of all commands.
     pub common: &'a Common,
     /// What was to be done.
@@ -45,6 +48,27 @@ pub struct Verdict {
     pub sentences: Vec<String>,
     /// Why the generator itself was the bottleneck.
     pub saturated: Vec<String>,
+}
+
+/// Refuses, before anything is sent, what could not be written in the end.
+pub fn examine_files(common: &Common) -> Result<(), Trouble> {
+    let files =
+        [("--json", &common.json), ("--html", &common.html), ("--junit", &common.junit), ("--hgrm", &common.hgrm)];
+    for (option, path) in files {
+        let Some(path) = path.as_deref().filter(|path| path.as_os_str() != "-") else { continue };
+        if path.exists() && !path.is_file() && !path.is_dir() {
+            continue; // a pipe or a device: to open it is already to use it
+        }
+        let is_new = !path.exists();
+        // The name given to --hgrm is only the beginning of the names of its files.
+        let tried = fs::OpenOptions::new().create(true).append(true).open(path);
+        let cannot = |error| Trouble::usage(format!("{option} {}: it cannot be written: {error}", path.display()));
+        tried.map_err(cannot)?;
+        if is_new {
+            fs::remove_file(path).map_err(cannot)?;
+        }
+    }
+    Ok(())
 }
 
 impl Report<'_> {
@@ -172,6 +196,12 @@ impl Report<'_> {
             } else {
                 fs::write(path, text).map_err(|error| failed(path, error))?;
             }
+        }
+        if let Some(path) = &self.common.html {
+            fs::write(path, self.html(verdict)).map_err(|error| failed(path, error))?;
+        }
+        if let Some(path) = &self.common.junit {
+            fs::write(path, self.junit(verdict)).map_err(|error| failed(path, error))?;
         }
         if let Some(path) = &self.common.hgrm {
             let whole = path.to_string_lossy();

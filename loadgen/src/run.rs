@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use strowger::base::Instant;
 use strowger::io::{Counters as DriverCounters, Waker};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Common;
 use crate::core::news::News;
@@ -15,10 +16,11 @@ use crate::core::station::Status;
 use crate::core::stats::Stats;
 use crate::core::{Job, Plan};
 use crate::machine::{cpu_seconds, now};
+use crate::pace::{Pace, RateChange};
 use crate::preflight::Trouble;
 use crate::series::Series;
 use crate::setup::Setup;
-use crate::watch::{View, Watch};
+use crate::watch::{View, Watch, Wish};
 use crate::worker::{Command, Report, Worker};
 
 /// Connections and the registration of the answering side must be up by then.
@@ -60,6 +62,8 @@ pub struct Outcome {
     pub sentences: Vec<String>,
     /// The course of it.
     pub series: Series,
+    /// Other rates than the one asked for at first.
+    pub changes: Vec<RateChange>,
 }
 
 struct Handle {
@@ -74,8 +78,11 @@ struct Handle {
 }
 
 struct Runner<'a> {
+    command: &'static str,
     common: &'a Common,
     plan: Arc<Plan>,
+    concurrent: u32,
+    backend: &'static str,
     handles: Vec<Handle>,
     reports: Receiver<Report>,
     interrupts: Arc<AtomicU32>,
@@ -83,10 +90,12 @@ struct Runner<'a> {
     series: Series,
     start: Instant,
     draining: bool,
+    pace: Pace,
+    notice: Option<String>,
 }
 
 /// Runs to the end, while `watch` looks on.
-pub fn run(common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outcome, Trouble> {
+pub fn run(command: &'static str, common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outcome, Trouble> {
     let interrupts = watch_interrupts();
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, reports) = unbounded();
@@ -116,8 +125,12 @@ pub fn run(common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outco
         handles.push(Handle { commands, waker, thread, status, finished: false, news: None, stats, driver });
     }
     let mut runner = Runner {
+        command,
         common,
+        pace: Pace::new(plan.load.rate),
         plan,
+        concurrent: setup.concurrent,
+        backend: setup.backend,
         handles,
         reports,
         interrupts,
@@ -125,6 +138,7 @@ pub fn run(common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outco
         series: Series::default(),
         start: now(),
         draining: false,
+        notice: None,
     };
     let outcome = runner.drive(setup.timeout);
     stop.store(true, Ordering::Release);
@@ -135,19 +149,25 @@ pub fn run(common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outco
     Ok(outcome)
 }
 
-/// Counts Ctrl-C from a thread of its own.
+/// Counts Ctrl-C from a thread of its own. SIGTERM and the loss of the terminal count as a second one: end now, and report.
 fn watch_interrupts() -> Arc<AtomicU32> {
     let count = Arc::new(AtomicU32::new(0));
     let counter = count.clone();
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        });
+        let kinds = [(SignalKind::interrupt(), 1), (SignalKind::terminate(), 2), (SignalKind::hangup(), 2)];
+        for (kind, weight) in kinds {
+            let counter = counter.clone();
+            runtime.spawn(async move {
+                let Ok(mut signals) = signal(kind) else { return };
+                while signals.recv().await.is_some() {
+                    counter.fetch_add(weight, Ordering::Relaxed);
+                }
+            });
+        }
+        runtime.block_on(std::future::pending::<()>());
     };
-    // Without the thread, Ctrl-C ends the process at once, as it does by default.
+    // Without the thread, a signal ends the process at once, as it does by default.
     let _ = std::thread::Builder::new().name("interrupts".into()).spawn(watch);
     count
 }
@@ -161,6 +181,7 @@ impl Runner<'_> {
         if end == End::Done {
             self.start = now() + LEAD;
             self.tell(Command::Start(self.start));
+            self.show(self.start);
             end = self.watch(timeout, &mut sentences);
         }
         let elapsed = now().since(self.start);
@@ -168,7 +189,8 @@ impl Runner<'_> {
         let mut stats = Stats::default();
         self.handles.iter().for_each(|handle| stats.merge(&handle.stats));
         let (driver, series) = (self.driver(), std::mem::take(&mut self.series));
-        Outcome { stats, driver, end, elapsed, cpu_s: cpu_seconds() - cpu_before, sentences, series }
+        let (cpu_s, changes) = (cpu_seconds() - cpu_before, self.pace.changes().to_vec());
+        Outcome { stats, driver, end, elapsed, cpu_s, sentences, series, changes }
     }
 
     fn driver(&self) -> DriverCounters {
@@ -244,10 +266,15 @@ impl Runner<'_> {
                 self.point(time);
                 self.show(time);
             }
+            if let Some(end) = self.heed(time) {
+                return end;
+            }
             if let Some(trouble) = self.trouble(time.since(self.start), alive) {
                 sentences.push(trouble);
                 return End::Broken;
             }
+            // How long a run takes at most cannot be said beforehand once its rate is in the user's hands.
+            let timeout = timeout.filter(|_| self.pace.changes().is_empty()).or(self.common.timeout);
             if timeout.is_some_and(|timeout| time.since(self.start) >= timeout) {
                 sentences.push("the overall --timeout came before the last call ended".into());
                 return End::TimedOut;
@@ -281,12 +308,54 @@ impl Runner<'_> {
     fn point(&mut self, time: Instant) {
         let mut sum = News::default();
         self.handles.iter_mut().filter_map(|handle| handle.news.take()).for_each(|news| sum.merge(*news));
-        self.series.push(time.since(self.start), self.plan.load.rate, sum);
+        self.series.push(time.since(self.start), self.pace.rate(), sum);
+    }
+
+    /// Does what the onlooker wants; the end, if that is it.
+    fn heed(&mut self, time: Instant) -> Option<End> {
+        let wish = self.watch.poll()?;
+        self.notice = None;
+        match wish {
+            Wish::Quit => return Some(End::Done),
+            Wish::Drain => drop(self.interrupts.fetch_add(1, Ordering::Relaxed)),
+            Wish::Redraw => {}
+            Wish::Faster(_) | Wish::Pause if !matches!(self.plan.job, Job::Calls { uac: true, .. } | Job::Register) => {
+                self.notice = Some("nothing is begun at a rate here: there is none to change".into());
+            }
+            Wish::Faster(_) | Wish::Pause if self.draining => {
+                self.notice = Some("nothing new is begun any more: this run ends".into());
+            }
+            Wish::Faster(by) => self.pace.add(by),
+            Wish::Pause => self.pace.pause(),
+        }
+        // A little ahead, so that all cores hear of it before it is so.
+        let at = time + LEAD;
+        if self.pace.note(at.since(self.start)) {
+            self.tell(Command::Rate(at, self.pace.rate()));
+        }
+        self.show(time);
+        None
     }
 
     fn show(&mut self, time: Instant) {
-        let elapsed = time.since(self.start);
-        self.watch.show(&View { plan: &self.plan, series: &self.series, elapsed });
+        let driver = self.driver();
+        let view = View {
+            command: self.command,
+            job: self.plan.job,
+            target: self.plan.target,
+            transport: self.plan.transport.uri_token(),
+            rtp: self.plan.rtp,
+            series: &self.series,
+            elapsed: time.since(self.start),
+            rate: self.pace.wanted(),
+            paused: self.pace.is_paused(),
+            draining: self.draining || self.interrupts.load(Ordering::Relaxed) > 0,
+            concurrent: self.concurrent,
+            engine: (self.backend, self.common.threads),
+            dropped: (driver.kernel_dropped, driver.send_dropped),
+            notice: self.notice.clone(),
+        };
+        self.watch.show(&view);
     }
 
     fn up(&self) -> (usize, usize) {

@@ -29,6 +29,10 @@ impl Report<'_> {
                 human(histogram.max() as f64)
             ));
         }
+        if let Some(last) = self.outcome.changes.last() {
+            let count = self.outcome.changes.len();
+            lines.push(format!("  rate           changed by hand {count} times, to {}/s in the end", last.rate));
+        }
         for (text, value, holds) in self.asserts() {
             let value = value.unwrap_or_else(|| "nothing measured".into());
             lines.push(format!("  assert         {text}: {} ({value})", if holds { "holds" } else { "FAILED" }));

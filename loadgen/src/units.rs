@@ -64,6 +64,19 @@ pub fn split(text: &str) -> Result<(f64, &str), String> {
     Ok((number, text[end..].trim()))
 }
 
+/// A count with a comma between thousands.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// A duration in the unit that suits it.
 pub fn human(nanos: f64) -> String {
     match nanos {
@@ -90,6 +103,7 @@ mod tests {
         assert_eq!(address("::1").map(|address| address.to_string()), Ok("[::1]:0".into()));
         assert!(address("[::1]:5060").is_ok() && address("localhost").is_err());
         assert!(ports("9-2").is_err() && ports("1").is_err() && ports("1-70000").is_err());
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((human(999.0), human(1.5e6), human(2e9)), ("999ns".into(), "1.50ms".into(), "2.00s".into()));
     }
 }

@@ -1,25 +1,68 @@
-//! Who looks on while a run goes: plain lines, or nobody. All read the same course of the run.
+//! Who looks on while a run goes: plain lines, the screen (`screen/`), or nobody. All read the same course of the run.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::core::{Job, Plan};
+use crate::core::Job;
 use crate::series::Series;
 use crate::units::human;
 
 /// What there is to see.
 pub struct View<'a> {
-    /// What was asked for.
-    pub plan: &'a Plan,
+    /// What is done: `calls`, `register`, `rtp`.
+    pub command: &'static str,
+    /// The kind of work.
+    pub job: Job,
+    /// The server under test.
+    pub target: SocketAddr,
+    /// UDP or TCP.
+    pub transport: &'static str,
+    /// Calls have RTP.
+    pub rtp: bool,
     /// The course of it.
     pub series: &'a Series,
     /// From the first arrival until now.
     pub elapsed: Duration,
+    /// Arrivals per second asked for now.
+    pub rate: f64,
+    /// Nothing new is begun until the user goes on.
+    pub paused: bool,
+    /// Nothing new is begun any more.
+    pub draining: bool,
+    /// Calls or registrations that may be open at once.
+    pub concurrent: u32,
+    /// Which driver, on how many threads.
+    pub engine: (&'static str, u8),
+    /// Datagrams dropped from our own receive and send buffers.
+    pub dropped: (u64, u64),
+    /// What the user should know about the last key.
+    pub notice: Option<String>,
+}
+
+/// What an onlooker wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wish {
+    /// So many arrivals per second more, or fewer.
+    Faster(f64),
+    /// Begin nothing new, or go on.
+    Pause,
+    /// Begin nothing new, hang up, and end; a second time: end now.
+    Drain,
+    /// End now.
+    Quit,
+    /// Only show again.
+    Redraw,
 }
 
 /// An onlooker.
 pub trait Watch {
     /// There is something new to see.
     fn show(&mut self, view: &View<'_>);
+
+    /// Asked often; what the onlooker wants.
+    fn poll(&mut self) -> Option<Wish> {
+        None
+    }
 }
 
 /// Nobody looks on.
@@ -69,7 +112,7 @@ pub fn gist(job: Job, c: &crate::core::stats::Counters) -> Gist {
 /// The line of the latest second.
 pub fn line(view: &View<'_>) -> Option<String> {
     let point = view.series.latest()?;
-    let (total, job) = (&view.series.total, view.plan.job);
+    let (total, job) = (&view.series.total, view.job);
     let (all, now) = (gist(job, &total.events), gist(job, &point.events));
     let c = &total.events;
     let mut line = format!(

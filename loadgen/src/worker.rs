@@ -32,6 +32,8 @@ pub enum Command {
     Start(Instant),
     /// Tell the news.
     Tell,
+    /// From this instant on so many arrivals per second, of all cores together; 0 is a pause.
+    Rate(Instant, f64),
     /// No more arrivals; hang up.
     Drain,
     /// Take the registration back and give up what is still open.
@@ -127,6 +129,7 @@ impl Worker {
                         let news = self.news();
                         self.report(false, Some(news), false);
                     }
+                    Command::Rate(at, rate) => self.station.set_rate(at, rate),
                     Command::Drain => self.station.drain(now()),
                     Command::Finish => {
                         finishing = true;

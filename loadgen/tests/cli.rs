@@ -125,54 +125,85 @@ fn the_json_says_what_the_text_says() {
     let sum = |name: &str| points.iter().filter_map(|point| point["counters"][name].as_u64()).sum::<u64>();
     assert_eq!((sum("calls_attempted"), sum("uas_completed")), (10, 10));
     assert!(json["machine"]["getppid_ns"].as_f64().unwrap() > 0.0);
-    let schema = include_str!("../../docs/loadgen.schema.json");
-    assert_eq!(violations(&serde_json::from_str(schema).unwrap(), &json, "$"), Vec::<String>::new());
-    let mut broken = json.clone();
-    broken["machine"]["colour"] = "red".into();
-    broken["elapsed_s"] = "long".into();
-    assert_eq!(violations(&serde_json::from_str(schema).unwrap(), &broken, "$").len(), 2);
+    assert_eq!(violation(&json), None);
+    for (pointer, value) in
+        [("/machine/colour", "red"), ("/elapsed_s", "long"), ("/series/0/counters/calls_attempted", "9")]
+    {
+        let mut broken = json.clone();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        broken.pointer_mut(parent).unwrap()[name] = value.into();
+        assert!(violation(&broken).is_some(), "{pointer}");
+    }
 }
 
-/// The part of JSON Schema that our schema uses.
-fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    let is = |name: &str| match name {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "integer" => value.is_u64() || value.is_i64(),
-        "number" => value.is_number(),
-        "boolean" => value.is_boolean(),
-        _ => value.is_null(),
-    };
-    let types: Vec<&str> = match &schema["type"] {
-        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect(),
-    };
-    if !types.is_empty() && !types.iter().any(|name| is(name)) {
-        out.push(format!("{at}: {value} is not {types:?}"));
+/// What our schema says against a result.
+fn violation(json: &Value) -> Option<String> {
+    let schema = serde_json::from_str(include_str!("../../docs/loadgen.schema.json")).expect("the schema is JSON");
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("loadgen.schema.json", schema).expect("the schema has a name");
+    let index = compiler.compile("loadgen.schema.json", &mut schemas).expect("the schema is one");
+    schemas.validate(json, index).err().map(|error| error.to_string())
+}
+
+/// A file in a directory that goes with the test.
+fn scratch(name: &str) -> String {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("loadgen-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    directory.join(name).to_string_lossy().into_owned()
+}
+
+#[test]
+fn the_page_and_the_test_cases_say_what_the_exit_code_says() {
+    let (refusing, _guard) = server(|request| answer(request, "486 Busy & <Here>"));
+    let (html, junit) = (scratch("busy.html"), scratch("busy.xml"));
+    expect(
+        &format!(
+            "calls --uac --rtp off --calls 30 --rate 20 --target 127.0.0.1:{refusing} --auth al:sesame {PATIENT} \
+             --html {html} --junit {junit} --assert calls_failed==30 --assert ser>=99%"
+        ),
+        1,
+        &[],
+    );
+    let page = std::fs::read_to_string(html).expect("the page");
+    for part in [
+        "Failed (exit code 1)",
+        "30 calls failed",
+        "answered 486 Busy &amp; &lt;Here&gt;",
+        "does not hold",
+        "al:***",
+        "<svg",
+        "</html>",
+    ] {
+        assert!(page.contains(part), "'{part}' is not in the page");
     }
-    let allowed = schema["enum"].as_array().is_none_or(|values| values.contains(value));
-    if !allowed || schema.get("const").is_some_and(|only| only != value) {
-        out.push(format!("{at}: {value} is not allowed"));
+    for strange in ["sesame", "<script", "http://", "https://", "NaN", "inf "] {
+        assert!(!page.contains(strange), "'{strange}' is in the page");
     }
-    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-        out.extend(violations(&schema["items"], item, &format!("{at}[{index}]")));
+    let cases = std::fs::read_to_string(junit).expect("the test cases");
+    for part in [
+        "tests=\"4\" failures=\"2\"",
+        "<testcase name=\"the run\"",
+        "<failure type=\"run\" message=\"30 calls failed\">",
+        "486 Busy &amp; &lt;Here&gt;",
+        "<testcase name=\"assert calls_failed==30\" classname=\"strowger-loadgen.calls\" time=\"0.000\"/>",
+        "<failure type=\"assert\" message=\"ser&gt;=99%: 0",
+    ] {
+        assert!(cases.contains(part), "'{part}' is not in\n{cases}");
     }
-    let Some(object) = value.as_object() else { return out };
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if !object.contains_key(name) {
-            out.push(format!("{at}: no {name}"));
-        }
+    assert!(!cases.contains("sesame"), "{cases}");
+}
+
+#[test]
+fn what_cannot_be_written_or_drawn_is_one_sentence() {
+    let to = free("127.0.0.1");
+    let calls = format!("calls --target {to} --uas-listen {to} --rate 50 --calls 2 --hold 20ms --rtp off {PATIENT}");
+    for option in ["--json", "--html", "--junit", "--hgrm"] {
+        expect(&format!("{calls} {option} /nonexistent/file"), 2, &[option, "/nonexistent", "cannot be written"]);
     }
-    for (name, inner) in object {
-        match schema["properties"].get(name).or(schema.get("additionalProperties")) {
-            Some(Value::Bool(false)) => out.push(format!("{at}: {name} is not in the schema")),
-            Some(schema) => out.extend(violations(schema, inner, &format!("{at}.{name}"))),
-            None => {}
-        }
-    }
-    out
+    let no_terminal = "calls --uac --target 127.0.0.1:15090 --screen on";
+    expect(no_terminal, 2, &["--screen on", "terminal", "--screen off"]);
+    expect(&format!("{no_terminal} --json -"), 2, &["--json -", "standard output"]);
+    expect(&format!("{no_terminal} --quiet"), 2, &["--quiet", "--screen"]);
 }
 
 #[test]

@@ -219,6 +219,16 @@ impl Station {
         }
     }
 
+    /// From `at` on arrivals come at another rate; what was due before stays due when it was.
+    pub fn set_rate(&mut self, at: Instant, rate: f64) {
+        if let Some(uac) = &mut self.uac {
+            uac.schedule.set_rate(at, rate);
+        }
+        if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
+            schedule.set_rate(at, rate);
+        }
+    }
+
     /// No more arrivals; the calling side hangs up.
     pub fn drain(&mut self, now: Instant) {
         if let Some(uac) = &mut self.uac {

@@ -1,0 +1,282 @@
+//! The report for people who would rather look: one HTML file that needs nothing else, with plots as inline SVG.
+//!
+//! No script, nothing fetched; light and dark, on paper, and read aloud. What it concludes stands on top.
+
+mod plot;
+mod spectrum;
+mod tables;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use self::plot::{Axis, Plot, Trace, round_step};
+use crate::core::Job;
+use crate::report::{Report, Verdict};
+use crate::series::Point;
+use crate::units::{grouped, human};
+use crate::watch::gist;
+
+const STYLE: &str = include_str!("style.css");
+/// Latencies in one plot, at most: as many as there are kinds of line.
+const TRACES_MAX: usize = 5;
+
+/// Text as it may stand in HTML.
+pub fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A time on an axis whose ticks are `step` nanoseconds apart: no more digits than that needs.
+pub fn tick_time(nanos: f64, step: f64) -> String {
+    let (unit, name) = match nanos {
+        nanos if nanos < 1e3 => (1.0, "ns"),
+        nanos if nanos < 1e6 => (1e3, "µs"),
+        nanos if nanos < 1e9 => (1e6, "ms"),
+        _ => (1e9, "s"),
+    };
+    let digits = (-(step / unit).log10().floor()).clamp(0.0, 3.0) as usize;
+    let text = format!("{:.digits$}", nanos / unit);
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if nanos == 0.0 { "0".into() } else { format!("{text} {name}") }
+}
+
+impl Report<'_> {
+    /// The page.
+    pub fn html(&self, verdict: &Verdict) -> String {
+        let title = format!("{} to {}: {}", self.command, self.plan.target, verdict.result);
+        let mut out = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
+             </head>\n<body>\n<main>\n",
+            escaped(&title)
+        );
+        self.conclusion(verdict, &mut out);
+        let asserts: Vec<_> = self.asserts().collect();
+        tables::asserts(&asserts, &mut out);
+        self.latencies(&mut out);
+        self.course(&mut out);
+        tables::failures(&self.outcome.stats, &mut out);
+        tables::counters(&self.outcome.stats, &mut out);
+        self.origin(verdict, &mut out);
+        out + "</main>\n</body>\n</html>\n"
+    }
+
+    fn conclusion(&self, verdict: &Verdict, out: &mut String) {
+        let (class, words) = match verdict.code {
+            0 => ("good", "All good".to_string()),
+            4 => ("warn", "The generator itself was the bottleneck".into()),
+            _ => ("bad", capital(verdict.result)),
+        };
+        let _ = write!(
+            out,
+            "<header>\n<p class=\"kicker\">strowger-loadgen {} · {} · {}</p>\n<h1 class=\"{class}\">{words} (exit code {})</h1>\n",
+            env!("CARGO_PKG_VERSION"),
+            self.command,
+            escaped(&self.began_text()),
+            verdict.code
+        );
+        let c = &self.outcome.stats.counters;
+        let all = gist(self.plan.job, c);
+        let what = match self.plan.job {
+            Job::Register => "registrations",
+            Job::Streams => "pairs of streams",
+            Job::Calls { .. } => "calls",
+        };
+        let mut sentence = format!("{} {what} begun", grouped(all.begun));
+        if self.plan.job != Job::Streams {
+            let _ = write!(sentence, ", {} completed, {} failed or skipped", grouped(all.done), grouped(all.failed));
+        }
+        let _ = writeln!(
+            out,
+            "<p>{sentence}, in {:.1} s, {} {} over {}.</p>",
+            self.outcome.elapsed.as_secs_f64(),
+            if matches!(self.plan.job, Job::Calls { uac: false, .. }) { "answering at" } else { "to" },
+            self.plan.target,
+            self.plan.transport.via_token()
+        );
+        let why: Vec<String> = verdict
+            .sentences
+            .iter()
+            .chain(&verdict.saturated)
+            .map(|why| format!("<li>{}</li>", escaped(why)))
+            .collect();
+        if !why.is_empty() {
+            let _ = writeln!(out, "<ul class=\"why\">{}</ul>", why.join(""));
+        }
+        self.key_figures(out);
+        *out += "</header>\n";
+    }
+
+    fn key_figures(&self, out: &mut String) {
+        let stats = &self.outcome.stats;
+        let c = &stats.counters;
+        let seconds = self.outcome.elapsed.as_secs_f64().max(1e-3);
+        let mut figures =
+            vec![("Begun per second, mean", format!("{:.1}", gist(self.plan.job, c).begun as f64 / seconds))];
+        if let Some(ratios) = stats.ratios() {
+            figures.push(("Session establishment ratio", format!("{:.2}%", ratios.ser)));
+        }
+        for (name, histogram) in stats.latencies.each() {
+            if ["srd", "rrd", "sdd", "rtp_delay_uas"].contains(&name) && !histogram.is_empty() {
+                let label = match name {
+                    "srd" => "Session request delay, p99",
+                    "rrd" => "Registration delay, p99",
+                    "sdd" => "Session disconnect delay, p99",
+                    _ => "RTP one-way delay, p99",
+                };
+                figures.push((label, human(histogram.value_at_quantile(0.99) as f64)));
+            }
+        }
+        if c.rtp_sent_uac + c.rtp_sent_uas > 0 {
+            figures.push(("RTP packets lost", format!("{} ({:.4}%)", grouped(c.rtp_lost), stats.rtp_loss())));
+        }
+        let each = figures.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>"));
+        let _ = writeln!(out, "<dl class=\"key\">{}</dl>", each.collect::<String>());
+    }
+
+    fn latencies(&self, out: &mut String) {
+        let all: Vec<(&'static str, &Histogram<u64>)> =
+            self.outcome.stats.latencies.each().into_iter().filter(|(_, histogram)| !histogram.is_empty()).collect();
+        if all.is_empty() {
+            return;
+        }
+        *out += "<h2>Latency</h2>\n";
+        // Jitter and our own lateness are in the table: they are no answers of the target.
+        let of_target = |name: &str| !name.starts_with("late_") && name != "rtp_jitter";
+        let shown: Vec<_> = all.iter().copied().filter(|(name, _)| of_target(name)).take(TRACES_MAX).collect();
+        if !shown.is_empty() {
+            *out += &spectrum::plot(&shown).svg();
+        }
+        tables::latencies(&all, out);
+    }
+
+    fn course(&self, out: &mut String) {
+        let points = self.outcome.series.points();
+        if points.len() < 2 {
+            return;
+        }
+        *out += "<h2>Course of the run</h2>\n";
+        let job = self.plan.job;
+        let per_second = |of: fn(&crate::watch::Gist) -> u64| {
+            move |point: &Point| of(&gist(job, &point.events)) as f64 / point.seconds()
+        };
+        let mut rates = vec![("begun", steps(points, per_second(|gist| gist.begun)))];
+        if job != Job::Streams {
+            rates.push(("completed", steps(points, per_second(|gist| gist.done))));
+            rates.push(("failed or skipped", steps(points, per_second(|gist| gist.failed))));
+        }
+        if matches!(job, Job::Calls { uac: true, .. } | Job::Register) {
+            rates.insert(0, ("asked for", self.asked_for(points)));
+        }
+        *out += &self.over_time("Rate and failures", "per second", rates);
+        let mut up = Vec::new();
+        if points.iter().any(|point| point.up_uac > 0) {
+            up.push(("calling side", steps(points, |point| point.up_uac as f64)));
+        }
+        if points.iter().any(|point| point.up_uas > 0) {
+            up.push(("answering side", steps(points, |point| point.up_uas as f64)));
+        }
+        if !up.is_empty() {
+            *out += &self.over_time(if job == Job::Streams { "Streams up" } else { "Calls up" }, "up at once", up);
+        }
+        self.latency_over_time(points, out);
+        if points.iter().any(|point| point.events.rtp_sent_uac + point.events.rtp_sent_uas > 0) {
+            let lost = steps(points, |point| point.rtp_lost as f64 / point.seconds());
+            *out += &self.over_time("RTP packets lost", "per second", vec![("lost", lost)]);
+        }
+    }
+
+    /// The rate asked for: exact where it was changed by hand.
+    fn asked_for(&self, points: &[Point]) -> Vec<(f64, f64)> {
+        let (changes, last) = (&self.outcome.changes, points.last());
+        if changes.is_empty() {
+            return steps(points, |point| point.rate);
+        }
+        let mut out = vec![(0.0, self.plan.load.rate)];
+        out.extend(changes.iter().map(|change| (change.at.as_secs_f64(), change.rate)));
+        out.extend(last.map(|last| (last.to.as_secs_f64(), last.rate)));
+        out
+    }
+
+    fn latency_over_time(&self, points: &[Point], out: &mut String) {
+        let latency = gist(self.plan.job, &self.outcome.stats.counters).latency;
+        let of = |of: fn(&crate::series::Quantiles) -> u64| {
+            steps(points, move |point| point.latencies.get(latency).map_or(0.0, |quantiles| of(quantiles) as f64))
+        };
+        let traces = vec![("p50", of(|q| q.p50)), ("p99", of(|q| q.p99)), ("longest", of(|q| q.max))];
+        let top = traces.iter().flat_map(|(_, points)| points).map(|(_, y)| *y).fold(0.0, f64::max);
+        if top > 0.0 {
+            let step = round_step(top / 5.0);
+            let y = Axis::linear("latency", top, |nanos| tick_time(nanos, step));
+            *out += &self.plot(&format!("{latency} of each second"), y, traces);
+        }
+    }
+
+    fn over_time(&self, title: &str, y: &str, traces: Vec<(&'static str, Vec<(f64, f64)>)>) -> String {
+        let top = traces.iter().flat_map(|(_, points)| points).map(|(_, y)| *y).fold(0.0, f64::max);
+        let show = |value: f64| {
+            if value < 10.0 && value.fract() > 0.0 { format!("{value:.1}") } else { grouped(value.round() as u64) }
+        };
+        self.plot(title, Axis::linear(y, top, show), traces)
+    }
+
+    fn plot(&self, title: &str, y: Axis, traces: Vec<(&'static str, Vec<(f64, f64)>)>) -> String {
+        let last = traces.iter().filter_map(|(_, points)| points.last()).map(|(x, _)| *x).fold(0.0, f64::max);
+        let x = Axis::along("seconds since the first arrival", last, |seconds| {
+            if seconds.fract() > 0.0 { format!("{seconds:.1}") } else { format!("{seconds}") }
+        });
+        let each = traces.iter().map(|(name, points)| {
+            let values = points.iter().map(|(_, y)| *y);
+            let (low, high) = values.fold((f64::MAX, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
+            let show = |value: f64| {
+                y.ticks
+                    .iter()
+                    .min_by(|a, b| (a.0 - value).abs().total_cmp(&(b.0 - value).abs()))
+                    .map_or("", |tick| &tick.1)
+            };
+            format!("{name}: about {} to {}", show(low), show(high))
+        });
+        let description =
+            format!("{} {}, over {last:.0} seconds. {}", title, y.name, each.collect::<Vec<_>>().join("; "));
+        let changes = self.outcome.changes.iter();
+        let marks =
+            changes.map(|change| (change.at.as_secs_f64(), format!("rate changed by hand to {}/s", change.rate)));
+        let traces = traces.into_iter().map(|(name, points)| Trace { name: name.into(), points });
+        Plot { title: title.into(), description, x, y, traces: traces.collect(), marks: marks.collect(), steps: true }
+            .svg()
+    }
+}
+
+/// Each value from the beginning of its point on.
+fn steps(points: &[Point], of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
+    let mut out: Vec<(f64, f64)> = points.iter().map(|point| (point.from.as_secs_f64(), of(point))).collect();
+    if let Some(last) = points.last() {
+        out.push((last.to.max(last.from + Duration::from_millis(1)).as_secs_f64(), of(last)));
+    }
+    out
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_have_the_digits_they_need() {
+        let texts =
+            [(0.0, 5e5), (5e5, 5e5), (1e6, 5e5), (1.5e6, 5e5), (2e6, 1e6), (1e9, 2e8), (1.2e9, 2e8), (250.0, 50.0)];
+        let shown: Vec<String> = texts.iter().map(|&(nanos, step)| tick_time(nanos, step)).collect();
+        assert_eq!(shown, ["0", "500 µs", "1 ms", "1.5 ms", "2 ms", "1 s", "1.2 s", "250 ns"]);
+        assert_eq!((tick_time(1e7, 1.0), tick_time(1e8, 1.0)), ("10 ms".into(), "100 ms".into()));
+    }
+
+    #[test]
+    fn markup_in_what_a_peer_said_is_only_text() {
+        assert_eq!(escaped("<script>\"&\""), "&lt;script&gt;&quot;&amp;&quot;");
+    }
+}

@@ -1,0 +1,99 @@
+//! The report for build servers: JUnit's XML, one test case for the run itself, one for its generator, and one for each
+//! `--assert`. The elements and attributes are those of the schema that Jenkins and others check (`junit-10.xsd`).
+
+use std::fmt::Write as _;
+
+use crate::report::{Report, Verdict};
+
+/// Text as it may stand in XML 1.0: markup as entities, without the characters that cannot stand there at all.
+fn escaped(text: &str) -> String {
+    let allowed =
+        |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    let text: String = text.chars().filter(allowed).collect();
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+struct Case {
+    name: String,
+    seconds: f64,
+    failure: Option<(&'static str, String, String)>,
+}
+
+impl Report<'_> {
+    /// The file.
+    pub fn junit(&self, verdict: &Verdict) -> String {
+        let cases = self.cases(verdict);
+        let failures = cases.iter().filter(|case| case.failure.is_some()).count();
+        let name = format!("strowger-loadgen {}", self.command);
+        let seconds = self.outcome.elapsed.as_secs_f64();
+        let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\"", cases.len());
+        let mut out = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n  <testsuite name=\"{name}\" {counts} \
+             skipped=\"0\" timestamp=\"{}\">\n    <properties>\n",
+            self.began_text().trim_end_matches('Z')
+        );
+        for (name, value) in [
+            ("command_line", self.command_line.clone()),
+            ("target", self.plan.target.to_string()),
+            ("exit_code", verdict.code.to_string()),
+            ("version", env!("CARGO_PKG_VERSION").to_string()),
+        ] {
+            let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escaped(&value));
+        }
+        out += "    </properties>\n";
+        for case in cases {
+            let _ = write!(
+                out,
+                "    <testcase name=\"{}\" classname=\"strowger-loadgen.{}\" time=\"{:.3}\"",
+                escaped(&case.name),
+                self.command,
+                case.seconds
+            );
+            match case.failure {
+                None => out += "/>\n",
+                Some((kind, message, text)) => {
+                    let _ = write!(
+                        out,
+                        ">\n      <failure type=\"{kind}\" message=\"{}\">{}</failure>\n    </testcase>\n",
+                        escaped(&message),
+                        escaped(&text)
+                    );
+                }
+            }
+        }
+        let _ = write!(
+            out,
+            "    <system-out>{}</system-out>\n  </testsuite>\n</testsuites>\n",
+            escaped(&self.text(verdict))
+        );
+        out
+    }
+
+    fn cases(&self, verdict: &Verdict) -> Vec<Case> {
+        let told = |sentences: &[String]| {
+            let first = sentences.first().cloned().unwrap_or_else(|| verdict.result.to_string());
+            (first, sentences.join("\n"))
+        };
+        // That an --assert does not hold is a case of its own.
+        let whys: Vec<String> = verdict.sentences.iter().filter(|why| !why.starts_with("--assert ")).cloned().collect();
+        let failed = matches!(verdict.code, 1 | 97 | 99) || !whys.is_empty();
+        let run = failed.then(|| {
+            let (message, text) = told(&whys);
+            ("run", message, text)
+        });
+        let generator = (!verdict.saturated.is_empty()).then(|| {
+            let (message, text) = told(&verdict.saturated);
+            ("generator", message, text)
+        });
+        let mut cases = vec![
+            Case { name: "the run".into(), seconds: self.outcome.elapsed.as_secs_f64(), failure: run },
+            Case { name: "the generator kept its schedule".into(), seconds: 0.0, failure: generator },
+        ];
+        cases.extend(self.asserts().map(|(text, value, holds)| {
+            let value = value.unwrap_or_else(|| "nothing measured".into());
+            let failure = (!holds).then(|| ("assert", format!("{text}: {value}"), String::new()));
+            Case { name: format!("assert {text}"), seconds: 0.0, failure }
+        }));
+        cases
+    }
+}
