@@ -33,6 +33,7 @@ use time::OffsetDateTime;
 
 use preflight::Trouble;
 use report::Report;
+use screen::Onlooker;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 
 fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     report::examine_files(cli.command.common())?;
+    let onlooker = Onlooker::choose(cli.command.common())?;
     let (command, common, mut setup, rtp_loss_max) = match &cli.command {
         cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
         cli::Command::Rtp(rtp) => ("rtp", &rtp.common, setup::rtp(rtp)?, rtp.rtp_loss_max),
@@ -61,7 +63,7 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
     let began = OffsetDateTime::now_utc();
     let relay = setup.relay.take();
-    let mut watch = screen::choose(common)?;
+    let mut watch = onlooker.open(common)?;
     let outcome = run::run(command, common, setup, &mut *watch);
     // The terminal is given back before anything is written on it.
     drop(watch);

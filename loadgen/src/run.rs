@@ -156,7 +156,9 @@ fn watch_interrupts() -> Arc<AtomicU32> {
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
         let kinds = [(SignalKind::interrupt(), 1), (SignalKind::terminate(), 2), (SignalKind::hangup(), 2)];
-        for (kind, weight) in kinds {
+        for (kind, weight) in
+            kinds.into_iter().filter(|(kind, _)| *kind != SignalKind::hangup() || !hangup_is_ignored())
+        {
             let counter = counter.clone();
             runtime.spawn(async move {
                 let Ok(mut signals) = signal(kind) else { return };
@@ -170,6 +172,13 @@ fn watch_interrupts() -> Arc<AtomicU32> {
     // Without the thread, a signal ends the process at once, as it does by default.
     let _ = std::thread::Builder::new().name("interrupts".into()).spawn(watch);
     count
+}
+
+/// What `nohup` ignores stays ignored: signal 1, the lowest bit of a mask in hexadecimal.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 impl Runner<'_> {

@@ -10,11 +10,13 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam::channel::{Receiver, bounded};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use ratatui::crossterm::{event, execute};
 
 use self::keys::Press;
 use self::paint::Page;
@@ -25,20 +27,47 @@ use crate::watch::{Lines, Nobody, View, Watch, Wish};
 
 /// The terminal is ours: set by [`Screen::open`], and cleared by whoever gives it back first.
 static OURS: AtomicBool = AtomicBool::new(false);
+/// Keys waiting to be taken.
+const KEYS_MAX: usize = 64;
+/// How often the reader of keys looks whether the terminal is still ours.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Who looks on, by the options and by what standard output is.
-pub fn choose(common: &Common) -> Result<Box<dyn Watch>, Trouble> {
-    let json_there = common.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    let hindrance = if json_there { Some("--json - goes to standard output") } else { hindrance() };
-    if common.quiet && common.screen == When::On {
-        return Err(Trouble::usage("--quiet and --screen on contradict each other; leave one of them out"));
+/// Who looks on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onlooker {
+    /// The screen.
+    Screen,
+    /// A line per second.
+    Lines,
+    /// Nobody.
+    Nobody,
+}
+
+impl Onlooker {
+    /// By the options and by what standard output is.
+    pub fn choose(common: &Common) -> Result<Self, Trouble> {
+        let json_there = common.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        let hindrance = if json_there { Some("--json - goes to standard output") } else { hindrance() };
+        match (common.screen, hindrance) {
+            (When::On, _) if common.quiet => {
+                Err(Trouble::usage("--quiet and --screen on contradict each other; leave one of them out"))
+            }
+            (When::On, Some(why)) => {
+                Err(Trouble::usage(format!("--screen on: {why}; leave it out, or use --screen off")))
+            }
+            _ if common.quiet => Ok(Self::Nobody),
+            (When::On | When::Auto, None) => Ok(Self::Screen),
+            _ => Ok(Self::Lines),
+        }
     }
-    match (common.screen, hindrance) {
-        (When::On, Some(why)) => Err(Trouble::usage(format!("--screen on: {why}; leave it out, or use --screen off"))),
-        (When::Auto, None) if !common.quiet => Screen::open(common.rate_scale),
-        (When::On, None) => Screen::open(common.rate_scale),
-        _ if common.quiet => Ok(Box::new(Nobody)),
-        _ => Ok(Box::new(Lines)),
+
+    /// Begins to look.
+    pub fn open(self, common: &Common) -> Result<Box<dyn Watch>, Trouble> {
+        match self {
+            Self::Screen => Screen::open(common.rate_scale),
+            Self::Lines => Ok(Box::new(Lines)),
+            Self::Nobody => Ok(Box::new(Nobody)),
+        }
     }
 }
 
@@ -61,6 +90,7 @@ struct Screen {
     page: Page,
     theme: Theme,
     scale: f64,
+    events: Receiver<Event>,
 }
 
 impl Screen {
@@ -75,7 +105,8 @@ impl Screen {
         execute!(stdout(), EnterAlternateScreen).map_err(failed)?;
         let terminal = Terminal::new(CrosstermBackend::new(stdout())).map_err(failed)?;
         let theme = Theme::choose(std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty()));
-        Ok(Box::new(Self { terminal, page: Page::Overview, theme, scale }))
+        let events = listen().map_err(failed)?;
+        Ok(Box::new(Self { terminal, page: Page::Overview, theme, scale, events }))
     }
 }
 
@@ -91,8 +122,8 @@ impl Watch for Screen {
     }
 
     fn poll(&mut self) -> Option<Wish> {
-        while OURS.load(Ordering::SeqCst) && event::poll(Duration::ZERO).unwrap_or(false) {
-            match keys::read(&event::read().ok()?, self.scale) {
+        while let Ok(event) = self.events.try_recv() {
+            match keys::read(&event, self.scale) {
                 Some(Press::Wish(Wish::Redraw)) => {
                     // The terminal has said how large it is now; what stood there is gone.
                     let _ = self.terminal.autoresize();
@@ -116,6 +147,25 @@ impl Drop for Screen {
     }
 }
 
+/// Reads the keys in a thread of its own: a terminal that has hung up keeps its reader busy for ever.
+fn listen() -> io::Result<Receiver<Event>> {
+    let (sender, events) = bounded(KEYS_MAX);
+    let read = move || {
+        while OURS.load(Ordering::SeqCst) {
+            match event::poll(LOOK_EVERY) {
+                Ok(false) => {}
+                // Keys that nobody takes are dropped.
+                Ok(true) => match event::read() {
+                    Ok(event) => drop(sender.try_send(event)),
+                    Err(_) => return,
+                },
+                Err(_) => return,
+            }
+        }
+    };
+    std::thread::Builder::new().name("keys".into()).spawn(read).map(|_| events)
+}
+
 /// The terminal as it was; once, whoever comes first.
 fn give_back() {
     if OURS.swap(false, Ordering::SeqCst) {
@@ -132,4 +182,18 @@ fn give_back_on_panic() {
         give_back();
         before(info);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_any_thread_gives_the_terminal_back_first() {
+        give_back_on_panic();
+        OURS.store(true, Ordering::SeqCst);
+        let thread = std::thread::spawn(|| panic!("as wanted by the test"));
+        assert!(thread.join().is_err());
+        assert!(!OURS.load(Ordering::SeqCst));
+    }
 }
