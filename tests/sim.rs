@@ -1,7 +1,8 @@
 //! The simulator: whole shards, phones and trunks in virtual time over a network that a seed makes up.
 //!
 //! `cargo test --release --test sim -- calls --seeds 1000 --first-seed 1` lives a thousand lives and checks at every
-//! step that nothing leaks; `-- limits` does so with sites that share the limits of accounts; `-- flows` plays the conversations of `tests/flows`. Without arguments a few of both.
+//! step that nothing leaks; `-- limits` does so with sites that share the limits of accounts; `-- scanners` in a town
+//! that is scanned; `-- flows` plays the conversations of `tests/flows`. Without arguments a few of both.
 //! A seed gives the same trace hash each time: what failed once can be looked at again with `--verbose`.
 
 #[path = "sim/appliance.rs"]
@@ -22,6 +23,8 @@ mod network;
 mod pattern;
 #[path = "sim/pipe.rs"]
 mod pipe;
+#[path = "sim/scanners.rs"]
+mod scanners;
 #[path = "sim/script.rs"]
 mod script;
 #[path = "sim/station.rs"]
@@ -45,6 +48,9 @@ const FAULTY_SEEDS: usize = 10;
 /// One life in so many is lived again with take-overs.
 const TAKE_OVER_SEEDS: u64 = 3;
 
+/// Scanned towns that `cargo test` lives in.
+const SCANNED_SEEDS: u64 = 3;
+
 /// Lives of sites that `cargo test` lives.
 const LIMIT_SEEDS: u64 = 5;
 
@@ -58,6 +64,7 @@ struct Wanted {
     calls: bool,
     flows: bool,
     limits: bool,
+    scanners: bool,
     mutant: Option<String>,
     mutants: bool,
     seeds: Option<u64>,
@@ -73,7 +80,7 @@ fn main() -> ExitCode {
         Ok(wanted) => wanted,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: sim [calls|limits [--seeds N] [--first-seed N] [--verbose] [--hashes] [--take-overs]] [flows [NAME]]\n       sim limits --mutant NAME | --mutants"
+                "{why}\nusage: sim [calls|scanners|limits [--seeds N] [--first-seed N] [--verbose] [--hashes] [--take-overs]] [flows [NAME]]\n       sim limits --mutant NAME | --mutants"
             );
             return ExitCode::from(2);
         }
@@ -87,6 +94,11 @@ fn main() -> ExitCode {
     }
     if wanted.flows {
         let (good, bad) = play_flows(&wanted);
+        passed += good;
+        failed += bad;
+    }
+    if wanted.scanners {
+        let (good, bad) = live_scanned(&wanted);
         passed += good;
         failed += bad;
     }
@@ -115,6 +127,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
         calls: false,
         flows: false,
         limits: false,
+        scanners: false,
         mutant: None,
         mutants: false,
         seeds: None,
@@ -134,6 +147,7 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "calls" => wanted.calls = true,
             "flows" => wanted.flows = true,
             "limits" => wanted.limits = true,
+            "scanners" => wanted.scanners = true,
             "--mutants" => wanted.mutants = true,
             "--mutant" => wanted.mutant = Some(arguments.next().unwrap_or_default()),
             "--seeds" => wanted.seeds = Some(number()?),
@@ -147,8 +161,8 @@ fn wanted(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             other => return Err(format!("unknown argument {other:?}")),
         }
     }
-    if !wanted.calls && !wanted.flows && !wanted.limits {
-        (wanted.calls, wanted.flows, wanted.limits) = (true, true, true);
+    if !wanted.calls && !wanted.flows && !wanted.limits && !wanted.scanners {
+        (wanted.calls, wanted.flows, wanted.limits, wanted.scanners) = (true, true, true, true);
     }
     Ok(wanted)
 }
@@ -202,6 +216,39 @@ fn live_calls(wanted: &Wanted) -> (u64, u64) {
             println!("test a kernel that forgets packets ... FAILED: {FAULTY_SEEDS} seeds did not find it");
         }
     }
+    (passed, failed)
+}
+
+/// Each life where scanners are about, and some again with take-overs, which nobody may notice.
+fn live_scanned(wanted: &Wanted) -> (u64, u64) {
+    let (mut passed, mut failed) = (0, 0);
+    let seeds = wanted.seeds.unwrap_or(SCANNED_SEEDS);
+    for seed in wanted.first_seed..wanted.first_seed + seeds {
+        let live = |take_overs| {
+            let life = std::panic::catch_unwind(|| scanners::live(seed, wanted.verbose, take_overs));
+            life.unwrap_or_else(|_| Err("it panicked".to_owned()))
+        };
+        let mut life = live(wanted.take_overs);
+        if let (Ok(hash), false, true) = (&life, wanted.take_overs, seed % TAKE_OVER_SEEDS == 1) {
+            let other = live(true).map_err(|why| format!("with take-overs: {why}"));
+            life = match other {
+                Ok(other) if other != *hash => {
+                    Err(format!("trace {other:016x} with take-overs instead of {hash:016x}"))
+                }
+                other => other,
+            };
+        }
+        match life {
+            Ok(_) => passed += 1,
+            Err(why) => {
+                failed += 1;
+                println!(
+                    "test scanned seed {seed} ... FAILED\n{why}\nagain: sim -- scanners --seeds 1 --first-seed {seed} --verbose\n"
+                );
+            }
+        }
+    }
+    println!("scanners: {seeds} seeds");
     (passed, failed)
 }
 

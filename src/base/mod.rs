@@ -11,6 +11,7 @@ pub mod net;
 pub mod queue;
 pub mod random;
 pub mod slab;
+pub mod source;
 pub mod time;
 pub mod wheel;
 
@@ -21,5 +22,6 @@ pub use net::{Flow, Forward, SocketKey, StreamKey, Transmit, Transport};
 pub use queue::Queue;
 pub use random::Random;
 pub use slab::{Slab, Slot};
+pub use source::Source;
 pub use time::Instant;
 pub use wheel::{TimerKey, Wheel};

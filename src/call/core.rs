@@ -6,9 +6,9 @@ use super::contacts::Lifetimes;
 use super::directory::{Directory, Listener, Peer};
 use crate::base::id::Token;
 use crate::base::time::Duration;
-use crate::base::{Flow, Instant, Random, ShardId, Slot, TimerKey, Transmit, Wheel};
+use crate::base::{Flow, Instant, Random, ShardId, Slot, Source, TimerKey, Transmit, Wheel};
 use crate::media::Relay;
-use crate::observe::{CallRecord, Counters, Direction, Event, MediaPath, MethodLabel};
+use crate::observe::{CallRecord, Counters, Direction, Event, MediaPath, MethodLabel, Suspicion};
 use crate::sip::digest;
 use crate::sip::transaction::{ClientKey, Full, Layer, ServerKey};
 use crate::sip::wire::Method;
@@ -55,6 +55,22 @@ pub enum Effect {
     Event(Box<Event>),
     /// For the keeper of the rights.
     Note(Note),
+    /// Somebody behaved like a scanner.
+    Suspect {
+        /// Where the request came from.
+        source: Source,
+        /// What it did.
+        reason: Suspicion,
+        /// It can be reached there: nobody else has written this address into a datagram.
+        proven: bool,
+    },
+    /// Somebody there has shown working credentials: it is no scanner's until then.
+    Vouch {
+        /// Where the request came from.
+        source: Source,
+        /// When that is worth nothing any more.
+        until: Instant,
+    },
     /// Ask the owner of this account's contacts; [`Engine::contacts`](super::Engine::contacts) takes the answer.
     Locate {
         /// The account's name.
@@ -69,6 +85,8 @@ pub enum Effect {
 pub struct Settings {
     /// Calls of this shard.
     pub calls_max: usize,
+    /// How long a source is trusted that has shown working credentials: as long as a call may last.
+    pub vouched_for: Duration,
     /// Longest wait for a right from another site.
     pub borrow_timeout: Duration,
     /// Longest call, from its first right on.
@@ -191,6 +209,17 @@ impl Core {
         if let Some(key) = key.take() {
             self.timers.cancel(key);
         }
+    }
+
+    /// Notes what speaks for a scanner. A connection shows by itself that its peer can be reached.
+    pub fn suspect(&mut self, flow: &Flow, reason: Suspicion, reachable: bool) {
+        let proven = reachable || flow.transport.is_reliable();
+        self.effects.push_back(Effect::Suspect { source: Source::of(flow.remote.ip()), reason, proven });
+    }
+
+    /// Notes that working credentials were shown.
+    pub fn vouch(&mut self, flow: &Flow, until: Instant) {
+        self.effects.push_back(Effect::Vouch { source: Source::of(flow.remote.ip()), until });
     }
 
     /// Logs.

@@ -5,7 +5,7 @@
 
 use crate::base::Instant;
 use crate::base::time::Duration;
-use crate::base::{SocketKey, Transport};
+use crate::base::{SocketKey, Source, Transport};
 use crate::config::{self, Config, Forking, Qos};
 use crate::sdp::CodecFilter;
 use crate::sip::digest::Ha1;
@@ -140,6 +140,10 @@ pub struct Directory {
     pub count_called: bool,
     /// Whether the cells may be believed.
     pub pulse: Arc<Pulse>,
+    /// When a source is blocked.
+    pub guard: config::Guard,
+    /// Other sites.
+    sites: Vec<IpAddr>,
     emergency: Vec<String>,
     /// Cells of accounts that a reload has removed, while a call or an older snapshot may still use them.
     lapsed: Vec<(Arc<str>, Weak<Cell>)>,
@@ -171,6 +175,8 @@ impl Directory {
             trunks: config.trunks.iter().map(|trunk| new_trunk(trunk, previous)).collect(),
             count_called: config.limits.count_called,
             pulse: keeper.map_or_else(|| Arc::new(Pulse::steady()), Arc::clone),
+            guard: config.guard.clone(),
+            sites: config.link.iter().flat_map(|link| &link.peers).map(|peer| peer.address.ip()).collect(),
             emergency: config.limits.emergency_numbers.clone(),
             lapsed: Vec::new(),
             listeners: config.sip.listen.iter().enumerate().map(new_listener).collect(),
@@ -352,6 +358,18 @@ impl Directory {
     pub fn is_exact_source(&self, trunk: u32, source: SocketAddr, via_port: u16) -> bool {
         let address = self.trunks[trunk as usize].address;
         address.ip() == source.ip().to_canonical() && [source.port(), via_port].contains(&address.port())
+    }
+
+    /// True for a source that is never blocked: a trunk, another site, ourselves, or what the configuration allows.
+    #[must_use]
+    pub fn is_exempt(&self, source: Source) -> bool {
+        let is_it = |address: IpAddr| Source::of(address) == source;
+        let is_trunk =
+            |trunk: &Trunk| is_it(trunk.address.ip()) || trunk.allow_from.iter().any(|net| net.touches(source));
+        self.guard.allow.iter().any(|net| net.touches(source))
+            || self.sites.iter().copied().any(is_it)
+            || self.listeners.iter().any(|listener| is_it(listener.bind.ip()))
+            || self.trunks.iter().any(is_trunk)
     }
 
     /// Our listener for `transport` towards `remote`, preferring the address family of the peer.

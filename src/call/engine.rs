@@ -11,9 +11,11 @@ use super::state::Call;
 use super::{admission, answer, compose, gate, retry, routing, setup, teardown, watch, within};
 use crate::base::Side;
 use crate::base::time::Duration;
-use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Wheel};
+use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Source, Wheel};
 use crate::media::{FastPath, MediaEvent, Relay, RelayConfig, Verdict};
-use crate::observe::{CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel};
+use crate::observe::{
+    CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel, Suspicion,
+};
 use crate::sip::digest;
 use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
 use crate::sip::wire::{HeaderName, Message, Method};
@@ -155,9 +157,13 @@ impl Engine {
                     self.with_call(slot, |call, core| within::on_request(call, core, side, server, request));
                 }
                 // RFC 3261 §12.2.2.
-                None => gate::refuse(&mut self.core, server, &flow, request, 481, &[]),
+                None => {
+                    self.core.suspect(&flow, Suspicion::Unsolicited, false);
+                    gate::refuse(&mut self.core, server, &flow, request, 481, &[]);
+                }
             };
         }
+        gate::look_at_agent(&mut self.core, &flow, request);
         if gate::answered_early(&mut self.core, server, &flow, request) {
             return;
         }
@@ -168,12 +174,15 @@ impl Engine {
                 self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
             }
             Method::Options => gate::on_options(&mut self.core, server, &flow, request),
-            _ => gate::refuse(&mut self.core, server, &flow, request, 481, &[]),
+            _ => {
+                self.core.suspect(&flow, Suspicion::Unsolicited, false);
+                gate::refuse(&mut self.core, server, &flow, request, 481, &[]);
+            }
         }
     }
 
     /// The call and side that a request within a dialog names: by our own tag, checked against the dialog itself.
-    fn dialog_of(&self, request: &Message<'_>) -> Option<(Slot, Side)> {
+    pub(super) fn dialog_of(&self, request: &Message<'_>) -> Option<(Slot, Side)> {
         let tag = request.to().tag()?;
         let (token, number) = leg_of_name(tag)?;
         let call = self.calls.get(token.slot).filter(|call| call.token == token)?;
@@ -184,6 +193,7 @@ impl Engine {
 
     fn on_cancel(&mut self, cancel: ServerKey, invite: Option<ServerKey>, flow: &Flow, request: &Message<'_>) {
         let Some(invite) = invite else {
+            self.core.suspect(flow, Suspicion::Unsolicited, false);
             return gate::refuse(&mut self.core, cancel, flow, request, 481, &[]);
         };
         gate::refuse(&mut self.core, cancel, flow, request, 200, &[]);
@@ -281,6 +291,11 @@ impl Engine {
     /// From now on settled streams go by `fast`.
     pub fn set_fast_path(&mut self, now: Instant, fast: Box<dyn FastPath>) {
         self.core.relay.set_fast_path(now, fast);
+    }
+
+    /// Nothing of this source is to reach us until then, but what a rule of the fast path covers.
+    pub fn block_below(&mut self, now: Instant, source: Source, until: Instant) {
+        self.core.relay.block(now, source.address(), until);
     }
 
     /// While it is held, nothing is relayed but through us.

@@ -5,8 +5,8 @@
 use super::core::Core;
 use super::directory::Peer;
 use super::{compose, routing};
-use crate::base::Flow;
-use crate::observe::{Counter, Event, Level};
+use crate::base::{Flow, Source};
+use crate::observe::{Counter, Event, Level, Suspicion};
 use crate::sip::digest::{Algorithm, Credentials, Verdict};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Method, Scheme};
@@ -21,11 +21,34 @@ pub fn answered_early(core: &mut Core, server: ServerKey, flow: &Flow, request: 
         None => return false,
         Some(verdict) => verdict,
     };
+    core.suspect(flow, Suspicion::Unsolicited, false);
     let tag = core.random.hex::<16>();
     let headers: Vec<(HeaderName, &[u8])> = header.iter().map(|(name, value)| (*name, value.as_slice())).collect();
     let bytes = compose::reply(core, request, flow, status, &tag, &headers);
     core.respond(server, status, bytes);
     true
+}
+
+/// Scanners that say who they are, by the beginning of their User-Agent, in lower case: SIPVicious as it comes and as it
+/// is sold on, and the tools of those who dial what it finds.
+const SCANNERS: [&[u8]; 8] = [
+    b"friendly-scanner",
+    b"friendly-request",
+    b"sipvicious",
+    b"sipcli",
+    b"sip-scan",
+    b"sundayddr",
+    b"vaxsipuseragent",
+    b"pplsip",
+];
+
+/// Notes who names itself a scanner.
+pub fn look_at_agent(core: &mut Core, flow: &Flow, request: &Message<'_>) {
+    let agent = request.header(HeaderName::UserAgent).unwrap_or_default();
+    let is_named = |name: &&[u8]| agent.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    if SCANNERS.iter().any(is_named) {
+        core.suspect(flow, Suspicion::ScannerAgent, false);
+    }
 }
 
 type EarlyVerdict = (u16, Option<(HeaderName, Vec<u8>)>);
@@ -112,6 +135,7 @@ pub fn authenticate(core: &mut Core, server: ServerKey, flow: &Flow, request: &M
     let register = request.method() == Method::Register;
     let header = if register { HeaderName::Authorization } else { HeaderName::ProxyAuthorization };
     let mut stale = false;
+    let mut suspicion = (Suspicion::Unauthenticated, false);
     for value in header_lines(request, header) {
         let Ok(credentials) = Credentials::parse(value) else { continue };
         if credentials.realm != core.digest.realm() {
@@ -123,6 +147,7 @@ pub fn authenticate(core: &mut Core, server: ServerKey, flow: &Flow, request: &M
         match core.digest.verify(core.now, &credentials, request.method_bytes(), ha1) {
             Verdict::Ok => {
                 core.counters.count(Counter::AuthAccepted);
+                core.vouch(flow, core.now + core.settings.vouched_for);
                 return device.map(|(account, _)| account);
             }
             Verdict::Stale => stale = true,
@@ -132,11 +157,17 @@ pub fn authenticate(core: &mut Core, server: ServerKey, flow: &Flow, request: &M
             }
             Verdict::Wrong => {
                 core.counters.count(Counter::AuthRefused);
+                let sent_there = core.digest.was_sent_to(core.now, credentials.nonce, Source::of(flow.remote.ip()));
+                suspicion = (Suspicion::WrongDigest, sent_there);
                 let event = Event::new(core.now, core.shard, Level::Info, "authentication failed");
                 core.event(event.address("source", flow.remote).word("method", request.method().as_str()));
             }
             Verdict::Malformed => {}
         }
+    }
+    if !stale {
+        let (reason, sent_there) = suspicion;
+        core.suspect(flow, reason, sent_there);
     }
     challenge(core, server, flow, request, stale);
     None
@@ -165,7 +196,7 @@ fn challenge(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<
     // RFC 8760 §2.4: one challenge an algorithm, the preferred one first.
     let offer = |algorithm: &Algorithm| {
         let mut value = Vec::with_capacity(192);
-        core.digest.challenge(core.now, *algorithm, stale, &mut value);
+        core.digest.challenge(core.now, Source::of(flow.remote.ip()), *algorithm, stale, &mut value);
         value
     };
     let challenges: Vec<Vec<u8>> = algorithms(request).iter().map(offer).collect();
@@ -201,6 +232,7 @@ pub const LIMIT_PHRASE: &str = "Simultaneous Call Limit Reached";
 
 /// OPTIONS: that we are here and what we take (RFC 3261 §11.2).
 pub fn on_options(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) {
+    core.suspect(flow, Suspicion::Options, false);
     if core.draining {
         return refuse_overloaded(core, server, flow, request);
     }

@@ -20,6 +20,7 @@ mod info;
 mod inspect;
 mod letters;
 mod media;
+mod mute;
 mod registrar;
 mod release;
 mod retry;

@@ -59,6 +59,9 @@ pub fn on_register(store: &mut Store, core: &mut Core, server: ServerKey, flow: 
         admission::on_phones(core, &aor, phones);
     }
     core.counters.count(Counter::RegistrationsAccepted);
+    if let Some(lapses) = store.bindings(&aor, core.now).map(|binding| binding.expires).max() {
+        core.vouch(flow, lapses);
+    }
     answer(store, core, server, flow, request, &aor);
 }
 

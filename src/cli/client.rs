@@ -1,4 +1,4 @@
-//! `show`, `reload`, `drain`, `hangup`: one question to the running appliance over its Unix socket.
+//! `show`, `reload`, `drain`, `hangup`, `unblock`: one question to the running appliance over its Unix socket.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -99,6 +99,7 @@ pub fn show(target: &Target, what: &str, limit: usize, all_sites: bool, json: bo
         _ if json => println!("{}", answer["rows"]),
         "calls" if all_sites => print!("{}", table("calls of all sites", rows)),
         "limits" if linked => print!("{}", table("limits of sites", rows)),
+        "blocked" => print!("{}", table("blocked sources", rows)),
         "links" => print!("{}", table(what, &rows.iter().map(with_refusal).collect::<Vec<_>>())),
         _ => print!("{}", table(what, rows)),
     }
@@ -198,6 +199,16 @@ pub fn reload(target: &Target) -> Result<(), Fault> {
 /// No appliance, or no such call.
 pub fn hangup(target: &Target, call: &str) -> Result<(), Fault> {
     target.ask(&json!({ "command": "hangup", "call": call })).map(|_| println!("{call} is being ended"))
+}
+
+/// Ends a block or a mute.
+///
+/// # Errors
+/// No appliance, or nothing is done about this source.
+pub fn unblock(target: &Target, source: &str) -> Result<(), Fault> {
+    target
+        .ask(&json!({ "command": "unblock", "source": source }))
+        .map(|_| println!("{source} is heard again; guard.allow spares it for good"))
 }
 
 /// New calls again.

@@ -108,6 +108,13 @@ enum Command {
         #[command(subcommand)]
         command: SiteCommand,
     },
+    /// Hear a source again that is blocked or muted for scanning
+    Unblock {
+        /// Its address, as `strowger show blocked` has it
+        source: String,
+        #[command(flatten)]
+        target: Target,
+    },
     /// End one call
     Hangup {
         /// Its name, as `strowger show calls` has it
@@ -177,6 +184,7 @@ enum What {
     Shards,
     Limits,
     Links,
+    Blocked,
 }
 
 #[derive(Debug, Args)]
@@ -251,6 +259,7 @@ fn dispatch(command: Command) -> Result<bool, Fault> {
         Command::Drain { cancel: true, target, .. } => client::undrain(&target).map(|()| true),
         Command::Drain { wait, stop, target, .. } => client::drain(&target, wait, stop).map(|()| true),
         Command::Link { command: LinkCommand::Keygen { out, names } } => link::keygen(&out, &names).map(|()| true),
+        Command::Unblock { source, target } => client::unblock(&target, &source).map(|()| true),
         Command::Hangup { call, target } => client::hangup(&target, &call).map(|()| true),
     }
 }

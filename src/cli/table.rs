@@ -2,8 +2,25 @@
 
 use serde_json::Value;
 
+type Columns = &'static [(&'static str, &'static str)];
+
+const BLOCKED: Columns =
+    &[("source", "SOURCE"), ("state", "STATE"), ("reason", "REASON"), ("since_s", "SINCE"), ("ends_s", "ENDS IN")];
+
+const LINKS: Columns = &[
+    ("peer", "PEER"),
+    ("address", "ADDRESS"),
+    ("state", "STATE"),
+    ("up_s", "FOR"),
+    ("incarnation", "INCARNATION"),
+    ("version", "VERSION"),
+    ("round_trip_ms", "RTT MS"),
+    ("heard_s", "HEARD"),
+    ("why", "REFUSED"),
+];
+
 /// Columns of each thing that can be shown: key, heading.
-fn columns(what: &str) -> &'static [(&'static str, &'static str)] {
+fn columns(what: &str) -> Columns {
     match what {
         "calls" => &[
             ("call", "CALL"),
@@ -45,6 +62,7 @@ fn columns(what: &str) -> &'static [(&'static str, &'static str)] {
             ("port_pairs_free", "PAIRS FREE"),
             ("draining", "DRAINING"),
         ],
+        "blocked sources" => BLOCKED,
         "limits" => &[("of", "OF"), ("name", "NAME"), ("used", "USED"), ("max", "MAX")],
         "limits of sites" => &[
             ("of", "OF"),
@@ -59,17 +77,7 @@ fn columns(what: &str) -> &'static [(&'static str, &'static str)] {
         "calls of all sites" => {
             &[("site", "SITE"), ("call", "CALL"), ("account", "ACCOUNT"), ("age_s", "AGE"), ("stale_s", "AS OF")]
         }
-        _ => &[
-            ("peer", "PEER"),
-            ("address", "ADDRESS"),
-            ("state", "STATE"),
-            ("up_s", "FOR"),
-            ("incarnation", "INCARNATION"),
-            ("version", "VERSION"),
-            ("round_trip_ms", "RTT MS"),
-            ("heard_s", "HEARD"),
-            ("why", "REFUSED"),
-        ],
+        _ => LINKS,
     }
 }
 

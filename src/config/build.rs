@@ -18,6 +18,7 @@ pub(super) fn build<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Config
         shards: shards(reader, root),
         trunks: trunks(reader, root, marks),
         accounts: accounts(reader, root, marks, &limits),
+        guard: guard(reader, root),
         store: store(reader, root),
         control: control(reader, root, &node.data_dir),
         log: log(reader, root),
@@ -329,6 +330,17 @@ fn limits<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Limits {
         borrow_timeout: reader.get(&table, "borrow_timeout").span(),
         count_called: reader.get(&table, "count_called").bool(),
         emergency_numbers: numbers.into_iter().map(|(number, _)| number).collect(),
+    }
+}
+
+fn guard<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Guard {
+    let table = reader.table(root, "guard");
+    Guard {
+        enabled: reader.get(&table, "enabled").bool(),
+        threshold: reader.get(&table, "threshold").integer(),
+        forget_after: reader.get(&table, "forget_after").span(),
+        block_time: reader.get(&table, "block_time").span(),
+        allow: reader.get(&table, "allow").nets(),
     }
 }
 

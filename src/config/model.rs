@@ -25,6 +25,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// `[[account]]`, in file order.
     pub accounts: Vec<Account>,
+    /// `[guard]`.
+    pub guard: Guard,
     /// `[limits]`.
     pub limits: Limits,
     /// `[store]`.
@@ -332,6 +334,21 @@ pub enum LimitPolicy {
     Keep,
     /// They are ended.
     Drop,
+}
+
+/// `[guard]`: who scans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Sources are muted and blocked at all.
+    pub enabled: bool,
+    /// At so many points.
+    pub threshold: u32,
+    /// So many points wear off within this time.
+    pub forget_after: Duration,
+    /// For how long.
+    pub block_time: Duration,
+    /// Never these.
+    pub allow: Vec<Net>,
 }
 
 /// `[limits]`.

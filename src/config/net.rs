@@ -1,5 +1,6 @@
 //! A network as `allow_from` names it: an address and a prefix length.
 
+use crate::base::Source;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -51,6 +52,13 @@ impl Net {
         address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
     }
 
+    /// True when something of `source` lies in it.
+    #[must_use]
+    pub fn touches(&self, source: Source) -> bool {
+        let narrower = self.address.is_ipv6() && self.prefix > 64;
+        if narrower { Source::of(self.address) == source } else { self.contains(source.address()) }
+    }
+
     /// Prefix length: with several nets that contain an address, the longest is the nearest.
     #[must_use]
     pub fn prefix(&self) -> u8 {
@@ -97,6 +105,14 @@ mod tests {
         assert!(Net::parse("0.0.0.0/0").unwrap().contains(ip("203.0.113.9")));
         assert!(Net::parse("2001:db8::/32").unwrap().contains(ip("2001:db8:1::1")));
         assert_eq!(Net::parse("192.0.2.7").unwrap().prefix(), 32);
+    }
+
+    #[test]
+    fn a_net_touches_the_sources_that_share_an_address_with_it() {
+        let touches = |net: &str, source: &str| Net::parse(net).unwrap().touches(Source::of(ip(source)));
+        assert!(touches("198.51.100.0/24", "198.51.100.7") && !touches("198.51.100.0/24", "198.51.101.7"));
+        assert!(touches("2001:db8::/32", "2001:db8:1::1") && touches("2001:db8:1::7", "2001:db8:1::1"));
+        assert!(!touches("2001:db8:1::7", "2001:db8:1:1::7") && !touches("0.0.0.0/0", "2001:db8::1"));
     }
 
     #[test]

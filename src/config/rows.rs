@@ -52,6 +52,10 @@ pub static TABLES: &[Table] = &[
     list("account", "A user whose phones register here."),
     list("account.device", "One phone's credentials. Give `password`, or `password_file`, or both HA1 values."),
     Table { key: "account.qos", list: false, optional: true, docs: "Marks of what is sent to this account." },
+    table(
+        "guard",
+        "Against scanners: who guesses passwords or sweeps for accounts is blocked. docs/operations.md says how.",
+    ),
     table("limits", "Simultaneous calls. docs/limits.md explains what they promise over several sites."),
     table("store", "Where accounts and records of the API are kept."),
     table("control", "HTTP for metrics and health, and the Unix socket of `strowger show`."),
@@ -176,6 +180,16 @@ pub static ROWS: &[Row] = &[
     Row::new("account.qos.dscp_video", DSCP, "", "Instead of `media.dscp_video`.").example("34").reloads(),
     Row::new("account.qos.dscp_signalling", DSCP, "", "Instead of `sip.dscp`.").example("24").reloads()
         .no_effect("signalling shares one socket; `sip.dscp` marks it"),
+    // guard
+    Row::new("guard.enabled", Kind::Bool, "true", "Whether sources that scan are blocked.").reloads(),
+    Row::new("guard.threshold", integer(10, 100_000), "100",
+        "Points at which a source is blocked. A wrong password counts 10, a request without credentials 2, an OPTIONS 1.").reloads(),
+    Row::new("guard.forget_after", seconds(10, DAY), "\"10m\"",
+        "Points wear off evenly: from the threshold to none takes this long.").reloads(),
+    Row::new("guard.block_time", seconds(1, 7 * DAY), "\"10m\"", "How long a source stays blocked or muted.").reloads(),
+    Row::new("guard.allow", Kind::Nets, "[\"127.0.0.0/8\", \"::1/128\"]",
+        "Never blocked, nor muted: monitoring, proxies in front, load tests. Trunks, other sites and phones that have shown a password or are registered need not stand here.")
+        .example("[\"127.0.0.0/8\", \"::1/128\", \"198.51.100.0/24\"]").reloads(),
     // limits
     Row::new("limits.mode", Kind::Choice(&["strict", "allowance"]), "\"strict\"",
         "\"strict\": never more calls than the limit, whatever happens to the links; \"allowance\": a site that is cut off from the others may carry `allowance` more."),

@@ -13,7 +13,7 @@ use super::state::State;
 use crate::observe::counters::{CLASSES, Counters, TRANSPORTS};
 use crate::observe::histogram::BOUNDS_MICROS;
 use crate::observe::{
-    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel,
+    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel, Suspicion,
 };
 
 /// What the encoder writes; Prometheus, and every browser, take it.
@@ -173,6 +173,17 @@ impl Page<'_, '_> {
         self.labelled("strowger_drops", "Datagrams, messages, events and records thrown away", "reason", drops)
     }
 
+    fn suspicions(&mut self) -> fmt::Result {
+        let of = |reason: Suspicion| (reason.as_str(), self.sum(|cells| cells.suspicions(reason)));
+        let counts = Suspicion::ALL.iter().map(|&reason| of(reason)).collect();
+        self.labelled(
+            "strowger_scan_evidence",
+            "Requests of unknown sources that speak for a scanner",
+            "reason",
+            counts,
+        )
+    }
+
     fn plain(&mut self) -> fmt::Result {
         for &gauge in Gauge::ALL {
             let value = self.sum(|counters| counters.level(gauge));
@@ -216,6 +227,7 @@ impl Collector for Cells {
         page.sip()?;
         page.calls()?;
         page.media()?;
+        page.suspicions()?;
         page.plain()?;
         page.node(&self.0)
     }
@@ -243,6 +255,7 @@ mod tests {
         cells[0].count_drop(DropReason::MediaStray);
         cells[0].media_many(MediaPath::Xdp, 50, 8_600);
         cells[0].count_passes(FastPathPass::NoHop, 3);
+        cells[1].suspicion(Suspicion::WrongDigest);
         let page = page(&registry(state));
         for line in [
             "strowger_sip_requests_total{method=\"INVITE\",transport=\"udp\",direction=\"in\"} 2",
@@ -260,6 +273,7 @@ mod tests {
             "strowger_rtp_bytes_total{path=\"xdp\"} 8600",
             "strowger_fast_path_passed_total{reason=\"no_hop\"} 3",
             "strowger_drops_total{reason=\"media_stray\"} 1",
+            "strowger_scan_evidence_total{reason=\"wrong_digest\"} 1",
             "# TYPE strowger_link_lag_seconds gauge",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");

@@ -22,6 +22,8 @@ pub enum What {
     Limits,
     /// Links to other sites.
     Links,
+    /// Sources that are blocked or muted.
+    Blocked,
 }
 
 /// Most rows of one answer, over all shards.
@@ -38,6 +40,7 @@ impl What {
             "shards" => Self::Shards,
             "limits" => Self::Limits,
             "links" => Self::Links,
+            "blocked" => Self::Blocked,
             _ => return None,
         })
     }
@@ -53,11 +56,15 @@ pub fn show(state: &State, what: What, limit: usize) -> Value {
         What::Trunks => Query::Trunks,
         What::Limits => Query::Limits { limit: limit + 1 },
         What::Shards => Query::Shard,
+        What::Blocked => Query::Blocked { limit: limit + 1 },
         // Asked of the keeper; without one there are no links.
         What::Links => return json!({ "rows": [], "cut": false, "shards_missing": 0 }),
     };
-    let Answers { answers, missing } =
-        if matches!(what, What::Trunks | What::Limits) { state.ask_any(query) } else { state.ask(query) };
+    let Answers { answers, missing } = if matches!(what, What::Trunks | What::Limits | What::Blocked) {
+        state.ask_any(query)
+    } else {
+        state.ask(query)
+    };
     let mut rows: Vec<Value> = answers.into_iter().flat_map(|answer| rows(state, answer)).collect();
     if what == What::Shards {
         rows.sort_by_key(|row| row["shard"].as_u64());
@@ -104,7 +111,16 @@ fn rows(state: &State, answer: Answer) -> Vec<Value> {
             }
             vec![row]
         }
-        Answer::Hangup { .. } => Vec::new(),
+        Answer::Blocked(sources) => sources
+            .into_iter()
+            .map(|row| {
+                json!({
+                    "source": row.source, "state": row.state, "reason": row.reason, "since_s": age(row.since),
+                    "ends_s": row.until.since(now).as_secs(),
+                })
+            })
+            .collect(),
+        Answer::Hangup { .. } | Answer::Unblock { .. } => Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! `{"command":"show","what":"calls","limit":100}`, `{"command":"hangup","call":"call_…"}`, `{"command":"reload"}`,
 //! `{"command":"drain","stop":false}`, `{"command":"show","what":"limits","account":"alice"}`,
 //! `{"command":"show","what":"calls","all_sites":true}`, `{"command":"retire","site":"lon-1","incarnation":7}`,
-//! `{"command":"found"}`. The answer has `"ok":true`, or `"ok":false` and `"error"`.
+//! `{"command":"found"}`, `{"command":"unblock","source":"192.0.2.7"}`. The answer has `"ok":true`, or `"ok":false` and `"error"`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -22,7 +22,8 @@ use tokio::time::timeout;
 
 use super::links::Question;
 use super::show::{ROWS_MAX, What, show};
-use super::state::{Request, State, hangup};
+use super::state::{Request, State, hangup, unblock};
+use crate::base::Source;
 use crate::observe::CallId;
 
 const REQUEST_BYTES_MAX: u64 = 4_096;
@@ -118,35 +119,16 @@ async fn answer(line: &str, state: &Arc<State>) -> Value {
     let Ok(request) = serde_json::from_str::<Value>(line) else { return failure("not JSON") };
     let word = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
     match word("command").as_str() {
-        "show" => {
-            let Some(what) = What::parse(&word("what")) else { return failure("nothing of that name to show") };
-            let limit = request["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ROWS_MAX);
-            let limit = limit.clamp(1, ROWS_MAX);
-            if let Some(account) = request["account"].as_str() {
-                return answered(shown(state, account).await);
-            }
-            let linked = state.limits.links.is_some();
-            let question = match what {
-                What::Calls if request["all_sites"] == true => Some(Question::Calls { limit }),
-                What::Links if linked => Some(Question::Links),
-                What::Limits if linked => Some(Question::Limits { limit }),
-                _ => None,
-            };
-            if let Some(question) = question {
-                let trunks = matches!(question, Question::Limits { .. });
-                let mut answer = answered(state.limits.ask(question).await);
-                if let (true, Some(rows)) = (trunks, answer["rows"].as_array_mut()) {
-                    let all = blocking(state, |state| Ok(show(&state, What::Limits, ROWS_MAX))).await;
-                    let all = all["rows"].as_array().into_iter().flatten();
-                    rows.extend(all.filter(|row| row["of"] == "trunk").cloned());
-                }
-                return answer;
-            }
-            blocking(state, move |state| Ok(show(&state, what, limit))).await
-        }
+        "show" => answer_show(&request, state).await,
         "hangup" => {
             let Some(call) = CallId::parse(&word("call")) else { return failure("that is not the name of a call") };
             blocking(state, move |state| hangup(state.post.as_ref(), call).map(|()| json!({}))).await
+        }
+        "unblock" => {
+            let Some(source) = Source::parse(&word("source")) else {
+                return failure("`source` is an IP address, as `strowger show blocked` has it");
+            };
+            blocking(state, move |state| unblock(state.post.as_ref(), source).map(|()| json!({}))).await
         }
         "retire" => match request["incarnation"].as_u64().and_then(|number| u32::try_from(number).ok()) {
             Some(incarnation) => answered(state.limits.ask(Question::Retire { name: word("site"), incarnation }).await),
@@ -181,6 +163,35 @@ async fn answer(line: &str, state: &Arc<State>) -> Value {
         }
         _ => failure("unknown command"),
     }
+}
+
+async fn answer_show(request: &Value, state: &Arc<State>) -> Value {
+    let Some(what) = What::parse(request["what"].as_str().unwrap_or_default()) else {
+        return failure("nothing of that name to show");
+    };
+    let limit = request["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(ROWS_MAX);
+    let limit = limit.clamp(1, ROWS_MAX);
+    if let Some(account) = request["account"].as_str() {
+        return answered(shown(state, account).await);
+    }
+    let linked = state.limits.links.is_some();
+    let question = match what {
+        What::Calls if request["all_sites"] == true => Some(Question::Calls { limit }),
+        What::Links if linked => Some(Question::Links),
+        What::Limits if linked => Some(Question::Limits { limit }),
+        _ => None,
+    };
+    if let Some(question) = question {
+        let trunks = matches!(question, Question::Limits { .. });
+        let mut answer = answered(state.limits.ask(question).await);
+        if let (true, Some(rows)) = (trunks, answer["rows"].as_array_mut()) {
+            let all = blocking(state, |state| Ok(show(&state, What::Limits, ROWS_MAX))).await;
+            let all = all["rows"].as_array().into_iter().flatten();
+            rows.extend(all.filter(|row| row["of"] == "trunk").cloned());
+        }
+        return answer;
+    }
+    blocking(state, move |state| Ok(show(&state, what, limit))).await
 }
 
 /// One account's limit.
@@ -265,6 +276,10 @@ mod tests {
         assert_eq!(limit["limit"]["usable"], 3);
         let alone = ask(&path, r#"{"command":"retire","site":"b","incarnation":1}"#);
         assert!(alone["error"].as_str().is_some_and(|error| error.starts_with("this node decides alone")));
+        assert_eq!(ask(&path, r#"{"command":"unblock","source":"192.0.2.7"}"#)["ok"], true);
+        let spared = ask(&path, r#"{"command":"unblock","source":"192.0.2.8"}"#);
+        assert!(spared["error"].as_str().is_some_and(|error| error.starts_with("192.0.2.8 is neither blocked")));
+        assert!(ask(&path, r#"{"command":"unblock","source":"x"}"#)["error"].as_str().is_some());
         assert_eq!(ask(&path, "nonsense")["error"], "not JSON");
         assert_eq!(ask(&path, &"x".repeat(5_000))["ok"], false);
     }

@@ -13,7 +13,7 @@ use super::links::Handle;
 use super::log::LogSettings;
 use super::records::RecordStatus;
 use super::token::Bearer;
-use crate::base::ShardId;
+use crate::base::{ShardId, Source};
 use crate::observe::Counters;
 use crate::shard::mailbox::{Answer, Mail, Query};
 
@@ -204,6 +204,22 @@ pub fn hangup(post: &dyn Post, call: crate::observe::CallId) -> Result<(), Strin
     }
 }
 
+/// Has the shards do no more about a source. The error is a sentence for a person.
+///
+/// # Errors
+/// Nothing is done about it, or no answer.
+pub fn unblock(post: &dyn Post, source: Source) -> Result<(), String> {
+    let (reply, receiver) = bounded(1);
+    if !post.post(ShardId(0), Mail::Unblock { source, reply }) {
+        return Err("shard 0 is too busy to be told; try again".to_owned());
+    }
+    match receiver.recv_timeout(ANSWER_WAIT) {
+        Ok(Answer::Unblock { found: true }) => Ok(()),
+        Ok(_) => Err(format!("{source} is neither blocked nor muted; `strowger show blocked` lists who is")),
+        Err(_) => Err("shard 0 does not answer".to_owned()),
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -246,6 +262,9 @@ pub(super) mod tests {
                     reply.send(Answer::Trunks(vec![trunk])).is_ok()
                 }
                 Mail::Query { reply, .. } => reply.send(Answer::Registrations(Vec::new())).is_ok(),
+                Mail::Unblock { source, reply } => {
+                    reply.send(Answer::Unblock { found: source == Source::of([192, 0, 2, 7].into()) }).is_ok()
+                }
                 Mail::Hangup { call, reply } => reply.send(Answer::Hangup { found: call.0.salt == 1 }).is_ok(),
                 _ => true,
             }

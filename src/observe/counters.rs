@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::histogram::{Histogram, bump};
 use super::labels::{
-    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel,
+    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel, Suspicion,
 };
 use crate::base::Transport;
 use crate::base::time::Duration;
@@ -32,6 +32,7 @@ pub struct Counters {
     bytes: [AtomicU64; MediaPath::COUNT],
     drops: [AtomicU64; DropReason::COUNT],
     passes: [AtomicU64; FastPathPass::COUNT],
+    suspicions: [AtomicU64; Suspicion::COUNT],
     plain: [AtomicU64; Counter::COUNT],
     gauges: [AtomicU64; Gauge::COUNT],
     setup: Histogram,
@@ -60,6 +61,7 @@ impl Counters {
             bytes: cells(),
             drops: cells(),
             passes: cells(),
+            suspicions: cells(),
             plain: cells(),
             gauges: cells(),
             setup: Histogram::default(),
@@ -112,6 +114,11 @@ impl Counters {
     /// The fast path handed packets up.
     pub fn count_passes(&self, reason: FastPathPass, count: u64) {
         bump(&self.passes[reason.index()], count);
+    }
+
+    /// Somebody behaved like a scanner.
+    pub fn suspicion(&self, reason: Suspicion) {
+        bump(&self.suspicions[reason.index()], 1);
     }
 
     /// One more.
@@ -174,6 +181,12 @@ impl Counters {
     #[must_use]
     pub fn passes(&self, reason: FastPathPass) -> u64 {
         self.passes[reason.index()].load(Relaxed)
+    }
+
+    /// Reads evidence of scanning.
+    #[must_use]
+    pub fn suspicions(&self, reason: Suspicion) -> u64 {
+        self.suspicions[reason.index()].load(Relaxed)
     }
 
     /// Reads a plain counter.

@@ -171,6 +171,24 @@ labels! {
 }
 
 labels! {
+    /// What speaks for a scanner (`reason`).
+    Suspicion {
+        /// A request that was challenged and carried no credentials.
+        Unauthenticated = "unauthenticated",
+        /// Credentials that did not verify.
+        WrongDigest = "wrong_digest",
+        /// An OPTIONS from somebody whom nobody knows.
+        Options = "options",
+        /// A request that nobody here asked for or takes: a method, an extension or a dialog that we do not have.
+        Unsolicited = "unsolicited",
+        /// Octets that are not SIP.
+        Unparsable = "unparsable",
+        /// The name of a scanner in User-Agent.
+        ScannerAgent = "scanner_agent",
+    }
+}
+
+labels! {
     /// Why something was thrown away (`reason`).
     DropReason {
         /// Not SIP at all, or a response that does not parse.
@@ -209,8 +227,12 @@ labels! {
         UnknownSocket = "unknown_socket",
         /// Media on a port without a stream.
         MediaNoStream = "media_no_stream",
-        /// Anything from a source that scans, dropped by the fast path.
+        /// Anything from a blocked source, by the fast path or before it is parsed.
         SourceBlocked = "source_blocked",
+        /// A request without an answer, from a muted source.
+        SourceMuted = "source_muted",
+        /// Evidence of scanning, beyond what a shard tells the others in a second.
+        EvidenceFull = "evidence_full",
         /// Media from a source that is not the peer.
         MediaStray = "media_stray",
         /// Media before the far side is known.
@@ -271,6 +293,12 @@ labels! {
         FastPathUp = "fast_path_up",
         /// Directions that the fast path could not take: no next hop yet, no room.
         FastPathRefused = "fast_path_refused",
+        /// Sources blocked: they scan, and have shown that what comes from there is theirs.
+        SourcesBlocked = "sources_blocked",
+        /// Sources muted: somebody scans from there, or in their name.
+        SourcesMuted = "sources_muted",
+        /// Suspects forgotten before their time for want of room.
+        SuspectsForgotten = "suspects_forgotten",
         /// RTP packets missing by sequence number.
         MediaLost = "media_lost",
         /// Datagrams and messages handed to another shard.
@@ -299,6 +327,10 @@ labels! {
         PortPairsFree = "media_port_pairs_free",
         /// TCP connections now.
         ConnectionsActive = "connections_active",
+        /// Sources blocked now.
+        BlockedSources = "blocked_sources",
+        /// Sources muted now.
+        MutedSources = "muted_sources",
         /// Shards that take no new calls.
         Draining = "draining",
     }

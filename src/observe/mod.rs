@@ -13,6 +13,6 @@ pub use counters::Counters;
 pub use event::{Event, Level, Value, Verbosity};
 pub use histogram::Histogram;
 pub use labels::{
-    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel,
+    CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel, Suspicion,
 };
 pub use record::{CallId, CallRecord, EndCause, Leg, LegReport, MediaKind, MediaReport};

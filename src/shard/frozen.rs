@@ -3,6 +3,7 @@
 //! Unknown fields are passed over and a missing one is an error unless it says `#[serde(default)]`, so that a later
 //! version reads what an earlier one wrote where that is honest. [`super::snapshot`] says for whom.
 
+use super::guard;
 use super::handle::{Shard, ShardOptions};
 use super::steer::Steering;
 use super::streams::Streams;
@@ -18,6 +19,7 @@ struct Out<'a, E> {
     streams: &'a Streams,
     idle_check: Instant,
     trust: (Instant, Instant),
+    guard: guard::Frozen,
     random: &'a Random,
     draining: bool,
     stopping: Option<Instant>,
@@ -34,6 +36,9 @@ pub struct Frozen {
     streams: Streams,
     idle_check: Instant,
     trust: (Instant, Instant),
+    /// An earlier version knew of no scanners.
+    #[serde(default)]
+    guard: guard::Frozen,
     random: Random,
     draining: bool,
     stopping: Option<Instant>,
@@ -73,6 +78,7 @@ impl Shard {
             streams: &self.streams,
             idle_check: self.idle_check,
             trust: self.trust.times(),
+            guard: self.guard.freeze(),
             random: &self.random,
             draining: self.draining,
             stopping: self.stopping,
@@ -95,9 +101,11 @@ impl Shard {
         shard.streams.thaw(frozen.streams);
         shard.steering = frozen.steering;
         shard.trust.resume(frozen.trust);
+        shard.guard.thaw(frozen.guard);
         (shard.now, shard.idle_check, shard.random) = (frozen.now, frozen.idle_check, frozen.random);
         (shard.draining, shard.stopping) = (frozen.draining, frozen.stopping);
         (shard.unreachable_until, shard.unreachable_told) = (frozen.unreachable_until, frozen.unreachable_told);
+        shard.spare();
         shard.outputs.clear();
         Ok(shard)
     }

@@ -1,7 +1,8 @@
 //! Letters that lie in a mailbox while its shard is handed over.
 
+use super::guard::Word;
 use super::mailbox::Mail;
-use crate::base::{Flow, ShardId, Slot, SocketKey, Transmit};
+use crate::base::{Flow, ShardId, Slot, SocketKey, Source, Transmit};
 use crate::call::contacts::Binding;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,13 @@ pub enum FrozenMail {
         /// What is registered now.
         contacts: Vec<Binding>,
     },
+    /// See [`Mail::Guard`].
+    Guard {
+        /// Where it is.
+        source: Source,
+        /// What is said.
+        word: Word,
+    },
     /// See [`Mail::Drain`].
     Drain,
     /// See [`Mail::Undrain`].
@@ -61,11 +69,13 @@ impl FrozenMail {
                 Self::Locate { account: account.clone(), asker: *asker, call: *call }
             }
             Mail::Contacts { call, contacts } => Self::Contacts { call: *call, contacts: contacts.clone() },
+            Mail::Guard { source, word } => Self::Guard { source: *source, word: *word },
             Mail::Drain => Self::Drain,
             Mail::Undrain => Self::Undrain,
             Mail::Directory(_)
             | Mail::Query { .. }
             | Mail::Hangup { .. }
+            | Mail::Unblock { .. }
             | Mail::Right { .. }
             | Mail::HangUpSome { .. }
             | Mail::TellCalls
@@ -82,6 +92,7 @@ impl From<FrozenMail> for Mail {
             FrozenMail::Unreachable { socket, to } => Self::Unreachable { socket, to },
             FrozenMail::Locate { account, asker, call } => Self::Locate { account, asker, call },
             FrozenMail::Contacts { call, contacts } => Self::Contacts { call, contacts },
+            FrozenMail::Guard { source, word } => Self::Guard { source, word },
             FrozenMail::Drain => Self::Drain,
             FrozenMail::Undrain => Self::Undrain,
         }

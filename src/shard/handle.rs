@@ -1,17 +1,19 @@
 //! The shard itself: takes inputs, steers, handles, and leaves outputs to be drained.
 
 use super::boundary::{Input, Output};
+use super::guard::Guard;
+use super::guarding::{MuteLog, is_heard, is_muted};
 use super::mailbox::{Answer, CONTACTS_MAX, Mail, Query, ShardInfo};
 use super::steer::Steering;
 use super::streams::{Streams, Way};
 use super::trust::Trust;
 use crate::base::time::Duration;
-use crate::base::{Flow, Forward, Instant, Random, ShardId, SocketKey, StreamKey, Transmit, Transport};
+use crate::base::{Flow, Forward, Instant, Random, ShardId, SocketKey, Source, StreamKey, Transmit, Transport};
 use crate::call::contacts::Lifetimes;
 use crate::call::{Audit, Directory, Effect, Engine, EngineOptions, Settings};
 use crate::config::{Config, LimitPolicy};
 use crate::media::{FastPath, LocalAddress, RelayConfig, SocketRequest, Verdict};
-use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath};
+use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath, Suspicion};
 use crate::sip::transaction::Timers;
 use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
 use crate::tally::Note;
@@ -68,6 +70,7 @@ impl ShardOptions {
         relay.port_rest = config.media.port_rest;
         let settings = Settings {
             calls_max: config.shards.calls_max as usize,
+            vouched_for: config.limits.max_call_duration,
             borrow_timeout: config.limits.borrow_timeout,
             max_call_duration: config.limits.max_call_duration,
             ring_timeout: config.sip.ring_timeout,
@@ -133,6 +136,9 @@ pub struct Shard {
     pub(super) outputs: VecDeque<Output>,
     pub(super) media_base: SocketKey,
     pub(super) trust: Trust,
+    pub(super) guard: Guard,
+    pub(super) guard_sweep: Instant,
+    pub(super) mute_log: MuteLog,
     pub(super) idle_timeout: Duration,
     pub(super) idle_check: Instant,
     pub(super) path: MediaPath,
@@ -153,12 +159,15 @@ impl Shard {
     /// A shard with empty tables.
     #[must_use]
     pub fn new(options: ShardOptions, mut random: Random, now: Instant) -> Self {
+        let vouched_max = options.engine.contacts_max;
         let pulse = &options.engine.directory.pulse;
         let trust = if options.media_needs_keeper { Trust::in_pulse(Arc::clone(pulse)) } else { Trust::always() };
         Self {
             id: options.engine.shard,
             now,
             trust,
+            guard_sweep: now,
+            mute_log: MuteLog::default(),
             steering: options.steering,
             directory: Arc::clone(&options.engine.directory),
             counters: Arc::clone(&options.engine.counters),
@@ -174,13 +183,16 @@ impl Shard {
             unreachable_until: now,
             unreachable_told: 0,
             engine: Engine::new(options.engine, random.fork(), now),
+            guard: Guard::new(vouched_max, random.fork()),
             random,
         }
     }
 
     /// From now on settled streams go by `fast`.
     pub fn set_fast_path(&mut self, now: Instant, fast: Box<dyn FastPath>) {
+        self.now = now;
         self.engine.set_fast_path(now, fast);
+        self.block_all_below();
     }
 
     /// Takes one input. A packet to be relayed is rewritten in place; what is returned says where it goes.
@@ -190,9 +202,16 @@ impl Shard {
             Input::Datagram { socket, from, bytes } if socket >= self.media_base => {
                 return self.handle_packet(socket, from, bytes);
             }
+            Input::Datagram { from, .. } if self.is_blocked(from.ip()) => {
+                self.counters.count_drop(DropReason::SourceBlocked);
+            }
             Input::Datagram { socket, from, bytes } => {
                 let flow = Flow { transport: Transport::Udp, shard: self.id, socket, stream: None, remote: from };
                 self.handle_message(flow, bytes, Framing::Datagram);
+            }
+            Input::StreamAccepted { stream, remote, .. } if self.is_blocked(remote.ip()) => {
+                self.counters.count_drop(DropReason::SourceBlocked);
+                self.outputs.push_back(Output::CloseStream { stream });
             }
             Input::StreamAccepted { listener, stream, remote } => {
                 if !self.streams.accept(now, stream, self.id, listener, remote) {
@@ -269,11 +288,13 @@ impl Shard {
         match parse(bytes, &mut self.index, framing) {
             Ok(message) => {
                 let owner = self.steering.owner(&self.directory, &message);
-                if owner == self.id {
-                    self.engine.handle_message(self.now, flow, &message);
-                } else {
+                if owner != self.id {
                     let mail = Mail::Message { flow, bytes: Bytes::copy_from_slice(message.raw()) };
                     self.outputs.push_back(Output::Mail { to: owner, mail });
+                } else if is_heard(&self.guard, &mut self.engine, self.now, &flow, &message) {
+                    self.engine.handle_message(self.now, flow, &message);
+                } else {
+                    self.counters.count_drop(DropReason::SourceMuted);
                 }
             }
             Err(error) => {
@@ -281,6 +302,11 @@ impl Shard {
                     return;
                 }
                 self.counters.count_drop(DropReason::SipUnparsable);
+                let proven = flow.transport.is_reliable();
+                self.suspect(Source::of(flow.remote.ip()), Suspicion::Unparsable, proven);
+                if is_muted(&self.guard, self.now, &flow) {
+                    return self.counters.count_drop(DropReason::SourceMuted);
+                }
                 let mut out = Vec::new();
                 let tag = self.random.hex::<16>();
                 if reject_to(bytes, &error, flow.remote, &tag, &mut out) {
@@ -308,6 +334,7 @@ impl Shard {
                 Ok(None) => return,
                 Err(fault) => {
                     self.counters.count_drop(DropReason::SipFraming);
+                    self.suspect(Source::of(flow.remote.ip()), Suspicion::Unparsable, true);
                     let event = Event::new(self.now, self.id, Level::Info, "connection closed: not SIP");
                     let event = event.address("peer", flow.remote).text("fault", format!("{fault:?}"));
                     self.outputs.push_back(Output::Event(Box::new(event)));
@@ -319,7 +346,7 @@ impl Shard {
     }
 
     /// The flow it was and the flow by which it was asked for are broken.
-    fn stream_gone(&mut self, stream: StreamKey) {
+    pub(super) fn stream_gone(&mut self, stream: StreamKey) {
         let Some(flow) = self.streams.remove(stream) else { return };
         self.engine.handle_flow_failure(self.now, &flow);
         self.engine.handle_flow_failure(self.now, &Flow { stream: None, ..flow });
@@ -330,6 +357,9 @@ impl Shard {
             Mail::Message { flow, bytes } => {
                 let framing = if flow.transport.is_reliable() { Framing::Stream } else { Framing::Datagram };
                 if let Ok(message) = parse(&bytes, &mut self.index, framing) {
+                    if !is_heard(&self.guard, &mut self.engine, self.now, &flow, &message) {
+                        return self.counters.count_drop(DropReason::SourceMuted);
+                    }
                     self.engine.handle_message(self.now, flow, &message);
                 }
             }
@@ -343,6 +373,7 @@ impl Shard {
             Mail::Directory(directory) => {
                 self.directory = Arc::clone(&directory);
                 self.engine.set_directory(directory);
+                self.spare();
             }
             Mail::Query { query, reply } => {
                 // The asker may have given up waiting; then nobody misses the answer.
@@ -351,6 +382,11 @@ impl Shard {
             Mail::Hangup { call, reply } => {
                 let found = self.engine.hangup(self.now, call);
                 let _ = reply.try_send(Answer::Hangup { found });
+            }
+            Mail::Guard { source, word } => self.hear(source, word),
+            Mail::Unblock { source, reply } => {
+                let found = self.unblock(source);
+                let _ = reply.try_send(Answer::Unblock { found });
             }
             Mail::Right { call, permit } => self.engine.right(self.now, call, permit),
             Mail::HangUpSome { account, budget } => self.engine.hang_up_some(self.now, &account, &budget),
@@ -381,6 +417,7 @@ impl Shard {
         match query {
             Query::Calls { limit } => Answer::Calls(self.engine.list_calls(limit)),
             Query::Registrations { limit } => Answer::Registrations(self.engine.list_registrations(self.now, limit)),
+            Query::Blocked { limit } => Answer::Blocked(self.list_blocked(limit)),
             Query::Limits { limit } => Answer::Limits(self.engine.list_limits(limit)),
             Query::Trunks => Answer::Trunks(self.engine.list_trunks(self.now)),
             Query::Shard => {
@@ -406,6 +443,7 @@ impl Shard {
         self.engine.hold_fast_path(now, !self.trust.holds(now));
         self.engine.handle_timeout(now);
         self.trust.handle_timeout(now);
+        self.sweep_guard();
         self.counters.set(Gauge::ConnectionsActive, self.streams.len() as u64);
         self.counters.set(Gauge::Draining, u64::from(self.draining));
         if now >= self.idle_check {
@@ -453,6 +491,8 @@ impl Shard {
                 self.outputs.push_back(Output::Record(record));
             }
             Effect::Event(event) => self.outputs.push_back(Output::Event(event)),
+            Effect::Suspect { source, reason, proven } => self.suspect(source, reason, proven),
+            Effect::Vouch { source, until } => self.vouch(source, until),
             Effect::Note(note) => self.outputs.push_back(Output::Note(note)),
             Effect::Locate { account, call } => {
                 let home = self.steering.home_of_account(&account);

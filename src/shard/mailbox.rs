@@ -1,6 +1,7 @@
 //! What shards and the control plane say to each other. Every queue that carries these is bounded.
 
-use crate::base::{Flow, ShardId, Slot, SocketKey, Transmit};
+use super::guard::Word;
+use crate::base::{Flow, Instant, ShardId, Slot, SocketKey, Source, Transmit};
 use crate::call::Directory;
 use crate::call::contacts::Binding;
 pub use crate::call::{CallInfo, LimitInfo, RegistrationInfo, TrunkInfo};
@@ -80,6 +81,20 @@ pub enum Mail {
     },
     /// Say all calls that hold rights, as one [`Note::Calls`](crate::tally::Note::Calls).
     TellCalls,
+    /// What a shard saw of a source, or what its home says is done about it.
+    Guard {
+        /// Where it is.
+        source: Source,
+        /// What is said.
+        word: Word,
+    },
+    /// Do no more about this source.
+    Unblock {
+        /// Where it is.
+        source: Source,
+        /// Says whether something was done about it.
+        reply: Sender<Answer>,
+    },
     /// Take no new calls.
     Drain,
     /// Take new calls again.
@@ -108,6 +123,11 @@ pub enum Query {
     Shard,
     /// Trunks; every shard knows the same.
     Trunks,
+    /// Sources that are blocked or muted, at most so many; every shard knows the same.
+    Blocked {
+        /// The bound.
+        limit: usize,
+    },
     /// Limits and their use, at most so many; every shard knows the same.
     Limits {
         /// The bound.
@@ -128,11 +148,33 @@ pub enum Answer {
     Trunks(Vec<TrunkInfo>),
     /// To [`Query::Limits`].
     Limits(Vec<LimitInfo>),
+    /// To [`Query::Blocked`].
+    Blocked(Vec<BlockedInfo>),
+    /// To [`Mail::Unblock`].
+    Unblock {
+        /// It was blocked or muted.
+        found: bool,
+    },
     /// To [`Mail::Hangup`].
     Hangup {
         /// There was such a call.
         found: bool,
     },
+}
+
+/// A source that something is done about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedInfo {
+    /// An IPv4 address, or an IPv6 network.
+    pub source: String,
+    /// `blocked` or `muted`.
+    pub state: &'static str,
+    /// What it did last.
+    pub reason: &'static str,
+    /// From then on.
+    pub since: Instant,
+    /// Until then.
+    pub until: Instant,
 }
 
 /// A shard's own figures.

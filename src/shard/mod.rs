@@ -1,11 +1,14 @@
 //! A shard: the tables of one core, and the steering that brings every message to the shard that owns it.
 //!
-//! Pure: what comes in and goes out is in [`boundary`]; what shards say to each other is in [`mailbox`].
+//! Pure: what comes in and goes out is in [`boundary`]; what shards say to each other is in [`mailbox`]; who scans is
+//! found out by [`guard`].
 #![forbid(unsafe_code)]
 
 pub mod boundary;
 mod frozen;
 mod frozen_mail;
+pub mod guard;
+mod guarding;
 mod handle;
 pub mod mailbox;
 mod steer;

@@ -5,7 +5,7 @@
 //! retransmissions, its CANCEL and the ACK of its failure meet. The key is random, so that nobody can aim at one shard.
 
 use crate::base::id::Token;
-use crate::base::{Keyed, ShardId};
+use crate::base::{Keyed, ShardId, Source};
 use crate::call::Directory;
 use crate::sip::transaction::owner_of_branch;
 use crate::sip::wire::{Message, Method};
@@ -44,6 +44,12 @@ impl Steering {
     #[must_use]
     pub fn home_of_account(&self, account: &[u8]) -> ShardId {
         self.by_hash(account)
+    }
+
+    /// Who keeps what is known of a source.
+    #[must_use]
+    pub fn home_of_source(&self, source: Source) -> ShardId {
+        self.by_hash(&source.octets())
     }
 
     /// The owner of a message.

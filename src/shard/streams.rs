@@ -3,7 +3,7 @@
 //! RFC 3261 §18; RFC 5923 for reuse in spirit: a connection that a peer opened serves requests to it as long as it stands.
 
 use crate::base::time::Duration;
-use crate::base::{Flow, Instant, ShardId, SocketKey, StreamKey, Transport};
+use crate::base::{Flow, Instant, ShardId, SocketKey, Source, StreamKey, Transport};
 use crate::sip::wire::Framer;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -152,6 +152,15 @@ impl Streams {
         };
         self.by_key.insert(key, stream);
         Way::Connect(key, flow.remote)
+    }
+
+    /// Connections to and from a source.
+    #[must_use]
+    pub fn of(&self, source: Source) -> Vec<StreamKey> {
+        let is_its = |stream: &Stream| Source::of(stream.flow.remote.ip()) == source;
+        let mut found: Vec<_> = self.by_key.iter().filter(|(_, stream)| is_its(stream)).map(|(key, _)| *key).collect();
+        found.sort_unstable();
+        found
     }
 
     /// Connections that nobody has used for `idle`.

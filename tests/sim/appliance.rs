@@ -220,6 +220,20 @@ impl Appliance {
         answers.try_iter().filter(|answer| matches!(answer, Answer::Hangup { found: true })).count()
     }
 
+    /// `source`, `state` and `reason` of all whom something is done about, as any shard says it.
+    pub fn standings(&mut self, now: Instant) -> Vec<(String, &'static str, &'static str)> {
+        let (reply, answers) = crossbeam::channel::unbounded();
+        for shard in &mut self.shards {
+            let query = Mail::Query { query: Query::Blocked { limit: 100 }, reply: reply.clone() };
+            shard.handle(now, Input::Mail(query));
+        }
+        let rows = answers.try_iter().flat_map(|answer| match answer {
+            Answer::Blocked(rows) => rows,
+            _ => Vec::new(),
+        });
+        rows.map(|row| (row.source, row.state, row.reason)).collect()
+    }
+
     pub fn poll(&mut self, shard: usize) -> Option<Output> {
         self.shards[shard].poll_output()
     }

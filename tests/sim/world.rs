@@ -72,6 +72,8 @@ pub struct World {
     /// The last SIP message that went by datagram, for those who would like to send something like it.
     pub last_message: Bytes,
     places: BTreeMap<IpAddr, usize>,
+    /// What came to those who are no phones.
+    heard: BTreeMap<IpAddr, Vec<Bytes>>,
     pipes: Vec<Pipe>,
     queue: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
@@ -97,6 +99,7 @@ impl World {
             seen: None,
             last_message: Bytes::new(),
             places: BTreeMap::new(),
+            heard: BTreeMap::new(),
             pipes: Vec::new(),
             queue: BTreeMap::new(),
             happenings: 0,
@@ -169,6 +172,21 @@ impl World {
     /// Anybody sends anything.
     pub fn intrude(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         self.send(from, to, bytes);
+    }
+
+    /// What comes to these addresses is kept.
+    pub fn listen_at(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.heard.extend(addresses.into_iter().map(|address| (address, Vec::new())));
+    }
+
+    /// What has come to an address, oldest first.
+    pub fn heard(&self, address: IpAddr) -> &[Bytes] {
+        self.heard.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// Begins to listen anew.
+    pub fn forget_heard(&mut self) {
+        self.heard.values_mut().for_each(Vec::clear);
     }
 
     /// A letter from the control plane.
@@ -300,6 +318,10 @@ impl World {
             Some(Fate::Dropped) => return,
             Some(Fate::Relayed { from, to }) => return self.send(from, to, bytes),
             Some(Fate::Up) | None => {}
+        }
+        if let Some(heard) = self.heard.get_mut(&to.ip()) {
+            heard.push(bytes);
+            return;
         }
         let station = self.places.get(&to.ip()).copied();
         let place = self.appliance.as_ref().and_then(|appliance| {

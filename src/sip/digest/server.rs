@@ -1,13 +1,16 @@
 //! The side that challenges: nonces that need no memory until they are used, and one amount of work for every answer.
 //!
-//! A nonce is the shard, the time and 64 random bits, signed with a key that lives as long as the process (RFC 7616
-//! §3.3, §5.4). The table of used nonce counts belongs to one shard, so a nonce of another shard is stale here.
+//! A nonce is the shard, the time, 32 random bits and a mark of where it was sent, signed with a key that lives as long as
+//! the process (RFC 7616 §3.3, §5.4). The table of used nonce counts belongs to one shard, so a nonce of another shard is
+//! stale here. Credentials are good from anywhere, since phones move between addresses; but who repeats a nonce from the
+//! address that it was sent to can be reached there, which a forger of that address cannot show
+//! ([`Server::was_sent_to`]).
 
 use super::hmac::Hmac;
 use super::replay::{Replays, Use};
 use super::{Algorithm, Credentials, Ha1, Inputs};
 use crate::base::time::Duration;
-use crate::base::{Instant, Keyed, Random, ShardId};
+use crate::base::{Instant, Keyed, Random, ShardId, Source};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -89,7 +92,14 @@ const TIME_BITS: u32 = 56;
 struct Nonce {
     shard: ShardId,
     made: Instant,
+    /// Random bits, then the mark of where it was sent.
     serial: u64,
+}
+
+impl Nonce {
+    fn stamp(&self) -> u64 {
+        u64::from(self.shard.0) << TIME_BITS | self.made.as_millis()
+    }
 }
 
 impl Server {
@@ -141,8 +151,8 @@ impl Server {
 
     /// Appends the value of a `WWW-Authenticate` or `Proxy-Authenticate` header. For several algorithms, one header
     /// each, the best first (RFC 8760 §2.4).
-    pub fn challenge(&mut self, now: Instant, algorithm: Algorithm, stale: bool, out: &mut Vec<u8>) {
-        let nonce = self.nonce(now);
+    pub fn challenge(&mut self, now: Instant, to: Source, algorithm: Algorithm, stale: bool, out: &mut Vec<u8>) {
+        let nonce = self.nonce(now, to);
         out.extend_from_slice(b"Digest realm=\"");
         out.extend_from_slice(&self.realm);
         out.extend_from_slice(b"\", nonce=\"");
@@ -187,12 +197,29 @@ impl Server {
         }
     }
 
-    fn nonce(&mut self, now: Instant) -> super::Hex {
-        let millis = now.as_millis() & ((1 << TIME_BITS) - 1);
-        let stamp = u64::from(self.shard.0) << TIME_BITS | millis;
+    /// True for a nonce that this server sent to `source` and that has not expired.
+    #[must_use]
+    pub fn was_sent_to(&self, now: Instant, nonce: &[u8], source: Source) -> bool {
+        let Some(nonce) = self.read_nonce(nonce) else { return false };
+        let fresh = nonce.made <= now && now.since(nonce.made) <= self.lifetime;
+        let mark = self.mark(&nonce.stamp().to_be_bytes(), (nonce.serial >> 32) as u32, source);
+        fresh && nonce.shard == self.shard && bool::from(mark.ct_eq(&(nonce.serial as u32)))
+    }
+
+    /// Of the place that a nonce is sent to.
+    fn mark(&self, stamp: &[u8], random: u32, to: Source) -> u32 {
+        let mac = self.hmac.sign(&[b"to", stamp, &random.to_be_bytes(), &to.octets()]);
+        u32::from_be_bytes([mac[0], mac[1], mac[2], mac[3]])
+    }
+
+    fn nonce(&mut self, now: Instant, to: Source) -> super::Hex {
+        let made = Instant::from_millis(now.as_millis() & ((1 << TIME_BITS) - 1));
+        let stamp = Nonce { shard: self.shard, made, serial: 0 }.stamp().to_be_bytes();
+        let random = (self.random.next_u64() >> 32) as u32;
+        let serial = u64::from(random) << 32 | u64::from(self.mark(&stamp, random, to));
         let mut bytes = [0; STAMP_BYTES + MAC_BYTES];
-        bytes[..8].copy_from_slice(&stamp.to_be_bytes());
-        bytes[8..STAMP_BYTES].copy_from_slice(&self.random.next_u64().to_be_bytes());
+        bytes[..8].copy_from_slice(&stamp);
+        bytes[8..STAMP_BYTES].copy_from_slice(&serial.to_be_bytes());
         let mac = self.hmac.sign(&[&bytes[..STAMP_BYTES]]);
         bytes[STAMP_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
         super::hex(&bytes)
@@ -238,8 +265,12 @@ mod tests {
 
     fn challenge(server: &mut Server, now: Instant, algorithm: Algorithm) -> Vec<u8> {
         let mut out = Vec::new();
-        server.challenge(now, algorithm, false, &mut out);
+        server.challenge(now, here(), algorithm, false, &mut out);
         out
+    }
+
+    fn here() -> Source {
+        Source::of([192, 0, 2, 1].into())
     }
 
     fn credentials(challenge: &[u8], password: &[u8], count: u32) -> Vec<u8> {
@@ -301,6 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn a_nonce_shows_where_it_was_sent_and_nowhere_else() {
+        let mut server = server(0, 8);
+        let made = Instant::from_millis(5);
+        let text = challenge(&mut server, made, Algorithm::Md5);
+        let nonce = Challenge::parse(&text).unwrap().nonce.to_vec();
+        let elsewhere = Source::of([192, 0, 2, 2].into());
+        assert!(server.was_sent_to(made, &nonce, here()) && !server.was_sent_to(made, &nonce, elsewhere));
+        assert!(server.was_sent_to(Instant::from_millis(300_005), &nonce, here()));
+        assert!(!server.was_sent_to(Instant::from_millis(300_006), &nonce, here()), "it has expired");
+        assert!(!server.was_sent_to(made, b"abc", here()));
+        assert!(!self::server(1, 8).was_sent_to(made, &nonce, here()), "another shard's");
+    }
+
+    #[test]
     fn what_was_not_offered_is_malformed() {
         let mut server = server(0, 8);
         let legacy = credentials(b"Digest realm=\"example.com\", nonce=\"abc\"", b"secret", 1);
@@ -314,7 +359,7 @@ mod tests {
     fn a_challenge_reads_as_written() {
         let mut server = server(3, 8);
         let mut text = Vec::new();
-        server.challenge(Instant::from_millis(77), Algorithm::Sha256, true, &mut text);
+        server.challenge(Instant::from_millis(77), here(), Algorithm::Sha256, true, &mut text);
         let challenge = Challenge::parse(&text).unwrap();
         assert_eq!((challenge.realm, challenge.algorithm), (&b"example.com"[..], Algorithm::Sha256));
         assert_eq!((challenge.auth, challenge.stale, challenge.nonce.len()), (true, true, NONCE_LEN));

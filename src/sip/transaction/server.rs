@@ -180,6 +180,12 @@ impl<U: Copy> Layer<U> {
         Incoming::New(ServerKey(slot))
     }
 
+    /// True while the INVITE is kept that this CANCEL means (§9.2).
+    pub fn has_invite_of(&mut self, cancel: &Message<'_>) -> bool {
+        server_key(cancel, Method::Invite.as_bytes(), &mut self.scratch);
+        self.servers.find(&self.scratch).is_some()
+    }
+
     fn handle_ack(&mut self, now: Instant, ack: &Message<'_>) -> Incoming {
         server_key(ack, Method::Invite.as_bytes(), &mut self.scratch);
         let by_branch = self.servers.find(&self.scratch).filter(|&slot| {

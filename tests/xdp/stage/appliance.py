@@ -20,7 +20,7 @@ NUMBER = "+15550100"
 class Appliance:
     """One Strowger with a trunk to the caller and one to the callee, in one family."""
 
-    def __init__(self, options, net, directory, family=4, name="strowger", dead_man="3s", pin=None, fast_path="xdp", devices=None, prefix=()):
+    def __init__(self, options, net, directory, family=4, name="strowger", dead_man="3s", pin=None, fast_path="xdp", devices=None, prefix=(), guard=None):
         self.options, self.net, self.family, self.directory = options, net, family, os.path.join(directory, name)
         os.makedirs(self.directory, exist_ok=True)
         self.config = os.path.join(self.directory, "strowger.toml")
@@ -39,6 +39,7 @@ class Appliance:
             table("media", media),
             table("trunk", {"name": "caller", "address": f"{bracketed(caller)}:{CALLER_PORT}", "prefixes": [], "allow_from": [net_of(caller)]}, True),
             table("trunk", {"name": "callee", "address": f"{bracketed(callee)}:{CALLEE_PORT}", "prefixes": [""], "allow_from": [net_of(callee)]}, True),
+            table("guard", guard or {}),
             table("control", {"listen": f"127.0.0.1:{HTTP_PORT}"}),
         ]
         with open(self.config, "w") as file:

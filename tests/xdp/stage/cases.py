@@ -8,7 +8,7 @@ import time
 from harness.process import Failure, Process, until
 from harness.sipp import Sipp
 
-from . import wire
+from . import scan, wire
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
 from .load import Load
 from .network import DEVICES, SERVICE, attached, bpf_folder, do
@@ -19,6 +19,10 @@ SETTLE_SECONDS = 2.0
 SLACK_SECONDS = 1.0
 TAKEN_OVER = 500
 WATCHER = os.path.abspath(wire.__file__)
+SCANNER = os.path.abspath(scan.__file__)
+# How long a scanner is blocked here, and the datagrams that it goes on with.
+BLOCK_SECONDS = 6
+FLOOD = 2_000
 
 
 def _share(appliance, seconds):
@@ -178,6 +182,49 @@ def _without(options, net, directory, words, prefix=(), devices=None):
     return packets, lines[0]
 
 
+def _scan(net, *words):
+    argv = [*net.enter("stranger"), sys.executable, SCANNER, words[0], SERVICE[4], SIP_PORT, *words[1:]]
+    return do(*argv).strip()
+
+
+def _datagrams():
+    """That any socket of this host has been given."""
+    with open("/proc/net/snmp") as file:
+        rows = [line.split() for line in file if line.startswith("Udp:")]
+    return int(rows[1][rows[0].index("InDatagrams")])
+
+
+def scanner(options, net, directory):
+    """Who guesses passwords is dropped in the kernel and counted there, calls go on, and it is heard again in the end."""
+    appliance = Appliance(options, net, directory, guard={"block_time": f"{BLOCK_SECONDS}s", "forget_after": f"{BLOCK_SECONDS}s"}).up()
+    load = Load(options, net, directory, 20, 20).all_up()
+    time.sleep(SETTLE_SECONDS)
+    answers = int(_scan(net, "guess"))
+    blocked = time.monotonic()
+    rows = appliance.show("blocked")
+    stranger = net.address("stranger")
+    if not 10 <= answers <= 40:
+        raise Failure(f"the scanner got {answers} answers")
+    if [(row["source"], row["state"], row["reason"]) for row in rows] != [(stranger, "blocked", "wrong_digest")]:
+        raise Failure(f"`show blocked` says {rows}")
+    drops = 'strowger_drops_total{reason="source_blocked"}'
+    before, heard = appliance.metric(drops), _datagrams()
+    _scan(net, "flood", FLOOD)
+    until(lambda: appliance.metric(drops) - before >= FLOOD, 3, f"{FLOOD} drops to be counted")
+    heard = _datagrams() - heard
+    if heard > FLOOD / 2:
+        raise Failure(f"sockets heard {heard} datagrams meanwhile: it was not the kernel that dropped {FLOOD}")
+    time.sleep(max(0.0, blocked + BLOCK_SECONDS + SLACK_SECONDS - time.monotonic()))
+    if (status := _scan(net, "ask")) != "401":
+        raise Failure(f"after its time, the scanner gets {status}")
+    load.finish()
+    lines = [line for line in appliance.process.output().splitlines() if "source blocked" in line]
+    appliance.stop()
+    if len(lines) != 1 or f"strowger unblock {stranger}" not in lines[0]:
+        raise Failure(f"the log says {lines}")
+    return f"{answers} answers, then {FLOOD} requests dropped in the kernel; {load.received()} packets of 20 calls verified, none lost"
+
+
 def take_over(options, net, directory):
     """A new process takes over 500 calls, twice: no call and no packet is lost."""
     appliance = Appliance(options, net, directory, fast_path="auto").up()
@@ -234,4 +281,4 @@ def mute_peer(options, net, directory):
     return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
 
 
-ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, take_over, unprivileged, wrong_device, great_mtu, mute_peer]
+ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, scanner, take_over, unprivileged, wrong_device, great_mtu, mute_peer]
