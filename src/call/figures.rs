@@ -1,22 +1,29 @@
 //! Once a second: what the tables hold and what the lower rooms have counted, into the shard's cells.
 
 use super::core::Core;
-use crate::media::{PassReason, PathTotals, RelayCounts};
+use crate::media::{PassReason, PathTotals, RelayCounts, Waiting};
 use crate::observe::{Counter, Counters, DropReason, FastPathPass, Gauge, MediaPath};
 use serde::{Deserialize, Serialize};
 
 /// What was told last, of counts that only grow.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Figures {
     retransmitted: u64,
     absorbed: u64,
     relay: RelayCounts,
-    /// Of a fast path that ends with its process.
-    #[serde(skip)]
+    #[serde(default)]
     below: PathTotals,
 }
 
 impl Figures {
+    /// For the next life: another fast path counts from zero.
+    pub fn handed_on(&self, waiting: Waiting) -> Self {
+        match waiting {
+            Waiting::Below => self.clone(),
+            Waiting::OnSockets => Self { below: PathTotals::default(), ..self.clone() },
+        }
+    }
+
     /// Writes the levels, and what came since the last time.
     pub fn publish(&mut self, core: &mut Core) {
         let (counts, cells) = (core.layer.counts(), &core.counters);

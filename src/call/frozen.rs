@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::figures::Figures;
 use super::state::{Call, Right};
 use crate::base::{Instant, Random, Slab, Slot, Wheel};
-use crate::media;
+use crate::media::{self, Waiting};
 use crate::sip::digest;
 use crate::sip::transaction::Layer;
 use crate::tally::{Cell, Permit};
@@ -47,7 +47,7 @@ struct Out<'a, R> {
     peers: Vec<(Peer, String)>,
     store: &'a Store,
     ended: &'a [Slot],
-    figures: &'a Figures,
+    figures: Figures,
 }
 
 /// An [`Engine`] at rest.
@@ -72,7 +72,7 @@ pub struct Frozen {
 
 impl Engine {
     /// Shows what is to be written. Effects must have been drained.
-    pub fn freeze(&mut self, now: Instant) -> impl Serialize {
+    pub fn freeze(&mut self, now: Instant, waiting: Waiting) -> impl Serialize {
         let directory = &self.core.directory;
         let mut peers = BTreeMap::new();
         let mut rights = Vec::new();
@@ -82,7 +82,10 @@ impl Engine {
             rights.push(rights_of(slot, call, directory));
         }
         let digest = self.core.digest.freeze();
-        self.core.relay.raise_all(now);
+        if waiting == Waiting::OnSockets {
+            self.core.relay.raise_all(now);
+        }
+        self.figures.publish(&mut self.core);
         let core = &self.core;
         Out {
             now: core.now,
@@ -98,7 +101,7 @@ impl Engine {
             peers: peers.into_iter().collect(),
             store: &self.store,
             ended: &self.ended,
-            figures: &self.figures,
+            figures: self.figures.handed_on(waiting),
         }
     }
 

@@ -16,7 +16,7 @@ use crossbeam::channel::{Receiver, bounded};
 use super::client::is_running;
 use super::fast_path::{self, Below};
 use super::fault::{Fault, bind, path};
-use super::hand_over::{Conversation, Giver, Taken, TakenShard};
+use super::hand_over::{Conversation, Giver, Standing, Taken, TakenShard};
 use super::host::shards;
 use super::{privileges, sites};
 use crate::base::{Random, ShardId, SocketKey, Transport};
@@ -93,7 +93,7 @@ impl Appliance {
     fn begin(config: Config, take_over: bool) -> Result<Self, Fault> {
         let settings = Arc::new(LogSettings::new(&config.log));
         log::install(&settings);
-        let Ground { before, below, choice, clock: shards_clock } = prepare(&config, take_over)?;
+        let Ground { before, mut below, choice, clock: shards_clock } = prepare(&config, take_over)?;
         let clock = control::Clock::at(shards_clock.origin());
         let is_draining = before.is_draining();
         let no_thread = |error: std::io::Error| Fault::runtime(format!("no thread could be started: {error}"));
@@ -113,7 +113,7 @@ impl Appliance {
         let plan = Plan {
             config: &config,
             choice: &choice,
-            below: &below,
+            below: &mut below,
             directory: &directory,
             post: &post,
             outlets: Outlets { records, events, verbosity: settings.verbosity.clone(), notes },
@@ -282,13 +282,15 @@ impl Appliance {
     /// # Errors
     /// Why not: everything goes on here.
     pub fn give(&self, stream: &UnixStream, asked: &serde_json::Value, busy: Option<&str>) -> Result<i32, String> {
-        self.giver.give(stream, asked, &self.started, self.state.draining.load(Relaxed), busy)
+        let draining = self.state.draining.load(Relaxed);
+        let xdp = self.below.as_ref().and_then(Below::xdp);
+        self.giver.give(stream, asked, Standing { config: &self.started, draining, busy, xdp })
     }
 
     /// Ends after everything was handed over: nothing is hung up, and the last records are written. True when everything
     /// ended well.
     pub fn leave(&mut self) -> bool {
-        // Its ports are the other's now: nothing of ours may stand before them.
+        // Its ports are the other's now: nothing of ours may stand before them, but what it went on with.
         self.below = None;
         let mut good = true;
         for thread in self.shards.drain(..) {
@@ -375,8 +377,15 @@ fn prepare(config: &Config, take_over: bool) -> Result<Ground, Fault> {
         tracing::warn!(%error, "the limit of descriptors could not be raised");
     }
     folder(config)?;
-    let before = Before::new(config, take_over)?;
-    let below = if take_over { fast_path::after_take_over(config)? } else { fast_path::start(config)? };
+    let mut before = Before::new(config, take_over)?;
+    let below = match &mut before {
+        Before::Nothing(_) => fast_path::start(config)?,
+        Before::Running(conversation) => {
+            let (below, wish) = fast_path::take_over(config, conversation.below())?;
+            conversation.wish(wish);
+            below
+        }
+    };
     privileges::keep_for_sockets();
     let choice = choose(config.shards.backend)?;
     let clock = before.clock(config)?;
@@ -487,7 +496,7 @@ type Threads = Vec<JoinHandle<std::io::Result<()>>>;
 struct Plan<'a> {
     config: &'a Config,
     choice: &'a Choice,
-    below: &'a Below,
+    below: &'a mut Below,
     directory: &'a Arc<Directory>,
     post: &'a Arc<Post>,
     outlets: Outlets,
@@ -505,8 +514,10 @@ impl Plan<'_> {
             Before::Running(conversation) => {
                 let mut taken = conversation.take()?;
                 let shards = std::mem::take(&mut taken.shards);
+                self.below.take_rows(std::mem::take(&mut taken.neighbours));
                 let workers = self.thawed(parts, shards).inspect_err(|fault| taken.decline(&fault.message))?;
                 taken.commit()?;
+                self.below.settle();
                 let Taken { http, unix, paused, .. } = taken;
                 (workers, (http, unix), Some(paused))
             }

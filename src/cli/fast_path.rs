@@ -6,11 +6,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::fault::Fault;
 use super::finding::Finding;
 use crate::config::{Config, FastPath as Wanted, Media};
 use crate::media::{FastPath, RelayConfig};
-use crate::xdp::{self, Foreseen, Slice, Xdp, XdpOptions};
+use crate::xdp::hops::Neighbour;
+use crate::xdp::{self, Fit, Foreseen, Left, Slice, Unusable, Xdp, XdpOptions};
 
 /// What a node has of it. The program stays attached while this lives.
 #[derive(Debug)]
@@ -25,6 +28,26 @@ impl Below {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What another process would take on, where there is any.
+    #[must_use]
+    pub const fn xdp(&self) -> Option<&Xdp> {
+        self.xdp.as_ref()
+    }
+
+    /// Whose the rows of the hop table are that a process before has left to us.
+    pub fn take_rows(&self, neighbours: Vec<Neighbour>) {
+        if let Some(xdp) = &self.xdp {
+            xdp.take_rows(neighbours);
+        }
+    }
+
+    /// The process before has given its word: what it has left is ours.
+    pub fn settle(&mut self) {
+        if let Some(Err(reason)) = self.xdp.as_mut().map(Xdp::settle) {
+            tracing::error!(%reason, "the relay in the kernel was lost: all media goes through the sockets until the next restart");
+        }
     }
 
     /// For so long media may go on without its process, here or at another site with the same settings.
@@ -50,9 +73,13 @@ pub fn start(config: &Config) -> Result<Below, Fault> {
     if config.media.fast_path == Wanted::Off {
         return Ok(Below { xdp: None, name: "off", dead_man: Duration::ZERO });
     }
+    below(config, Xdp::start(&options(&config.media)))
+}
+
+fn below(config: &Config, xdp: Result<Xdp, Unusable>) -> Result<Below, Fault> {
     // Also where this node has none: what it lends may be used by one that has.
     let dead_man = config.media.fast_path_dead_man;
-    match Xdp::start(&options(&config.media)) {
+    match xdp {
         Ok(xdp) => {
             for warning in xdp.warnings() {
                 tracing::warn!(reason = %warning, "the fast path is less than it might be");
@@ -76,24 +103,47 @@ pub fn start(config: &Config) -> Result<Below, Fault> {
     }
 }
 
-/// After a take-over: the program in the kernel ends with the process before, and there is no second one beside it.
+/// What becomes of the fast path of the process that is taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// It ends with its process, if it has one.
+    #[default]
+    End,
+    /// We go on with it as it is: rules stay in.
+    Adopt,
+    /// Its links get our program: every stream comes up first.
+    Replace,
+}
+
+/// In a take-over: goes on with the program in the kernel where the process before has one that fits. To be called like
+/// [`start`].
 ///
 /// # Errors
-/// The configuration insists on it, or the program outlives its process.
-pub fn after_take_over(config: &Config) -> Result<Below, Fault> {
-    let wanted = config.media.fast_path;
-    if wanted == Wanted::Xdp || (wanted != Wanted::Off && config.media.fast_path_pin.is_some()) {
-        return Err(Fault::runtime(
-            "not taken over: the relay in the kernel cannot change its process yet, and media.fast_path = \"xdp\" or media.fast_path_pin insists on it; drain and restart",
-        ));
+/// `fast_path = "xdp"`, and it cannot be had.
+pub fn take_over(config: &Config, left: Option<Left>) -> Result<(Below, Wish), Fault> {
+    let Some(left) = left.filter(|_| config.media.fast_path != Wanted::Off) else {
+        return start(config).map(|below| (below, Wish::End));
+    };
+    let options = options(&config.media);
+    let (fit, xdp) = match left.inventory.fit(&options) {
+        Ok(Fit::OtherDevices(reason)) => {
+            let why = Unusable { reason, remedy: "set media.fast_path_devices as it was, or drain and restart" };
+            (Fit::OtherProgram, Err(why))
+        }
+        Ok(fit) => (fit.clone(), Xdp::inherit(&options, left, &fit)),
+        Err(why) => (Fit::OtherProgram, Err(why)),
+    };
+    let below = below(config, xdp)?;
+    let wish = match fit {
+        _ if below.xdp.is_none() => Wish::End,
+        Fit::Same => Wish::Adopt,
+        _ => Wish::Replace,
+    };
+    if wish == Wish::Replace {
+        tracing::info!("the running process has another program or other numbers in it: streams come up for a moment");
     }
-    if wanted == Wanted::Off {
-        return Ok(Below { xdp: None, name: "off", dead_man: Duration::ZERO });
-    }
-    tracing::warn!(
-        "all media goes through the sockets until the next restart: the relay in the kernel ended with the process before"
-    );
-    Ok(Below { xdp: None, name: "none", dead_man: Duration::ZERO })
+    Ok((below, wish))
 }
 
 /// What `strowger check` says. The program is loaded and attached to nothing.

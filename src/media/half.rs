@@ -52,7 +52,7 @@ pub(super) struct Lane {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Half {
     pub(super) track: Track,
-    /// Whoever thaws it begins on the sockets.
+    /// Whoever thaws it is told apart what is down.
     #[serde(skip)]
     pub(super) lane: Lane,
     /// What its voice looks like.
@@ -179,6 +179,11 @@ impl Half {
     pub(super) fn lower(&mut self, payload_type: u8) {
         self.lane = Lane { down: Some(payload_type), stale: false, ..self.lane };
         self.track.quality.begin_series();
+    }
+
+    /// They have been down in the life before, and go on: one series.
+    pub(super) fn adopt(&mut self, payload_type: u8) {
+        self.lane = Lane { down: Some(payload_type), stale: false, ..self.lane };
     }
 
     /// They come up again, and may go down once `ready`.

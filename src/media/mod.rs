@@ -21,7 +21,7 @@ mod stream;
 mod table;
 
 pub use options::{LocalAddress, Refused, RelayConfig, RemoteOptions, SideOptions, StreamKind, StreamOptions};
-pub use path::{FastCounts, FastPath, FastRule, PassReason, PathRequest, PathTotals, Swept};
+pub use path::{FastCounts, FastPath, FastRule, Mark, PassReason, PathRequest, PathTotals, Swept, Waiting};
 pub use ports::PortPool;
 pub use relay::{DropReason, Verdict};
 pub use report::{MediaEvent, RelayCounts, SideReport, SocketRequest, StreamReport, StreamSlot, Way};

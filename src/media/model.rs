@@ -5,7 +5,7 @@
 //! simplified here is simpler than the real thing in the same way: one CPU, every neighbour known unless told otherwise.
 
 use super::options::RelayConfig;
-use super::path::{FastCounts, FastPath, FastRule, PassReason, PathRequest, PathTotals, Swept};
+use super::path::{FastCounts, FastPath, FastRule, Mark, PassReason, PathRequest, PathTotals, Swept};
 use super::relay::{Applied, Expect, Miss, Rule, apply};
 use super::rtp::Header;
 use crate::base::time::Duration;
@@ -269,6 +269,10 @@ impl FastPath for Kernel {
         let bug = state.bug;
         match request {
             PathRequest::Down { key, rule } => return state.lower(now, key, rule),
+            PathRequest::Adopted { key, to, .. } => {
+                let rule = state.ports.get(&key.0).and_then(|port| Some(port.below.as_ref()?.rule.to.ip()));
+                assert!(rule == Some(to) || bug.is_some(), "{key:?} is not below, or goes elsewhere: {rule:?}");
+            }
             PathRequest::Up { key } => {
                 let port = state.ports.entry(key.0).or_default();
                 if bug == Some(Bug::ForgetsRest) {
@@ -288,6 +292,11 @@ impl FastPath for Kernel {
 
     fn read(&mut self, _: Instant, key: SocketKey) -> FastCounts {
         self.state().ports.get_mut(&key.0).map(|port| port.series.read()).unwrap_or_default()
+    }
+
+    /// Readings are the kernel's own here.
+    fn mark(&self, _: SocketKey) -> Mark {
+        Mark::default()
     }
 
     fn sweep(&mut self, now: Instant, report: &mut dyn FnMut(SocketKey, Swept)) {

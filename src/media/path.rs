@@ -8,6 +8,7 @@
 
 use crate::base::time::Duration;
 use crate::base::{Instant, SocketKey};
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,6 +45,42 @@ pub enum PathRequest {
         /// The pair.
         key: SocketKey,
     },
+    /// The process before has put this pair's rule in, and left it: from now on it is kept alive, read and taken up here.
+    Adopted {
+        /// The pair.
+        key: SocketKey,
+        /// The far party.
+        to: IpAddr,
+        /// As far as the process before has read.
+        mark: Mark,
+    },
+}
+
+/// How far a pair's counters have been read. They count for ever, modulo their width.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Packets relayed.
+    pub packets: u32,
+    /// Their octets.
+    pub octets: u32,
+    /// As in [`FastCounts`].
+    pub duplicates: u32,
+    /// As in [`FastCounts`].
+    pub late: u32,
+    /// As in [`FastCounts`].
+    pub gaps: u32,
+    /// As in [`FastCounts`].
+    pub skipped: u32,
+}
+
+/// Where settled streams wait while their process changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waiting {
+    /// Everything comes up: the next process has another fast path, or none.
+    #[default]
+    OnSockets,
+    /// What is down stays down, and its packets are relayed meanwhile: the next process has the same fast path.
+    Below,
 }
 
 /// What the fast path needs to know of one side of a settled stream. All three addresses are of one family.
@@ -100,7 +137,7 @@ pub enum Swept {
 }
 
 /// What a fast path did with packets that no rule of ours covered, since it was started, for the whole node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathTotals {
     /// Dropped: to a pair that nobody has.
     pub closed: u64,
@@ -183,6 +220,9 @@ pub trait FastPath: Send + Debug {
     /// What has gone by here since the last reading; after an [`Up`](PathRequest::Up) the rest, so that a call's record is
     /// whole when it ends.
     fn read(&mut self, now: Instant, key: SocketKey) -> FastCounts;
+
+    /// How far this pair has been read, for a process that goes on with the same rules.
+    fn mark(&self, key: SocketKey) -> Mark;
 
     /// Keeps installed rules alive for another while, and reports what has gone by.
     fn sweep(&mut self, now: Instant, report: &mut dyn FnMut(SocketKey, Swept));

@@ -56,6 +56,8 @@ pub struct Relay {
     fast: Option<Box<dyn FastPath>>,
     /// Sides that are down.
     below: usize,
+    /// Those of the life before, until there is a fast path.
+    left_below: Vec<frozen::LeftBelow>,
     sweep_at: Instant,
     /// Nothing goes down.
     held: bool,
@@ -82,6 +84,7 @@ impl Relay {
             counts: RelayCounts::default(),
             fast: None,
             below: 0,
+            left_below: Vec::new(),
             sweep_at: now,
             held: false,
         };

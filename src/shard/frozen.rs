@@ -9,6 +9,7 @@ use super::steer::Steering;
 use super::streams::Streams;
 use crate::base::{Instant, Random};
 use crate::call;
+use crate::media::Waiting;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -63,17 +64,17 @@ impl Frozen {
 }
 
 impl Shard {
-    /// Everything it knows. Outputs must have been drained: they are not part of it. The shard itself goes on as before,
-    /// with all media on its sockets.
+    /// Everything it knows. Outputs must have been drained: they are not part of it. The shard itself may go on as before,
+    /// with its media where it waits.
     ///
     /// # Panics
     /// Outputs wait.
     #[must_use]
-    pub fn freeze(&mut self, now: Instant) -> Vec<u8> {
+    pub fn freeze(&mut self, now: Instant, waiting: Waiting) -> Vec<u8> {
         assert!(self.outputs.is_empty(), "outputs are drained first");
         let out = Out {
             now: self.now,
-            engine: self.engine.freeze(now),
+            engine: self.engine.freeze(now, waiting),
             steering: &self.steering,
             streams: &self.streams,
             idle_check: self.idle_check,

@@ -15,6 +15,7 @@ mod steer;
 mod streams;
 mod trust;
 
+pub use crate::media::Waiting;
 pub use boundary::{Input, Output};
 pub use frozen::Frozen;
 pub use frozen_mail::FrozenMail;

@@ -1,7 +1,7 @@
 //! What a worker drives. There is one in the appliance, the shard; tests of the loop have another.
 
 use crate::base::{Forward, Instant};
-use crate::shard::{Input, Output, Shard};
+use crate::shard::{Input, Output, Shard, Waiting};
 
 /// A sans-IO machine: inputs with the time, outputs to be drained, a deadline.
 pub trait Core: Send {
@@ -21,7 +21,7 @@ pub trait Core: Send {
     fn set_records_waiting(&mut self, count: usize);
 
     /// All that it knows, for another process; outputs have been drained.
-    fn freeze(&mut self, now: Instant) -> Vec<u8>;
+    fn freeze(&mut self, now: Instant, waiting: Waiting) -> Vec<u8>;
 
     /// Until when the keeper's last beat holds; asked before mail is counted.
     fn last_beat(&self) -> Instant;
@@ -47,8 +47,8 @@ impl Core for Shard {
         Self::next_deadline(self)
     }
 
-    fn freeze(&mut self, now: Instant) -> Vec<u8> {
-        Self::freeze(self, now)
+    fn freeze(&mut self, now: Instant, waiting: Waiting) -> Vec<u8> {
+        Self::freeze(self, now, waiting)
     }
 
     fn set_records_waiting(&mut self, count: usize) {

@@ -12,6 +12,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use super::Post;
 use crate::base::{self, ShardId, StreamKey};
 use crate::io::Released;
+use crate::shard::Waiting;
 
 /// What one worker has.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ enum Verdict {
 #[derive(Debug)]
 pub struct Gate {
     closed: Arc<AtomicBool>,
+    below: Arc<AtomicBool>,
     parcels: Sender<std::io::Result<Parcel>>,
     verdicts: Receiver<Verdict>,
 }
@@ -49,6 +51,11 @@ pub struct Gate {
 impl Gate {
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Where settled streams wait while it is closed.
+    pub(super) fn waiting(&self) -> Waiting {
+        if self.below.load(Ordering::Acquire) { Waiting::Below } else { Waiting::OnSockets }
     }
 
     pub(super) fn broken(&self, error: std::io::Error) {
@@ -77,6 +84,7 @@ impl Gate {
 pub struct Barrier {
     post: Arc<Post>,
     closed: Arc<AtomicBool>,
+    below: Arc<AtomicBool>,
     parcels: Receiver<std::io::Result<Parcel>>,
     verdicts: Vec<Sender<Verdict>>,
     old_verdicts: Vec<Receiver<Verdict>>,
@@ -86,16 +94,17 @@ impl Barrier {
     /// With a gate for each shard.
     #[must_use]
     pub fn new(post: &Arc<Post>) -> (Self, Vec<Gate>) {
-        let closed = Arc::new(AtomicBool::new(false));
+        let (closed, below) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (sender, parcels) = unbounded();
         let (verdicts, receivers): (Vec<_>, Vec<Receiver<Verdict>>) = (0..post.shards()).map(|_| bounded(1)).unzip();
         let gate = |verdicts: &Receiver<Verdict>| Gate {
             closed: Arc::clone(&closed),
+            below: Arc::clone(&below),
             parcels: sender.clone(),
             verdicts: verdicts.clone(),
         };
         let gates = receivers.iter().map(gate).collect();
-        (Self { post: Arc::clone(post), closed, parcels, verdicts, old_verdicts: receivers }, gates)
+        (Self { post: Arc::clone(post), closed, below, parcels, verdicts, old_verdicts: receivers }, gates)
     }
 
     /// Closes the gate and waits for everybody's parcel, in the order of shards. One of [`leave`](Self::leave) and
@@ -103,12 +112,13 @@ impl Barrier {
     ///
     /// # Errors
     /// Somebody does not come, or cannot stop: those who came go on already.
-    pub fn stop_all(&self, wait: Duration) -> Result<Vec<Parcel>, String> {
+    pub fn stop_all(&self, wait: Duration, waiting: Waiting) -> Result<Vec<Parcel>, String> {
         // Left over from an earlier attempt.
         for verdicts in &self.old_verdicts {
             let _ = verdicts.try_recv();
         }
         while self.parcels.try_recv().is_ok() {}
+        self.below.store(waiting == Waiting::Below, Ordering::Release);
         self.closed.store(true, Ordering::Release);
         (0..self.post.shards()).for_each(|shard| self.post.wake(ShardId(shard)));
         let deadline = Instant::now() + wait;

@@ -221,6 +221,7 @@ impl<C: Core> Worker<C> {
         self.lingering.extend(hands.finished.drain(..).map(|stream| (self.now + LINGER, stream)));
         self.drain();
         let released = paused.and_then(|()| self.driver.release());
+        self.publish();
         let Some(gate) = &self.options.gate else { return Ok(()) };
         let released = match released {
             Ok(released) => released,
@@ -229,7 +230,7 @@ impl<C: Core> Worker<C> {
                 return Err(error);
             }
         };
-        let frozen = self.core.freeze(self.now);
+        let frozen = self.core.freeze(self.now, gate.waiting());
         let lingering = self.lingering.iter().copied().collect();
         match gate.wait(self.options.shard, frozen, lingering, released) {
             Some(released) => self.driver.adopt(released),

@@ -87,7 +87,7 @@ impl Core for Stub {
         self.deadline
     }
 
-    fn freeze(&mut self, _: Instant) -> Vec<u8> {
+    fn freeze(&mut self, _: Instant, _: crate::shard::Waiting) -> Vec<u8> {
         Vec::new()
     }
 

@@ -8,6 +8,7 @@
 
 use super::layout::{HOPS_MAX, Hop};
 use super::netlink::{Message, address, attributes, half, kind, word};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -50,10 +51,13 @@ struct Way {
     used_s: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Neighbour {
-    ifindex: u32,
-    address: IpAddr,
+/// Whom a row of the hop table is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// The device.
+    pub ifindex: u32,
+    /// On it.
+    pub address: IpAddr,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,8 @@ pub struct Hops {
     entries: Vec<Entry>,
     asked: Vec<IpAddr>,
     now_s: u64,
+    /// Another process writes the rows now.
+    resting: bool,
     /// A route, rule, link or address has changed: every way is to be asked for again.
     pub routes_changed: bool,
 }
@@ -82,6 +88,40 @@ impl Hops {
     #[must_use]
     pub fn new(devices: impl IntoIterator<Item = (u32, u16)>) -> Self {
         Self { devices: devices.into_iter().collect(), ..Self::default() }
+    }
+
+    /// With the rows of another process, which still writes them: none is written before [`wake`](Self::wake).
+    #[must_use]
+    pub fn resting(devices: impl IntoIterator<Item = (u32, u16)>) -> Self {
+        Self { resting: true, ..Self::new(devices) }
+    }
+
+    /// From now on no row is written, and each stays its neighbour's. Who they are for, by row.
+    pub fn rest(&mut self) -> Vec<Neighbour> {
+        self.resting = true;
+        self.entries.iter().map(|entry| entry.neighbour).collect()
+    }
+
+    /// The rows are for these neighbours: those of the process before.
+    pub fn take_rows(&mut self, neighbours: Vec<Neighbour>) {
+        let used_s = self.now_s;
+        self.entries = neighbours.into_iter().map(|neighbour| Entry { neighbour, used_s }).collect();
+    }
+
+    /// Writes rows from now on; what has changed meanwhile is made up for.
+    pub fn wake(&mut self, rows: &[Hop]) {
+        self.resting = false;
+        self.routes_changed = true;
+        self.write_all(rows);
+    }
+
+    /// A rule towards `to` goes by this hop already.
+    pub fn adopt(&mut self, to: IpAddr, hop: u16) {
+        let used_s = self.now_s;
+        if let Some(entry) = self.entries.get_mut(usize::from(hop)) {
+            entry.used_s = used_s;
+            self.ways.insert(to, Way { hop: Some(hop), used_s });
+        }
     }
 
     /// Seconds since some start.
@@ -221,6 +261,10 @@ impl Hops {
 
     /// Takes the kernel's answer for a destination; nothing where it has no way there.
     pub fn take_route(&mut self, rows: &[Hop], to: IpAddr, answer: Option<Message<'_>>) {
+        if self.resting {
+            // Asked again when it wakes.
+            return;
+        }
         let neighbour = answer.and_then(|message| next_of(message, to));
         let hop = neighbour.and_then(|neighbour| self.entry(rows, neighbour));
         if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&to) {
@@ -263,6 +307,9 @@ impl Hops {
 
     /// Writes all rows anew.
     pub fn write_all(&self, rows: &[Hop]) {
+        if self.resting {
+            return;
+        }
         for hop in 0..self.entries.len() {
             self.write(rows, hop as u16);
         }

@@ -3,7 +3,7 @@
 //! Native on each device if its driver has it, else generic with a warning. Links end with the process: when it is dropped, or
 //! killed, no frame meets the program any more. With a folder under a BPF file system the links are pinned there: then they
 //! outlive a crash (floods stay out), and what is left of the dead process is removed before the next start; its rules have
-//! ended by their deadlines.
+//! ended by their deadlines. A process that takes over gets all of it instead: see [`succession`](super::succession).
 
 use super::devices::{Device, choose, list};
 use super::features::mute;
@@ -12,6 +12,7 @@ use super::memory::Memory;
 use super::mirror::Running;
 use super::object::Object;
 use super::probe::{Host, MTU_ALWAYS_TAKEN, Unusable, explain_attach};
+use super::succession::{Attached, Will};
 use super::sys::{Mode, Program, pin};
 use super::table::{Commons, ShardTable, Slice, TableOptions};
 use super::ticks::Ticks;
@@ -19,10 +20,11 @@ use super::{OBJECT, layout};
 use crate::base::time::Duration;
 use crate::media::path::{PassReason, PathTotals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,11 +50,11 @@ pub struct XdpOptions {
 }
 
 impl XdpOptions {
-    fn addresses(&self) -> Vec<IpAddr> {
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6)).collect()
     }
 
-    fn constants(&self) -> Constants {
+    pub(super) fn constants(&self) -> Constants {
         let v6 = self.v6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets();
         let (mut v6_prefix, mut v6_last) = ([0; 12], [0; 4]);
         v6_prefix.copy_from_slice(&v6[..12]);
@@ -80,21 +82,25 @@ fn cpus() -> u32 {
 
 /// Program and memory, attached to nothing yet.
 #[derive(Debug)]
-struct Loaded {
-    memory: Arc<Memory>,
-    program: Program,
-    ticks: Ticks,
+pub(super) struct Loaded {
+    pub(super) memory: Arc<Memory>,
+    pub(super) program: Program,
+    pub(super) ticks: Ticks,
     devices: Vec<Device>,
 }
 
-fn load(options: &XdpOptions) -> Result<Loaded, Unusable> {
+pub(super) fn wanted_devices(options: &XdpOptions) -> Result<Vec<Device>, Unusable> {
     let failed = |error: std::io::Error| {
         Unusable::new(
             format!("devices cannot be listed ({error})"),
             "allow AF_NETLINK in the unit's RestrictAddressFamilies",
         )
     };
-    let devices = choose(&list().map_err(failed)?, &options.devices, &options.addresses())?;
+    choose(&list().map_err(failed)?, &options.devices, &options.addresses())
+}
+
+pub(super) fn load(options: &XdpOptions) -> Result<Loaded, Unusable> {
+    let devices = wanted_devices(options)?;
     let host = Host::read();
     let constants = options.constants();
     let rows = (constants.v4_count + constants.v6_count) as usize * constants.pairs as usize;
@@ -111,6 +117,26 @@ fn load(options: &XdpOptions) -> Result<Loaded, Unusable> {
     })?;
     let ticks = Ticks::new(&memory.moment[0], Ticks::tick());
     Ok(Loaded { memory: Arc::new(memory), program, ticks, devices })
+}
+
+/// Opens every pair, so that nothing is dropped before its shard says otherwise, and lets frames leave by these devices.
+pub(super) fn open_all(memory: &Memory, indices: &[(u32, u16)]) -> Result<(), Unusable> {
+    for row in memory.rows4.iter().chain(memory.rows6.iter()) {
+        row.state.store(layout::state::OPEN, Relaxed);
+    }
+    for (ifindex, index) in indices {
+        let map = memory.devices.as_ref();
+        let put = map.map(|map| map.update(&u32::from(*index).to_ne_bytes(), &ifindex.to_ne_bytes()));
+        if let Some(Err(error)) = put {
+            return Err(Unusable::new(format!("frames may not leave by a device ({error})"), "report this"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn not_followed(error: std::io::Error) -> Unusable {
+    let reason = format!("neighbours cannot be followed ({error})");
+    Unusable::new(reason, "allow AF_NETLINK in the unit's RestrictAddressFamilies")
 }
 
 /// What attaching would come to, as far as it can be told without.
@@ -153,18 +179,21 @@ fn takes_no_frames(device: &Device) -> String {
 /// The relay in the kernel, while this lives.
 #[derive(Debug)]
 pub struct Xdp {
-    memory: Arc<Memory>,
-    ticks: Ticks,
-    dead_man: Duration,
-    running: Running,
-    mode: Mode,
-    warnings: Vec<String>,
-    devices: Vec<String>,
-    pins: Vec<PathBuf>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) ticks: Ticks,
+    pub(super) dead_man: Duration,
+    pub(super) running: Running,
+    pub(super) warnings: Vec<String>,
+    /// Where the links are, in their order.
+    pub(super) attached: Vec<Attached>,
+    pub(super) pins: Vec<PathBuf>,
     /// For so long a device may be taken by a link that is going.
-    patience: Duration,
-    _links: Vec<OwnedFd>,
-    _program: Program,
+    pub(super) patience: Duration,
+    pub(super) links: Vec<OwnedFd>,
+    /// False while another process has it: then nothing is ended here.
+    pub(super) is_ours: Arc<AtomicBool>,
+    /// What is still to be done once it is ours.
+    pub(super) will: Option<Will>,
 }
 
 impl Xdp {
@@ -174,34 +203,21 @@ impl Xdp {
     /// The reason and the remedy; nothing stays attached then.
     pub fn start(options: &XdpOptions) -> Result<Self, Unusable> {
         let Loaded { memory, program, ticks, devices } = load(options)?;
-        for row in memory.rows4.iter().chain(memory.rows6.iter()) {
-            row.state.store(layout::state::OPEN, Relaxed);
-        }
         let indices: Vec<(u32, u16)> = (0..).zip(&devices).map(|(index, device)| (device.ifindex, index)).collect();
-        for (ifindex, index) in &indices {
-            let map = memory.devices.as_ref();
-            let put = map.map(|map| map.update(&u32::from(*index).to_ne_bytes(), &ifindex.to_ne_bytes()));
-            if let Some(Err(error)) = put {
-                return Err(Unusable::new(format!("frames may not leave by a device ({error})"), "report this"));
-            }
-        }
-        let failed = |error: std::io::Error| {
-            let reason = format!("neighbours cannot be followed ({error})");
-            Unusable::new(reason, "allow AF_NETLINK in the unit's RestrictAddressFamilies")
-        };
-        let running = Running::start(memory.clone(), &indices).map_err(failed)?;
+        open_all(&memory, &indices)?;
+        let running = Running::start(memory.clone(), &indices).map_err(not_followed)?;
         let mut xdp = Self {
             memory,
             ticks,
             dead_man: options.dead_man,
             running,
-            mode: Mode::Native,
             warnings: Vec::new(),
-            devices: devices.iter().map(|device| device.name.clone()).collect(),
+            attached: Vec::new(),
             pins: Vec::new(),
             patience: Duration::ZERO,
-            _links: Vec::new(),
-            _program: program,
+            links: Vec::new(),
+            is_ours: Arc::new(AtomicBool::new(true)),
+            will: None,
         };
         if let Some(folder) = &options.pin {
             // What a dead process left; a living one keeps its links, and we hear that its devices are taken.
@@ -210,34 +226,39 @@ impl Xdp {
                 xdp.patience = PATIENCE;
             }
         }
-        let is_any_native = xdp.attach_all(&devices, options.pin.as_deref(), Mode::Native)?;
-        if is_any_native && let Some(mute) = mute(&devices) {
+        let folder = options.pin.as_deref();
+        xdp.attach_all(&program, &devices, folder, Mode::Native)?;
+        if xdp.attached.iter().any(|attached| attached.native)
+            && let Some(mute) = mute(&devices)
+        {
             xdp.patience = PATIENCE;
             xdp.detach();
             xdp.warnings = vec![takes_no_frames(mute)];
-            xdp.attach_all(&devices, options.pin.as_deref(), Mode::Generic)?;
+            xdp.attach_all(&program, &devices, folder, Mode::Generic)?;
         }
         Ok(xdp)
     }
 
-    /// To each device in the best mode that it has; true where one is native.
-    fn attach_all(&mut self, devices: &[Device], folder: Option<&Path>, best: Mode) -> Result<bool, Unusable> {
-        self.mode = best;
-        let mut is_any_native = false;
+    /// To each device in the best mode that it has.
+    fn attach_all(
+        &mut self,
+        program: &Program,
+        devices: &[Device],
+        folder: Option<&Path>,
+        best: Mode,
+    ) -> Result<(), Unusable> {
         for device in devices {
-            match self.attach(device, folder, best)? {
-                Mode::Native => is_any_native = true,
-                Mode::Generic => self.mode = Mode::Generic,
-            }
+            let native = self.attach(program, device, folder, best)? == Mode::Native;
+            self.attached.push(Attached { name: device.name.clone(), ifindex: device.ifindex, native });
         }
-        Ok(is_any_native)
+        Ok(())
     }
 
     /// The kernel lets go of a link that nobody has any more a moment after the last of it is gone.
-    fn attach_after_the_dead(&self, device: &Device, mode: Mode) -> std::io::Result<OwnedFd> {
+    fn attach_after_the_dead(&self, program: &Program, device: &Device, mode: Mode) -> std::io::Result<OwnedFd> {
         let until = Instant::now() + self.patience;
         loop {
-            match self._program.attach(device.ifindex, mode) {
+            match program.attach(device.ifindex, mode) {
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
                     std::thread::sleep(PATIENCE_STEP);
                 }
@@ -246,16 +267,23 @@ impl Xdp {
         }
     }
 
-    fn detach(&mut self) {
+    pub(super) fn detach(&mut self) {
         for path in self.pins.drain(..) {
             let _ = std::fs::remove_file(path);
         }
-        self._links.clear();
+        self.links.clear();
+        self.attached.clear();
     }
 
-    fn attach(&mut self, device: &Device, folder: Option<&Path>, best: Mode) -> Result<Mode, Unusable> {
+    fn attach(
+        &mut self,
+        program: &Program,
+        device: &Device,
+        folder: Option<&Path>,
+        best: Mode,
+    ) -> Result<Mode, Unusable> {
         let pinned_at = folder.map(|folder| folder.join(&device.name));
-        let attach = |mode| self.attach_after_the_dead(device, mode);
+        let attach = |mode| self.attach_after_the_dead(program, device, mode);
         let explain = |mode, error| explain_attach(&device.name, device.mtu, mode, &error);
         let (mode, link) = match attach(best) {
             Ok(link) => (best, link),
@@ -271,24 +299,17 @@ impl Xdp {
             }
         };
         if let Some(path) = pinned_at {
-            let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| pin(link.as_fd(), &path));
-            made.map_err(|error| {
-                let reason = format!("{} cannot be pinned at {} ({error})", device.name, path.display());
-                Unusable::new(reason, "mount a BPF file system there (mount -t bpf bpf /sys/fs/bpf)")
-            })?;
+            pin_link(link.as_fd(), &path)?;
             self.pins.push(path);
         }
-        self._links.push(link);
+        self.links.push(link);
         Ok(mode)
     }
 
     /// `"xdp"`, or `"xdp-generic"` where one device has it only so.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self.mode {
-            Mode::Native => "xdp",
-            Mode::Generic => "xdp-generic",
-        }
+    pub fn name(&self) -> &'static str {
+        if self.attached.iter().all(|attached| attached.native) { "xdp" } else { "xdp-generic" }
     }
 
     /// What is worse than it might be, and how it gets better.
@@ -299,8 +320,8 @@ impl Xdp {
 
     /// Where it is attached.
     #[must_use]
-    pub fn devices(&self) -> &[String] {
-        &self.devices
+    pub fn devices(&self) -> Vec<&str> {
+        self.attached.iter().map(|attached| attached.name.as_str()).collect()
     }
 
     /// What the program sees.
@@ -316,7 +337,7 @@ impl Xdp {
             name: self.name(),
             memory: self.memory.clone(),
             ways: Arc::new(self.running.mirror()),
-            commons: Arc::new(Shared { memory: self.memory.clone() }),
+            commons: Arc::new(Shared { memory: self.memory.clone(), is_ours: self.is_ours.clone() }),
             ticks: self.ticks,
             dead_man: self.dead_man,
             slice,
@@ -326,14 +347,25 @@ impl Xdp {
 
 impl Drop for Xdp {
     fn drop(&mut self) {
-        self.detach();
+        if self.is_ours.load(Acquire) {
+            self.detach();
+        }
     }
+}
+
+pub(super) fn pin_link(link: BorrowedFd<'_>, path: &Path) -> Result<(), Unusable> {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| pin(link, path));
+    made.map_err(|error| {
+        let reason = format!("a link cannot be pinned at {} ({error})", path.display());
+        Unusable::new(reason, "mount a BPF file system there (mount -t bpf bpf /sys/fs/bpf)")
+    })
 }
 
 /// The blocklist and the totals.
 #[derive(Debug)]
 struct Shared {
     memory: Arc<Memory>,
+    is_ours: Arc<AtomicBool>,
 }
 
 impl Commons for Shared {
@@ -348,6 +380,10 @@ impl Commons for Shared {
             // Refused after capabilities were dropped, on old kernels: then the sockets see the source as before.
             let _ = blocked.update(&key, &ticks.to_ne_bytes());
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.is_ours.load(Acquire)
     }
 
     fn totals(&self) -> PathTotals {

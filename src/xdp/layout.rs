@@ -1,6 +1,7 @@
 //! The memory that the program and the appliance share, as `prog/relay.h` lays it out. Fields marked `net` are octets as they
 //! stand in a packet. Every field is atomic, because the kernel reads and writes beside us.
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
@@ -124,7 +125,7 @@ pub struct Moment {
 }
 
 /// What is fixed when the program is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constants {
     /// Our first IPv4 address, as a number.
     pub v4_base: u32,

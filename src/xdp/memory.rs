@@ -5,7 +5,7 @@ use super::object::{Object, Target};
 use super::shared::{Shared, constant};
 use super::sys::{Map, MapOptions, Program, Rejected, map_type};
 use std::io::{Error, Result};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Blocked sources at most; the one not seen for longest makes room.
 pub const BLOCKED_MAX: u32 = 65_536;
@@ -54,6 +54,33 @@ impl Memory {
             devices: Some(map("strowger_device", map_type::DEVMAP, 4, 4, DEVICES_MAX)?),
             constants,
         })
+    }
+
+    /// That of another process, by the descriptors that [`descriptors`](Self::descriptors) gave there.
+    ///
+    /// # Errors
+    /// One is missing, or a map is smaller than these constants say.
+    pub fn adopt(constants: Constants, descriptors: &mut impl Iterator<Item = OwnedFd>) -> Result<Self> {
+        let mut next = || descriptors.next().map(Map::from).ok_or_else(|| Error::other("an array is missing"));
+        Ok(Self {
+            rows4: Shared::of(next()?, rows(constants.v4_count, constants.pairs))?,
+            rows6: Shared::of(next()?, rows(constants.v6_count, constants.pairs))?,
+            hops: Shared::of(next()?, HOPS_MAX)?,
+            totals: Shared::of(next()?, constants.cpus as usize)?,
+            moment: Shared::of(next()?, 1)?,
+            numbers: Some(next()?),
+            blocked: Some(next()?),
+            devices: Some(next()?),
+            constants,
+        })
+    }
+
+    /// Everything, for [`adopt`](Self::adopt); nothing of ordinary memory.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let shared = [self.rows4.map(), self.rows6.map(), self.hops.map(), self.totals.map(), self.moment.map()];
+        let maps = [self.numbers.as_ref(), self.blocked.as_ref(), self.devices.as_ref()];
+        shared.into_iter().chain(maps).flatten().map(AsFd::as_fd).collect()
     }
 
     /// The same in ordinary memory, where no program sees it.

@@ -2,7 +2,7 @@
 //! kernel probe the neighbours in use before it would call them stale (traffic that never reaches the stack does not count
 //! as use).
 
-use super::hops::Hops;
+use super::hops::{Hops, Neighbour};
 use super::memory::Memory;
 use super::netlink::{Message, Netlink, family, kind, push_address};
 use super::table::Ways;
@@ -40,6 +40,10 @@ impl Ways for Mirror {
     fn keep(&self, to: IpAddr, hop: u16) -> bool {
         self.0.hops.try_lock().map_or(true, |mut hops| hops.keep(to, hop))
     }
+
+    fn adopt(&self, to: IpAddr, hop: u16) {
+        self.with(|hops| hops.adopt(to, hop));
+    }
 }
 
 /// The thread; it ends when this is dropped.
@@ -55,7 +59,19 @@ impl Running {
     /// # Errors
     /// No netlink socket, no thread.
     pub fn start(memory: Arc<Memory>, devices: &[(u32, u16)]) -> Result<Self> {
-        let hops = Mutex::new(Hops::new(devices.iter().copied()));
+        Self::with(memory, Hops::new(devices.iter().copied()))
+    }
+
+    /// The same beside another process that still writes the hop table: ours [rests](Hops::resting).
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub fn start_resting(memory: Arc<Memory>, devices: &[(u32, u16)]) -> Result<Self> {
+        Self::with(memory, Hops::resting(devices.iter().copied()))
+    }
+
+    fn with(memory: Arc<Memory>, hops: Hops) -> Result<Self> {
+        let hops = Mutex::new(hops);
         let mirror = Mirror(Arc::new(Inner { memory, hops, stopping: AtomicBool::new(false) }));
         // Listening begins before the tables are read, so that nothing falls between.
         let mut news = Netlink::listening(TURN)?;
@@ -85,6 +101,22 @@ impl Running {
         };
         let thread = std::thread::Builder::new().name("xdp-hops".into()).spawn(body)?;
         Ok(Self { mirror, thread: Some(thread) })
+    }
+
+    /// Another process is to write the hop table: whose its rows are.
+    #[must_use]
+    pub fn rest(&self) -> Vec<Neighbour> {
+        self.mirror.with(Hops::rest)
+    }
+
+    /// The rows are those of the process before.
+    pub fn take_rows(&self, neighbours: Vec<Neighbour>) {
+        self.mirror.with(|hops| hops.take_rows(neighbours));
+    }
+
+    /// Ours is the hop table, from now on or again.
+    pub fn wake(&self) {
+        self.mirror.with(|hops| hops.wake(&self.mirror.0.memory.hops));
     }
 
     /// For a shard.

@@ -2,7 +2,8 @@
 //! to the sockets. What is done to a packet is `media::relay::apply`'s to say; `prog/relay.bpf.c` does the same.
 //!
 //! [`Xdp`] loads and attaches the program; [`memory`] is what program and appliance share, [`table`] one shard's part of it
-//! (the `FastPath` that its relay is given), [`hops`] the neighbours that frames are sent to, kept true by [`mirror`].
+//! (the `FastPath` that its relay is given), [`hops`] the neighbours that frames are sent to, kept true by [`mirror`]. [`succession`] is how
+//! all of it changes its process.
 
 pub mod devices;
 mod features;
@@ -15,12 +16,14 @@ pub mod netlink;
 pub mod object;
 mod probe;
 pub mod shared;
+pub mod succession;
 pub mod sys;
 pub mod table;
 pub mod ticks;
 
 pub use kernel::{Foreseen, Xdp, XdpOptions, probe};
 pub use probe::Unusable;
+pub use succession::{Fit, Inventory, Left};
 pub use table::{ShardTable, Slice, TableOptions};
 
 /// The program, as `prog/build` made it.

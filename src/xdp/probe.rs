@@ -39,7 +39,8 @@ pub(super) struct Host {
 }
 
 /// The bits of what is needed, by `linux/capability.h`.
-const NEEDED: [(u32, &str); 3] = [(39, "CAP_BPF"), (12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON")];
+const NEEDED: [(u32, &str); 3] = [(39, "CAP_BPF"), (NET_ADMIN, "CAP_NET_ADMIN"), (38, "CAP_PERFMON")];
+const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
 
 impl Host {
@@ -53,10 +54,15 @@ impl Host {
         }
     }
 
+    /// Neighbours in use may be kept fresh.
+    pub(super) fn may_freshen(&self) -> bool {
+        self.capabilities >> NET_ADMIN & 1 == 1
+    }
+
     /// `CAP_SYS_ADMIN` stands for those that were split from it; `CAP_NET_ADMIN` never was part of it.
     fn missing(&self) -> Vec<&'static str> {
         let has = |bit: u32| self.capabilities >> bit & 1 == 1;
-        let lacks = |bit: u32| !has(bit) && (bit == 12 || !has(SYS_ADMIN));
+        let lacks = |bit: u32| !has(bit) && (bit == NET_ADMIN || !has(SYS_ADMIN));
         NEEDED.iter().filter(|(bit, _)| lacks(*bit)).map(|(_, name)| *name).collect()
     }
 

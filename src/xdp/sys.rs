@@ -62,6 +62,7 @@ enum Command {
     ProgTestRun = 10,
     MapFreeze = 22,
     LinkCreate = 28,
+    LinkUpdate = 29,
 }
 
 /// Calls bpf(2). `A` is the command's part of `union bpf_attr`.
@@ -262,6 +263,14 @@ struct LinkCreate {
 }
 
 #[repr(C)]
+struct LinkUpdate {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
 struct Pin {
     path: u64,
     fd: u32,
@@ -354,6 +363,16 @@ impl Program {
             LinkCreate { program: number(self.as_fd()), ifindex, attach_type: ATTACH_TYPE_XDP, flags: mode.flags() };
         // SAFETY: as `bpf_attr` for BPF_LINK_CREATE begins; it has no pointers.
         unsafe { bpf(Command::LinkCreate, &mut create) }.map(owned)
+    }
+
+    /// Puts the program in the place of the one that `link` has attached: no frame meets neither.
+    ///
+    /// # Errors
+    /// The kernel's: `ENOLINK` where the device is gone.
+    pub fn replace(&self, link: BorrowedFd<'_>) -> Result<()> {
+        let mut update = LinkUpdate { link: number(link), program: number(self.as_fd()), flags: 0, old_program: 0 };
+        // SAFETY: as `bpf_attr` for BPF_LINK_UPDATE begins; it has no pointers.
+        unsafe { bpf(Command::LinkUpdate, &mut update) }.map(drop)
     }
 }
 

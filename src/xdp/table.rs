@@ -11,7 +11,7 @@ use super::memory::Memory;
 use super::ticks::Ticks;
 use crate::base::time::Duration;
 use crate::base::{Instant, SocketKey};
-use crate::media::path::{FastCounts, FastPath, FastRule, PathRequest, PathTotals, Swept};
+use crate::media::path::{FastCounts, FastPath, FastRule, Mark, PathRequest, PathTotals, Swept};
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ pub trait Ways: Send + Sync + Debug {
 
     /// A rule towards `to` is using the hop: true while that is still the way.
     fn keep(&self, to: IpAddr, hop: u16) -> bool;
+
+    /// A rule of the process before goes to `to` by this hop.
+    fn adopt(&self, to: IpAddr, hop: u16);
 }
 
 /// What the node has once and shards share.
@@ -34,6 +37,9 @@ pub trait Commons: Send + Sync + Debug {
 
     /// What was dropped and passed up.
     fn totals(&self) -> PathTotals;
+
+    /// False while another process has the rules: no table ends them then.
+    fn is_ours(&self) -> bool;
 }
 
 /// Which keys and ports are the shard's, and what it says about itself.
@@ -49,27 +55,15 @@ pub struct Slice {
     pub tells_totals: bool,
 }
 
-/// The counters of a row when they were read last.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reading {
-    packets: u32,
-    octets: u32,
-    duplicates: u32,
-    late: u32,
-    gaps: u32,
-    skipped: u32,
-}
-
-impl Reading {
-    fn of(row: &Row) -> Self {
-        Self {
-            packets: row.packets.load(Relaxed),
-            octets: row.octets.load(Relaxed),
-            duplicates: row.duplicates.load(Relaxed),
-            late: row.late.load(Relaxed),
-            gaps: row.gaps.load(Relaxed),
-            skipped: row.skipped.load(Relaxed),
-        }
+/// How far the counters of a row have come.
+fn mark_of(row: &Row) -> Mark {
+    Mark {
+        packets: row.packets.load(Relaxed),
+        octets: row.octets.load(Relaxed),
+        duplicates: row.duplicates.load(Relaxed),
+        late: row.late.load(Relaxed),
+        gaps: row.gaps.load(Relaxed),
+        skipped: row.skipped.load(Relaxed),
     }
 }
 
@@ -83,7 +77,8 @@ pub struct ShardTable {
     ticks: Ticks,
     dead_man: Duration,
     slice: Slice,
-    readings: Vec<Reading>,
+    /// By pair: as far as it has been read.
+    marks: Vec<Mark>,
     /// Pairs whose rules are in, for the sweep.
     installed: Vec<Installed>,
     /// By pair: its place in `installed` and one, or zero.
@@ -130,7 +125,7 @@ impl ShardTable {
             ticks,
             dead_man,
             slice,
-            readings: vec![Reading::default(); pairs],
+            marks: vec![Mark::default(); pairs],
             installed: Vec::with_capacity(pairs),
             places: vec![0; pairs],
         }
@@ -177,9 +172,23 @@ impl ShardTable {
         let Some(hop) = self.ways.resolve(rule.to.ip()) else { return false };
         let deadline = self.ticks.deadline(self.ticks.at(Ticks::monotonic()), self.dead_man);
         write(row, rule, SocketAddr::new(own, self.port(pair)), hop, deadline);
-        self.readings[pair] = Reading::of(row);
-        self.installed.push(Installed { pair, to: rule.to.ip(), hop });
+        let mark = mark_of(row);
+        self.install(pair, rule.to.ip(), hop, mark);
+        true
+    }
+
+    /// The rule is in.
+    fn install(&mut self, pair: usize, to: IpAddr, hop: u16, mark: Mark) {
+        self.marks[pair] = mark;
+        self.installed.push(Installed { pair, to, hop });
         self.places[pair] = self.installed.len() as u32;
+    }
+
+    fn adopt(&mut self, pair: usize, to: IpAddr, mark: Mark) -> bool {
+        let Some(row) = self.row(pair).filter(|row| row.state.load(Relaxed) == state::SETTLED) else { return false };
+        let hop = row.hop.load(Relaxed);
+        self.ways.adopt(to, hop);
+        self.install(pair, to, hop, mark);
         true
     }
 
@@ -211,11 +220,11 @@ impl ShardTable {
 
     fn news(&mut self, now: Instant, jiffies: u64, pair: usize) -> FastCounts {
         let Some(row) = self.row(pair) else { return FastCounts::default() };
-        let new = Reading::of(row);
+        let new = mark_of(row);
         let (highest, last) = (row.highest.load(Relaxed), row.last.load(Relaxed));
         let nanos = |value: u32| Duration::from_nanos(u64::from(value));
         let jitter = (nanos(row.jitter_ns.load(Relaxed)), nanos(row.jitter_ns_max.load(Relaxed)));
-        let old = std::mem::replace(&mut self.readings[pair], new);
+        let old = std::mem::replace(&mut self.marks[pair], new);
         let packets = new.packets.wrapping_sub(old.packets);
         FastCounts {
             packets: packets.into(),
@@ -286,10 +295,12 @@ impl FastPath for ShardTable {
         let (PathRequest::Opened { key }
         | PathRequest::Closed { key }
         | PathRequest::Down { key, .. }
-        | PathRequest::Up { key }) = request;
+        | PathRequest::Up { key }
+        | PathRequest::Adopted { key, .. }) = request;
         let Some(pair) = self.pair(key) else { return false };
         match request {
             PathRequest::Down { rule, .. } => return self.lower(pair, &rule),
+            PathRequest::Adopted { to, mark, .. } => return self.adopt(pair, to, mark),
             PathRequest::Opened { .. } | PathRequest::Up { .. } => self.set_state(pair, state::OPEN),
             PathRequest::Closed { .. } => self.set_state(pair, state::CLOSED),
         }
@@ -300,6 +311,10 @@ impl FastPath for ShardTable {
         fence(Acquire);
         let jiffies = self.ticks.at(Ticks::monotonic());
         self.pair(key).map(|pair| self.news(now, jiffies, pair)).unwrap_or_default()
+    }
+
+    fn mark(&self, key: SocketKey) -> Mark {
+        self.pair(key).map(|pair| self.marks[pair]).unwrap_or_default()
     }
 
     fn sweep(&mut self, now: Instant, report: &mut dyn FnMut(SocketKey, Swept)) {
@@ -339,6 +354,9 @@ impl FastPath for ShardTable {
 
 impl Drop for ShardTable {
     fn drop(&mut self) {
+        if !self.commons.is_ours() {
+            return;
+        }
         for pair in 0..self.places.len() {
             self.set_state(pair, state::OPEN);
         }

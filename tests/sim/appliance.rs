@@ -11,7 +11,7 @@ use strowger::config::Config;
 use strowger::media::RelayConfig;
 use strowger::media::model::{Bug, Fate, Kernel};
 use strowger::observe::{CallRecord, Counters, MediaPath};
-use strowger::shard::{Answer, Frozen, Input, Mail, Output, Query, Shard, ShardOptions, Steering};
+use strowger::shard::{Answer, Frozen, Input, Mail, Output, Query, Shard, ShardOptions, Steering, Waiting};
 use strowger::tally::Pulse;
 
 /// All shards of one node.
@@ -131,8 +131,9 @@ impl Appliance {
     }
 
     /// Another process takes this shard over: it gets what is frozen, and what it is told by its own configuration.
-    pub fn take_over(&mut self, now: Instant, shard: usize) -> Result<(), String> {
-        let frozen = Frozen::read(&self.shards[shard].freeze(now))?;
+    /// Its kernel is adopted with all rules, or set up anew.
+    pub fn take_over(&mut self, now: Instant, shard: usize, waiting: Waiting) -> Result<(), String> {
+        let frozen = Frozen::read(&self.shards[shard].freeze(now, waiting))?;
         let (directory, counters) = (Arc::clone(&self.directories[shard]), Arc::new(Counters::default()));
         let steering = Steering::new(self.steering.shards(), [0; 4]);
         let options = ShardOptions::new(&self.config, directory, counters, shard as u8, steering, MediaPath::Epoll);

@@ -14,7 +14,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey};
 use strowger::media::model::Fate;
 use strowger::phone::{Options, Output, StreamInput};
-use strowger::shard::{self, Input, Mail};
+use strowger::shard::{self, Input, Mail, Waiting};
 
 /// One take-over in so many steps.
 const TAKE_OVER_ONE_IN: u64 = 30;
@@ -119,7 +119,8 @@ impl World {
         let (Some(random), Some(appliance)) = (&mut self.take_overs, &mut self.appliance) else { return };
         if random.below(TAKE_OVER_ONE_IN) == 0 {
             let shard = random.below(appliance.shards.len() as u64) as usize;
-            self.misfortune = appliance.take_over(self.now, shard).err();
+            let waiting = if random.below(2) == 0 { Waiting::Below } else { Waiting::OnSockets };
+            self.misfortune = appliance.take_over(self.now, shard, waiting).err();
             self.trace.say(format!("{:>9.3} ms  shard {shard} is taken over", self.now.as_nanos() as f64 / 1e6));
         }
     }

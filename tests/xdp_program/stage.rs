@@ -38,6 +38,8 @@ impl Ways for Next {
     fn keep(&self, _: IpAddr, _: u16) -> bool {
         true
     }
+
+    fn adopt(&self, _: IpAddr, _: u16) {}
 }
 
 #[derive(Debug)]
@@ -48,6 +50,10 @@ impl Commons for Nothing {
 
     fn totals(&self) -> PathTotals {
         PathTotals::default()
+    }
+
+    fn is_ours(&self) -> bool {
+        true
     }
 }
 

@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 
 use super::{FORMAT, LINKED, READY_WAIT, STOP_WAIT, ShardSnapshot, Snapshot, WORD_WAIT, ground, wire};
 use crate::base::{Instant, ShardId};
+use crate::cli::fast_path::Wish;
 use crate::config::Config;
-use crate::shard::{FrozenMail, Mail};
+use crate::shard::{FrozenMail, Mail, Waiting};
 use crate::worker::{Barrier, Clock, Parcel, Post};
+use crate::xdp::Xdp;
+use crate::xdp::hops::Neighbour;
 
 /// What a process needs in order to give itself away.
 #[derive(Debug)]
@@ -30,10 +33,31 @@ pub struct Giver {
     pub unix: UnixListener,
 }
 
+/// What a process has and how it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The configuration that it was started with.
+    pub config: &'a Config,
+    /// It takes no new calls.
+    pub draining: bool,
+    /// Why now is no time for it.
+    pub busy: Option<&'a str>,
+    /// The relay in the kernel.
+    pub xdp: Option<&'a Xdp>,
+}
+
 /// What ended.
 struct Handed {
     pid: i32,
     pause: Duration,
+}
+
+/// What goes, once everything stands still.
+struct Load<'a> {
+    parcels: &'a [Parcel],
+    letters: &'a [(ShardId, Mail)],
+    paused: Instant,
+    neighbours: Vec<Neighbour>,
 }
 
 impl Giver {
@@ -45,29 +69,30 @@ impl Giver {
         Ok((self.http.try_clone()?, self.unix.try_clone()?))
     }
 
-    /// The whole conversation. `busy` says why now is no time for it. Gives the new process's number once it has taken
-    /// over: then every shard has left. Else everything goes on as before.
+    /// The whole conversation. Gives the new process's number once it has taken over: then every shard has left, and nothing
+    /// that it went on with ends with us. Else everything goes on as before.
     ///
     /// # Errors
     /// Why not, in a sentence, which the other side has heard if it still listens.
-    pub fn give(
-        &self,
-        stream: &UnixStream,
-        asked: &Value,
-        config: &Config,
-        draining: bool,
-        busy: Option<&str>,
-    ) -> Result<i32, String> {
+    pub fn give(&self, stream: &UnixStream, asked: &Value, standing: Standing<'_>) -> Result<i32, String> {
         let timeouts =
             stream.set_write_timeout(Some(WORD_WAIT)).and_then(|()| stream.set_read_timeout(Some(READY_WAIT)));
         timeouts.map_err(|error| error.to_string())?;
-        let refusal = busy.map(str::to_owned).or_else(|| misfit(asked, config));
+        let refusal = standing.busy.map(str::to_owned).or_else(|| misfit(asked, standing.config));
         if let Some(why) = refusal {
             let _ = wire::write_line(stream, &json!({ "ok": false, "error": why }));
             return Err(why);
         }
         let origin = u64::try_from(self.clock.origin().as_nanos()).unwrap_or(u64::MAX);
-        wire::write_line(stream, &json!({ "ok": true, "origin_ns": origin, "draining": draining })).map_err(lost)?;
+        let mut welcome = json!({ "ok": true, "origin_ns": origin, "draining": standing.draining });
+        let xdp = standing.xdp.filter(|_| asked["below"] == true);
+        let descriptors = xdp.map(Xdp::descriptors).unwrap_or_default();
+        if let Some(xdp) = xdp {
+            welcome["below"] = serde_json::to_value(xdp.inventory()).map_err(|error| error.to_string())?;
+            welcome["descriptors"] = descriptors.len().into();
+        }
+        wire::write_line(stream, &welcome).map_err(lost)?;
+        wire::send_descriptors(stream, &descriptors).map_err(lost)?;
         let word = wire::read_line(stream).map_err(lost)?;
         if word["freeze"] != true {
             return Err(format!(
@@ -76,28 +101,38 @@ impl Giver {
             ));
         }
         let _ = stream.set_read_timeout(Some(WORD_WAIT));
-        let handed = self.hand_over(stream)?;
+        let wish = serde_json::from_value(word["below"].clone()).unwrap_or_default();
+        let handed = self.hand_over(stream, xdp, wish)?;
         tracing::info!(pid = handed.pid, pause_ms = handed.pause.as_millis() as u64, "handed over");
         Ok(handed.pid)
     }
 
-    fn hand_over(&self, stream: &UnixStream) -> Result<Handed, String> {
+    fn hand_over(&self, stream: &UnixStream, xdp: Option<&Xdp>, wish: Wish) -> Result<Handed, String> {
         let paused = self.clock.now();
-        let parcels = self.barrier.stop_all(STOP_WAIT).inspect_err(|why| {
+        let adopted = xdp.filter(|_| wish == Wish::Adopt);
+        let waiting = if adopted.is_some() { Waiting::Below } else { Waiting::OnSockets };
+        let parcels = self.barrier.stop_all(STOP_WAIT, waiting).inspect_err(|why| {
             let _ = wire::write_line(stream, &json!({ "ok": false, "error": why }));
         })?;
         let mut letters = Vec::new();
         for shard in (0..self.post.shards()).map(ShardId) {
             letters.extend(std::iter::from_fn(|| self.post.take(shard)).map(|mail| (shard, mail)));
         }
-        let pid = self.send(stream, &parcels, &letters, paused);
+        let neighbours = adopted.map(Xdp::rest).unwrap_or_default();
+        let pid = self.send(stream, Load { parcels: &parcels, letters: &letters, paused, neighbours });
         drop(parcels);
         match pid {
             Ok(pid) => {
+                if let Some(xdp) = xdp.filter(|_| wish != Wish::End) {
+                    xdp.give_away();
+                }
                 self.barrier.leave();
                 Ok(Handed { pid, pause: self.clock.now().since(paused) })
             }
             Err(why) => {
+                if let Some(xdp) = adopted {
+                    xdp.go_on();
+                }
                 for (shard, mail) in letters {
                     self.post.post(shard, mail);
                 }
@@ -110,13 +145,8 @@ impl Giver {
         }
     }
 
-    fn send(
-        &self,
-        stream: &UnixStream,
-        parcels: &[Parcel],
-        letters: &[(ShardId, Mail)],
-        paused: Instant,
-    ) -> Result<i32, String> {
+    fn send(&self, stream: &UnixStream, load: Load<'_>) -> Result<i32, String> {
+        let Load { parcels, letters, paused, neighbours } = load;
         let released: Vec<_> = parcels.iter().map(Parcel::released).collect();
         let shards = parcels.iter().zip(&released).map(|(parcel, released)| ShardSnapshot {
             frozen: parcel.frozen.clone().into(),
@@ -131,7 +161,7 @@ impl Giver {
             accepted: released.accepted,
         });
         let letters_left = letters.iter().filter(|(_, mail)| FrozenMail::of(mail).is_none()).count() as u64;
-        let snapshot = Snapshot { shards: shards.collect(), paused, letters_left };
+        let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours };
         let bytes = rmp_serde::to_vec_named(&snapshot).map_err(|error| error.to_string())?;
         let mut descriptors = vec![self.http.as_fd(), self.unix.as_fd()];
         for released in &released {

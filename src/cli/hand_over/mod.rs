@@ -4,9 +4,11 @@
 //! The conversation, each line one JSON object:
 //!
 //! ```text
-//! new: {"command":"take_over","format":1,"version":"0.1.0","ground":{…}}     who may, and whether it fits
-//! old: {"ok":true,"origin_ns":…,"draining":false}                            the new one makes itself ready
-//! new: {"freeze":true}                                                       the pause begins
+//! new: {"command":"take_over","format":1,"version":"0.1.0","ground":{…},     who may, and whether it fits
+//!       "below":true}
+//! old: {"ok":true,"origin_ns":…,"draining":false,"below":{…},"descriptors":…}, descriptors of the relay in the kernel, if any:
+//!                                                                            the new one makes itself ready
+//! new: {"freeze":true,"below":"adopt"}                                       the pause begins
 //! old: {"ok":true,"bytes":…,"descriptors":…}, the snapshot, the descriptors
 //! new: {"ready":true,"pid":…}                                                all of it is thawed and adopted
 //! old: {"go":true}                                                           from here on the new one has it
@@ -19,7 +21,7 @@ mod give;
 mod take;
 mod wire;
 
-pub use give::Giver;
+pub use give::{Giver, Standing};
 pub use take::{Conversation, Taken, TakenShard};
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use crate::base::{Instant, SocketKey, StreamKey};
 use crate::config::Config;
 use crate::io::{ReleasedSocket, ReleasedStream, Role, StreamState, Traffic};
 use crate::shard::FrozenMail;
+use crate::xdp::hops::Neighbour;
 
 /// Of the snapshot; another one is refused. New fields alone need no new number.
 pub const FORMAT: u64 = 1;
@@ -50,6 +53,9 @@ struct Snapshot {
     paused: Instant,
     /// Letters that are not for another process.
     letters_left: u64,
+    /// Where the relay in the kernel goes along: whose its next hops are.
+    #[serde(default)]
+    neighbours: Vec<Neighbour>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -11,10 +11,13 @@ use serde_json::{Value, json};
 
 use super::{FORMAT, LINKED, ShardSnapshot, Snapshot, WORD_WAIT, ground, wire};
 use crate::base::{Instant, StreamKey};
+use crate::cli::fast_path::Wish;
 use crate::cli::fault::Fault;
 use crate::config::Config;
 use crate::io::{Released, ReleasedSocket, ReleasedStream, StreamState};
 use crate::shard::{Frozen, Mail};
+use crate::xdp::Left;
+use crate::xdp::hops::Neighbour;
 
 /// Larger than any appliance: a bound for memory.
 const SNAPSHOT_BYTES_MAX: usize = 4 << 30;
@@ -28,6 +31,8 @@ pub struct Conversation {
     pub origin: Duration,
     /// It takes no new calls.
     pub draining: bool,
+    below: Option<Left>,
+    wish: Wish,
 }
 
 /// What one shard goes on from.
@@ -55,6 +60,8 @@ pub struct Taken {
     pub shards: Vec<TakenShard>,
     /// When the pause began.
     pub paused: Instant,
+    /// Whose the next hops of the relay in the kernel are, where we go on with it.
+    pub neighbours: Vec<Neighbour>,
 }
 
 impl Conversation {
@@ -78,12 +85,25 @@ impl Conversation {
         timeouts.map_err(|error| lost(&error))?;
         let ground: BTreeMap<_, _> = ground(config);
         let version = env!("CARGO_PKG_VERSION");
-        let asked = json!({ "command": "take_over", "format": FORMAT, "version": version, "ground": ground });
+        let asked =
+            json!({ "command": "take_over", "format": FORMAT, "version": version, "ground": ground, "below": true });
         wire::write_line(&stream, &asked).map_err(|error| lost(&error))?;
         let word = heard(&stream)?;
         let origin =
             word["origin_ns"].as_u64().ok_or_else(|| Fault::runtime("it does not say where its clock begins"))?;
-        Ok(Self { stream, origin: Duration::from_nanos(origin), draining: word["draining"] == true })
+        let below = below(&stream, &word)?;
+        let origin = Duration::from_nanos(origin);
+        Ok(Self { stream, origin, draining: word["draining"] == true, below, wish: Wish::End })
+    }
+
+    /// The relay in the kernel that it would leave, once.
+    pub fn below(&mut self) -> Option<Left> {
+        self.below.take()
+    }
+
+    /// What becomes of that.
+    pub fn wish(&mut self, wish: Wish) {
+        self.wish = wish;
     }
 
     /// Begins the pause and takes everything.
@@ -92,7 +112,7 @@ impl Conversation {
     /// It refuses, or what it sends cannot be understood; it goes on then.
     pub fn take(self) -> Result<Taken, Fault> {
         let stream = self.stream;
-        wire::write_line(&stream, &json!({ "freeze": true })).map_err(|error| lost(&error))?;
+        wire::write_line(&stream, &json!({ "freeze": true, "below": self.wish })).map_err(|error| lost(&error))?;
         let head = heard(&stream)?;
         let number = |key: &str, most: usize| {
             let number = head[key].as_u64().and_then(|number| usize::try_from(number).ok());
@@ -102,16 +122,11 @@ impl Conversation {
         let mut bytes = vec![0; length];
         { &stream }.read_exact(&mut bytes).map_err(|error| lost(&error))?;
         let descriptors = wire::receive_descriptors(&stream, count).map_err(|error| lost(&error))?;
-        let taken = understand(&bytes, descriptors);
-        let (http, unix, shards, paused) = match taken {
-            Ok(taken) => taken,
-            Err(why) => {
-                let why = format!("the snapshot cannot be understood: {why}; drain and restart instead");
-                let _ = wire::write_line(&stream, &json!({ "error": why }));
-                return Err(Fault::runtime(why));
-            }
-        };
-        Ok(Taken { stream, http, unix, shards, paused })
+        understand(&stream, &bytes, descriptors).map_err(|why| {
+            let why = format!("the snapshot cannot be understood: {why}; drain and restart instead");
+            let _ = wire::write_line(&stream, &json!({ "error": why }));
+            Fault::runtime(why)
+        })
     }
 }
 
@@ -133,9 +148,22 @@ impl Taken {
     }
 }
 
-type Understood = (TcpListener, UnixListener, Vec<TakenShard>, Instant);
+/// What the running process says of its relay in the kernel, with its descriptors.
+fn below(stream: &UnixStream, word: &Value) -> Result<Option<Left>, Fault> {
+    let Some(inventory) = word.get("below") else { return Ok(None) };
+    let count = word["descriptors"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    let count = count.min(DESCRIPTORS_MAX);
+    let descriptors = wire::receive_descriptors(stream, count).map_err(|error| lost(&error))?;
+    match serde_json::from_value(inventory.clone()) {
+        Ok(inventory) => Ok(Some(Left { inventory, descriptors })),
+        Err(error) => {
+            tracing::warn!(%error, "what the running process says of its fast path cannot be understood");
+            Ok(None)
+        }
+    }
+}
 
-fn understand(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Understood, String> {
+fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Taken, String> {
     let snapshot: Snapshot = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
     if snapshot.letters_left > 0 {
         tracing::info!(letters = snapshot.letters_left, "questions of the control plane were not taken along");
@@ -162,7 +190,8 @@ fn understand(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Understood, Str
         }
         shards.push(TakenShard { frozen, mail: mail.into_iter().map(Mail::from).collect(), lingering, released });
     }
-    Ok((http, unix, shards, snapshot.paused))
+    let stream = stream.try_clone().map_err(|error| error.to_string())?;
+    Ok(Taken { stream, http, unix, shards, paused: snapshot.paused, neighbours: snapshot.neighbours })
 }
 
 fn heard(stream: &UnixStream) -> Result<Value, Fault> {

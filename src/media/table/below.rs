@@ -1,17 +1,25 @@
 //! The relay's dealings with the fast path: who goes down and when, who comes up, and what is read of those below.
 
 use super::Relay;
-use crate::base::{Instant, Side, Slot};
+use crate::base::{Instant, Side, Slot, SocketKey};
 use crate::media::path::{FastPath, FastRule, PathRequest, PathTotals, REFUSED_REST, SETTLE, SWEEP, Swept};
 use crate::media::stream::Component;
+use crate::media::table::frozen::LeftBelow;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 impl Relay {
-    /// From now on what is settled goes by `fast`; pairs that nobody has are closed to all.
+    /// From now on what is settled goes by `fast`; pairs that nobody has are closed to all. What the life before has left
+    /// below is adopted: `fast` has its rules already.
     pub fn set_fast_path(&mut self, now: Instant, mut fast: Box<dyn FastPath>) {
+        let left = std::mem::take(&mut self.left_below);
+        let adopted: BTreeSet<_> = left.iter().filter_map(|left| self.adopt(now, &mut *fast, left)).collect();
         for (v6, pool) in [false, true].into_iter().zip(&self.pools) {
             for (port, is_failed) in pool.iter().flat_map(|pool| pool.all()) {
                 let key = self.key(v6, port);
+                if adopted.contains(&key) {
+                    continue;
+                }
                 let is_used = self.index(key).is_some_and(|index| self.places[index].is_some());
                 let is_open = is_used || is_failed;
                 fast.apply(now, if is_open { PathRequest::Opened { key } } else { PathRequest::Closed { key } });
@@ -19,6 +27,20 @@ impl Relay {
         }
         self.fast = Some(fast);
         self.sweep_at = now + SWEEP;
+    }
+
+    fn adopt(&mut self, now: Instant, fast: &mut dyn FastPath, left: &LeftBelow) -> Option<SocketKey> {
+        let LeftBelow { slot, side, payload_type, mark } = *left;
+        let tenant = self.streams.get_mut(slot)?;
+        let to = tenant.stream.rule_below(side)?.0.to.ip();
+        let half = &mut tenant.stream.halves[side.index()];
+        let key = half.rtp_socket;
+        if !fast.apply(now, PathRequest::Adopted { key, to, mark }) {
+            return None;
+        }
+        half.adopt(payload_type);
+        self.below += 1;
+        Some(key)
     }
 
     /// Whether there is a fast path, and which.

@@ -1,9 +1,11 @@
 //! The relay at rest, to go on in another process that has been given the same sockets.
 //!
-//! What is down below comes up first: the next life begins on the sockets and takes it down again by itself.
+//! What is down below may stay there: then the next life adopts it, with how far it has been read. Where the next life has
+//! another fast path, or none, everything [comes up](Relay::raise_all) first.
 
 use super::{Component, Place, Relay, Socket, Tenant};
 use crate::base::{Instant, Queue, Side, Slab, Slot, SocketKey, Wheel};
+use crate::media::path::Mark;
 use crate::media::ports;
 use crate::media::report::{MediaEvent, RelayCounts, SocketRequest};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,15 @@ struct Ground {
     socket_base: u32,
 }
 
+/// A side that waits below.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct LeftBelow {
+    pub(super) slot: Slot,
+    pub(super) side: Side,
+    pub(super) payload_type: u8,
+    pub(super) mark: Mark,
+}
+
 #[derive(Serialize)]
 struct Out<'a> {
     ground: Ground,
@@ -29,6 +40,7 @@ struct Out<'a> {
     events: &'a Queue<MediaEvent>,
     requests: &'a Queue<SocketRequest>,
     counts: &'a RelayCounts,
+    below: Vec<LeftBelow>,
 }
 
 /// A [`Relay`] at rest.
@@ -43,6 +55,8 @@ pub struct Frozen {
     events: Queue<MediaEvent>,
     requests: Queue<SocketRequest>,
     counts: RelayCounts,
+    #[serde(default)]
+    below: Vec<LeftBelow>,
 }
 
 impl Relay {
@@ -54,7 +68,20 @@ impl Relay {
         }
     }
 
-    /// Shows what is to be written, once [everything is up](Self::raise_all).
+    fn left_below(&self) -> Vec<LeftBelow> {
+        let Some(fast) = &self.fast else { return Vec::new() };
+        let mut left = Vec::with_capacity(self.below);
+        for (slot, tenant) in self.streams.iter() {
+            for (side, half) in Side::BOTH.into_iter().zip(&tenant.stream.halves) {
+                if let Some(payload_type) = half.lane.down {
+                    left.push(LeftBelow { slot, side, payload_type, mark: fast.mark(half.rtp_socket) });
+                }
+            }
+        }
+        left
+    }
+
+    /// Shows what is to be written. What is down now is expected there by whoever thaws it.
     pub fn freeze(&self) -> impl Serialize {
         let asked_for = |(index, socket): (usize, &Socket)| socket.is_asked_for.then_some((index as u32, socket.dscp));
         Out {
@@ -66,6 +93,7 @@ impl Relay {
             events: &self.events,
             requests: &self.requests,
             counts: &self.counts,
+            below: self.left_below(),
         }
     }
 
@@ -107,6 +135,7 @@ impl Relay {
         let thaw = |pool: Option<ports::Frozen>| pool.map(|pool| ports::PortPool::thaw(pool, rest));
         (self.pools, self.places, self.sockets) = (frozen.pools.map(thaw), places, sockets);
         (self.streams, self.timers, self.counts) = (frozen.streams, frozen.timers, frozen.counts);
+        self.left_below = frozen.below;
         self.streams.set_bound(self.config.streams_max);
         self.timers.set_bound(self.config.streams_max.max(self.streams.len()));
         let (events_max, requests_max) = (self.events.bound(), self.requests.bound());

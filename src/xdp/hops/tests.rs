@@ -106,6 +106,39 @@ fn a_way_is_asked_for_once_and_then_known() {
 }
 
 #[test]
+fn another_process_keeps_every_row_its_neighbours_and_writes_none_before_it_is_told() {
+    let mut old = Net::new();
+    old.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    for (to, gateway) in [("192.0.2.7", "10.0.0.9"), ("192.0.2.8", "10.0.0.1")] {
+        old.resolve(at(to));
+        old.answer(&route(3, Some(at(gateway))));
+    }
+    assert_eq!((old.resolve(at("192.0.2.8")), old.ifindex(0), old.ifindex(1)), (Some(1), 0, 3));
+    let neighbours = old.hops.rest();
+    assert_eq!(neighbours.iter().map(|next| next.address).collect::<Vec<_>>(), [at("10.0.0.9"), at("10.0.0.1")]);
+    old.tell(kind::DEL_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, 0));
+    old.resolve(at("192.0.2.9"));
+    old.answer(&route(3, None));
+    assert_eq!((old.ifindex(1), old.ifindex(2)), (3, 0), "the old one writes no more");
+
+    let mut next = Net { hops: Hops::resting([(3, 0)]), rows: old.rows };
+    next.tell(kind::NEW_LINK, &link(3, true, None));
+    next.hops.take_rows(neighbours);
+    next.hops.adopt(at("192.0.2.8"), 1);
+    assert!(next.hops.keep(at("192.0.2.8"), 1), "the way of a rule that is in");
+    assert_eq!(next.ifindex(1), 3, "not written yet");
+    next.hops.wake(&next.rows);
+    assert_eq!(next.ifindex(1), 0, "nobody has told it of that neighbour");
+    next.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.9"), NEXT, REACHABLE));
+    next.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    assert_eq!((next.ifindex(0), next.ifindex(1)), (3, 3));
+    next.hops.adopt(at("192.0.2.1"), 7);
+    assert!(!next.hops.keep(at("192.0.2.1"), 7), "a row that is nobody's");
+    next.answer(&route(3, Some(at("10.0.0.9"))));
+    assert_eq!(next.resolve(at("192.0.2.8")), Some(0), "ways are asked for again");
+}
+
+#[test]
 fn a_stale_neighbour_is_no_way_and_a_moved_one_is_one_write() {
     let mut net = Net::new();
     net.resolve(at("10.0.0.1"));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::xdp::layout::{Constants, Moment};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 const TICK: Duration = Duration::from_millis(4);
 
@@ -11,6 +11,7 @@ const TICK: Duration = Duration::from_millis(4);
 struct OneWay {
     closed: AtomicU32,
     kept: AtomicU32,
+    adopted: AtomicU32,
 }
 
 impl Ways for OneWay {
@@ -23,16 +24,27 @@ impl Ways for OneWay {
         self.kept.fetch_add(1, Relaxed);
         self.closed.load(Relaxed) == 0
     }
+
+    fn adopt(&self, _: IpAddr, hop: u16) {
+        assert_eq!(hop, 7);
+        self.adopted.fetch_add(1, Relaxed);
+    }
 }
 
 #[derive(Debug)]
-struct NoCommons;
+struct NoCommons {
+    is_ours: AtomicBool,
+}
 
 impl Commons for NoCommons {
     fn block(&self, _: IpAddr, _: u64) {}
 
     fn totals(&self) -> PathTotals {
         PathTotals { closed: 3, ..PathTotals::default() }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.is_ours.load(Relaxed)
     }
 }
 
@@ -48,18 +60,23 @@ fn table() -> (ShardTable, Arc<Memory>, Arc<OneWay>) {
         cpus: 1,
     };
     let memory = Arc::new(Memory::ordinary(constants));
+    let (table, ways) = table_on(&memory);
+    (table, memory, ways)
+}
+
+fn table_on(memory: &Arc<Memory>) -> (ShardTable, Arc<OneWay>) {
     let ways = Arc::new(OneWay::default());
     let slice = Slice { socket_base: 1_000, port_min: 20_040, port_max: 20_079, tells_totals: true };
     let table = ShardTable::new(TableOptions {
         name: "xdp",
         memory: memory.clone(),
         ways: ways.clone(),
-        commons: Arc::new(NoCommons),
+        commons: Arc::new(NoCommons { is_ours: AtomicBool::new(true) }),
         ticks: Ticks::new(&Moment::default(), TICK),
         dead_man: Duration::from_secs(10),
         slice,
     });
-    (table, memory, ways)
+    (table, ways)
 }
 
 fn rule(v6: bool) -> FastRule {
@@ -187,6 +204,33 @@ fn a_way_that_changed_takes_the_rule_out_and_its_counts_are_told() {
     assert!(matches!(told[..], [(V4, Swept::Counts(FastCounts { packets: 9, .. })), (V4, Swept::Refused)]), "{told:?}");
     assert_eq!((row.deadline.load(Relaxed), row.state.load(Relaxed)), (0, state::OPEN));
     table.sweep(NOW, &mut |_, _| panic!("it is told once"));
+}
+
+#[test]
+fn another_process_goes_on_with_a_rule_and_reads_on_where_the_first_had_read() {
+    let (mut table, memory, _) = table();
+    let row = &memory.rows4[22];
+    table.apply(NOW, PathRequest::Opened { key: V4 });
+    table.apply(NOW, PathRequest::Down { key: V4, rule: rule(false) });
+    row.packets.store(9, Relaxed);
+    assert_eq!(table.read(NOW, V4).packets, 9);
+    row.packets.store(11, Relaxed);
+    let (mark, deadline) = (table.mark(V4), row.deadline.load(Relaxed));
+    assert_eq!(mark.packets, 9);
+    table.commons = Arc::new(NoCommons { is_ours: AtomicBool::new(false) });
+
+    let (mut next, ways) = table_on(&memory);
+    let adopted = PathRequest::Adopted { key: V4, to: rule(false).to.ip(), mark };
+    assert!(next.apply(NOW, adopted));
+    drop(table);
+    assert_eq!((row.deadline.load(Relaxed), row.state.load(Relaxed)), (deadline, state::SETTLED), "the rule stays in");
+    row.packets.store(12, Relaxed);
+    assert_eq!(next.read(NOW, V4).packets, 3, "what came meanwhile is counted once");
+    next.sweep(NOW, &mut |_, _| panic!("nothing has come"));
+    assert_eq!((ways.adopted.load(Relaxed), ways.kept.load(Relaxed)), (1, 1));
+    next.apply(NOW, PathRequest::Up { key: V4 });
+    assert_eq!((row.deadline.load(Relaxed), row.state.load(Relaxed)), (0, state::OPEN));
+    assert!(!next.apply(NOW, adopted), "no rule is there");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use crate::base::time::Duration;
 use crate::base::{Direction, Instant, Random, Side, SocketKey};
 use crate::media::model::{Bug, Fate, Kernel};
-use crate::media::path::SETTLE;
+use crate::media::path::{SETTLE, Waiting};
 use crate::media::rtp::Header;
 use crate::media::{
-    MediaEvent, Relay, RelayConfig, RemoteOptions, SideReport, StreamOptions, StreamSlot, Verdict, Way,
+    Frozen, MediaEvent, Relay, RelayConfig, RemoteOptions, SideReport, StreamOptions, StreamSlot, Verdict, Way,
 };
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -112,6 +112,20 @@ impl Bench {
                 assert!(self.send(side, 0, 5, *sequence).is_some());
             }
             self.wait(20);
+        }
+    }
+
+    /// Another process goes on with the relay, and with the same kernel.
+    fn take_over(&mut self, waiting: Waiting) {
+        if waiting == Waiting::OnSockets {
+            self.relay.raise_all(self.now);
+        }
+        let bytes = rmp_serde::to_vec_named(&self.relay.freeze()).unwrap();
+        let frozen: Frozen = rmp_serde::from_slice(&bytes).unwrap();
+        self.relay = Relay::new(config(), self.now, Random::from_u64(8));
+        self.relay.thaw(frozen).unwrap();
+        if let Some(kernel) = &self.kernel {
+            self.relay.set_fast_path(self.now, kernel.path());
         }
     }
 
@@ -296,6 +310,31 @@ fn a_port_that_somebody_else_has_is_left_to_him() {
     assert_eq!(kernel.packet(bench.now, at(A), to, b"DNS"), Fate::Up);
 }
 
+#[test]
+fn what_is_down_stays_down_while_its_process_changes_and_is_counted_once() {
+    let (mut bench, kernel) = Bench::with_kernel();
+    let mut sequence = 0;
+    bench.talk(20, &mut sequence);
+    let header = |sequence| Header { sequence, ssrc: 5, timestamp: 0, ..Header::default() }.encode();
+    bench.take_over(Waiting::Below);
+    assert_eq!((kernel.below(), kernel.open(), bench.relay.sides_below()), (2, 2, 2));
+    assert!(bench.datagram(Side::A, at(A), &header(21)).is_some());
+    sequence = 21;
+    bench.talk(30, &mut sequence);
+    assert_eq!(bench.ways(), [Way::Below; 2]);
+    assert_eq!(bench.relay.counts().moves_down, 2, "nothing was moved for it");
+    bench.take_over(Waiting::OnSockets);
+    assert_eq!((kernel.below(), bench.relay.sides_below()), (0, 0));
+    bench.talk(150, &mut sequence);
+    assert_eq!(kernel.below(), 2, "down again by itself");
+    let report = bench.relay.close(bench.now, bench.slot).unwrap();
+    for (side, packets) in report.sides.iter().zip([201, 200]) {
+        assert_eq!((side.packets, side.duplicates), (packets, 0));
+    }
+    assert_eq!((report.sides[0].lost, kernel.open(), kernel.below()), (0, 0, 0));
+    assert!(bench.relay.counts().is_balanced());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Numbers forward by so many, of which the last is sent.
@@ -311,6 +350,7 @@ enum Step {
     Jump(Side, u16),
     Hold(Side, bool),
     Refuse(bool),
+    TakeOver(bool),
     Wait(u64),
 }
 
@@ -326,6 +366,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (side(), 4000u16..60_000).prop_map(|(side, by)| Step::Jump(side, by)),
         1 => (side(), any::<bool>()).prop_map(|(side, held)| Step::Hold(side, held)),
         1 => any::<bool>().prop_map(Step::Refuse),
+        1 => any::<bool>().prop_map(Step::TakeOver),
         10 => (1u64..40).prop_map(Step::Wait),
         1 => (100u64..1500).prop_map(Step::Wait),
     ];
@@ -418,6 +459,11 @@ impl Twins {
             }
             Step::Refuse(refuse) => {
                 self.kernel.refuse(refuse);
+                Ok(())
+            }
+            Step::TakeOver(stays) => {
+                let waiting = if stays { Waiting::Below } else { Waiting::OnSockets };
+                self.benches.iter_mut().for_each(|bench| bench.take_over(waiting));
                 Ok(())
             }
             Step::Wait(millis) => {

@@ -1,0 +1,317 @@
+//! The relay in the kernel changes its process: program, arrays and links stay where they are, and a new process goes on with
+//! them by their descriptors.
+//!
+//! Owned by the hand-over. The old process tells its [`Inventory`] and gives the descriptors; the new one looks what they are
+//! worth to it ([`Fit`]):
+//!
+//! * **The same program, addresses, ports and devices.** The arrays are mapped and rules stay in: media goes on in the kernel
+//!   while both processes stand still, and the counters in the rows are read on from where the old one had read them. The hop
+//!   table rests meanwhile: rules name its rows by number, so the new process takes their neighbours along, row by row.
+//! * **Another program or other numbers in it, on the same devices.** It is loaded beside the old one with arrays of its own,
+//!   the old process takes all streams up, and once the word has been given each link gets the new program in the place of
+//!   the old one: no device is without, and no driver is set up anew.
+//! * **Other devices.** Nothing is taken on.
+//!
+//! Until the word nothing may be changed here that the old process would miss, and whatever ends with this process must leave
+//! no trace: so [`Xdp`] is not ours before [`settle`](Xdp::settle), and not any more after [`give_away`](Xdp::give_away).
+
+use super::OBJECT;
+use super::hops::Neighbour;
+use super::kernel::{Loaded, Xdp, XdpOptions, load, not_followed, open_all, pin_link, wanted_devices};
+use super::layout::Constants;
+use super::memory::Memory;
+use super::mirror::Running;
+use super::probe::{Host, Unusable};
+use super::sys::Program;
+use super::ticks::Ticks;
+use crate::base::time::Duration;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Release;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// A device with our program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Its number; also the order of the map of devices is that of this list.
+    pub ifindex: u32,
+    /// In its driver.
+    pub native: bool,
+}
+
+/// What a loaded relay says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Which program: the hash of its object.
+    pub program: String,
+    /// What was fixed when it was loaded.
+    pub constants: Constants,
+    /// Where it is attached.
+    pub devices: Vec<Attached>,
+    /// Where its links are pinned.
+    pub pins: Vec<PathBuf>,
+}
+
+/// What a process that goes leaves to the next.
+#[derive(Debug)]
+pub struct Left {
+    /// What it is.
+    pub inventory: Inventory,
+    /// Of [`Xdp::descriptors`].
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// What it is worth to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Rules stay in.
+    Same,
+    /// Its links get our program.
+    OtherProgram,
+    /// It cannot be taken on: why, in words.
+    OtherDevices(String),
+}
+
+fn program() -> String {
+    Sha256::digest(OBJECT).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Inventory {
+    /// Whether a process with these options may go on with it.
+    ///
+    /// # Errors
+    /// There is nothing that these options could be attached to.
+    pub fn fit(&self, options: &XdpOptions) -> Result<Fit, Unusable> {
+        let wanted: BTreeSet<_> =
+            wanted_devices(options)?.into_iter().map(|device| (device.ifindex, device.name)).collect();
+        Ok(self.compare(&program(), &options.constants(), &wanted))
+    }
+
+    fn compare(&self, program: &str, constants: &Constants, wanted: &BTreeSet<(u32, String)>) -> Fit {
+        let have: BTreeSet<_> = self.devices.iter().map(|device| (device.ifindex, device.name.clone())).collect();
+        if have != *wanted {
+            let names = |devices: &BTreeSet<(u32, String)>| {
+                devices.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            return Fit::OtherDevices(format!(
+                "the running process relays on {}, the new one would on {}",
+                names(&have),
+                names(wanted)
+            ));
+        }
+        if self.program == program && self.constants == *constants { Fit::Same } else { Fit::OtherProgram }
+    }
+}
+
+/// Done by a thread that was made while there were capabilities: they are given away before the word comes.
+#[derive(Debug)]
+pub(super) struct Will {
+    begin: Sender<()>,
+    done: Receiver<Result<(), String>>,
+}
+
+struct Switch {
+    /// Instead of the one that the links have.
+    program: Option<Program>,
+    links: Vec<OwnedFd>,
+    unpin: Vec<PathBuf>,
+    pin: Vec<PathBuf>,
+}
+
+impl Switch {
+    fn run(self) -> Result<(), String> {
+        for (link, program) in self.links.iter().filter_map(|link| Some((link, self.program.as_ref()?))) {
+            program.replace(link.as_fd()).map_err(|error| format!("a link does not take the new program ({error})"))?;
+        }
+        for path in &self.unpin {
+            let _ = std::fs::remove_file(path);
+        }
+        for (link, path) in self.links.iter().zip(&self.pin) {
+            // What a dead process left there.
+            let _ = std::fs::remove_file(path);
+            pin_link(link.as_fd(), path).map_err(|why| why.reason)?;
+        }
+        Ok(())
+    }
+
+    fn wait(self) -> std::io::Result<Will> {
+        let ((begin, begun), (tell, done)) = (channel(), channel());
+        std::thread::Builder::new().name("xdp-heir".into()).spawn(move || {
+            if begun.recv().is_ok() {
+                let _ = tell.send(self.run());
+            }
+        })?;
+        Ok(Will { begin, done })
+    }
+}
+
+impl Xdp {
+    /// What another process is told.
+    #[must_use]
+    pub fn inventory(&self) -> Inventory {
+        Inventory {
+            program: program(),
+            constants: self.memory.constants,
+            devices: self.attached.clone(),
+            pins: self.pins.clone(),
+        }
+    }
+
+    /// The arrays and maps, then the links.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.memory.descriptors().into_iter().chain(self.links.iter().map(AsFd::as_fd)).collect()
+    }
+
+    /// While all shards stand still: whose the rows of the hop table are. They stay so until [`go_on`](Self::go_on).
+    #[must_use]
+    pub fn rest(&self) -> Vec<Neighbour> {
+        self.running.rest()
+    }
+
+    /// Nothing was given away.
+    pub fn go_on(&self) {
+        self.running.wake();
+    }
+
+    /// Another process has it: nothing of it ends with this one any more.
+    pub fn give_away(&self) {
+        self.is_ours.store(false, Release);
+    }
+
+    /// Goes on with what another process leaves, once it is [ours](Self::settle).
+    ///
+    /// # Errors
+    /// The reason and the remedy; the other process misses nothing then.
+    pub fn inherit(options: &XdpOptions, left: Left, fit: &Fit) -> Result<Self, Unusable> {
+        let Left { inventory, descriptors } = left;
+        let mut descriptors = descriptors.into_iter();
+        let failed = |error: std::io::Error| {
+            let reason = format!("the arrays of the running process cannot be used ({error})");
+            Unusable::new(reason, "drain and restart")
+        };
+        let old = Memory::adopt(inventory.constants, &mut descriptors).map_err(failed)?;
+        let links: Vec<OwnedFd> = descriptors.collect();
+        if links.len() != inventory.devices.len() {
+            return Err(Unusable::new("a link is missing", "drain and restart"));
+        }
+        let indices: Vec<(u32, u16)> = (0..).zip(&inventory.devices).map(|(at, device)| (device.ifindex, at)).collect();
+        let (memory, ticks, running, program) = if *fit == Fit::Same {
+            let memory = Arc::new(old);
+            let running = Running::start_resting(memory.clone(), &indices).map_err(not_followed)?;
+            let ticks = Ticks::new(&memory.moment[0], Ticks::tick());
+            (memory, ticks, running, None)
+        } else {
+            let Loaded { memory, program, ticks, .. } = load(options)?;
+            open_all(&memory, &indices)?;
+            let running = Running::start(memory.clone(), &indices).map_err(not_followed)?;
+            (memory, ticks, running, Some(program))
+        };
+        let pins: Vec<PathBuf> = match &options.pin {
+            Some(folder) => inventory.devices.iter().map(|device| folder.join(&device.name)).collect(),
+            None => Vec::new(),
+        };
+        let will = will(program, &links, &inventory.pins, &pins).map_err(|error| {
+            Unusable::new(format!("nobody can take it on ({error})"), "raise LimitNOFILE= or TasksMax=")
+        })?;
+        let mut warnings = Vec::new();
+        if !Host::read().may_freshen() {
+            warnings.push(
+                "without CAP_NET_ADMIN neighbours are not kept fresh: streams come up to the sockets whenever one goes stale; \
+                 start this process with the capabilities of an ordinary start"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            memory,
+            ticks,
+            dead_man: options.dead_man,
+            running,
+            warnings,
+            attached: inventory.devices,
+            pins,
+            patience: Duration::ZERO,
+            links,
+            is_ours: Arc::new(AtomicBool::new(false)),
+            will,
+        })
+    }
+
+    /// Whose the rows of the hop table are, as the process before left it.
+    pub fn take_rows(&self, neighbours: Vec<Neighbour>) {
+        self.running.take_rows(neighbours);
+    }
+
+    /// The word has been given: it is ours.
+    ///
+    /// # Errors
+    /// Why its links could not be made ours; nothing is attached any more then.
+    pub fn settle(&mut self) -> Result<(), String> {
+        self.is_ours.store(true, Release);
+        self.running.wake();
+        let Some(Will { begin, done }) = self.will.take() else { return Ok(()) };
+        let _ = begin.send(());
+        let said = done.recv().unwrap_or_else(|_| Err("the thread that does it died".to_owned()));
+        said.inspect_err(|_| self.detach())
+    }
+}
+
+fn will(
+    program: Option<Program>,
+    links: &[OwnedFd],
+    old_pins: &[PathBuf],
+    pins: &[PathBuf],
+) -> std::io::Result<Option<Will>> {
+    let (stay, go) = (old_pins == pins, old_pins != pins);
+    if program.is_none() && stay {
+        return Ok(None);
+    }
+    let links = links.iter().map(OwnedFd::try_clone).collect::<std::io::Result<_>>()?;
+    let of = |paths: &[PathBuf]| if go { paths.to_vec() } else { Vec::new() };
+    Switch { program, links, unpin: of(old_pins), pin: of(pins) }.wait().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory() -> Inventory {
+        let attached = |name: &str, ifindex| Attached { name: name.to_owned(), ifindex, native: true };
+        Inventory {
+            program: "p".to_owned(),
+            constants: Constants { pairs: 7, ..Constants::default() },
+            devices: vec![attached("b", 4), attached("a", 3)],
+            pins: vec!["/sys/fs/bpf/x/b".into()],
+        }
+    }
+
+    #[test]
+    fn rules_stay_only_where_program_numbers_and_devices_are_the_same() {
+        let inventory = inventory();
+        let devices = |list: &[(u32, &str)]| list.iter().map(|(index, name)| (*index, (*name).to_owned())).collect();
+        let both = devices(&[(3, "a"), (4, "b")]);
+        let numbers = inventory.constants;
+        assert_eq!(inventory.compare("p", &numbers, &both), Fit::Same);
+        assert_eq!(inventory.compare("q", &numbers, &both), Fit::OtherProgram);
+        assert_eq!(inventory.compare("p", &Constants { pairs: 8, ..numbers }, &both), Fit::OtherProgram);
+        for other in [devices(&[(3, "a")]), devices(&[(3, "a"), (5, "b")])] {
+            assert!(matches!(inventory.compare("p", &numbers, &other), Fit::OtherDevices(_)), "{other:?}");
+        }
+        let Fit::OtherDevices(why) = inventory.compare("p", &numbers, &devices(&[(3, "a")])) else { unreachable!() };
+        assert_eq!(why, "the running process relays on a, b, the new one would on a");
+    }
+
+    #[test]
+    fn an_inventory_goes_over_the_wire_as_it_is() {
+        let text = serde_json::to_string(&inventory()).unwrap();
+        assert_eq!(serde_json::from_str::<Inventory>(&text).unwrap(), inventory());
+        assert_eq!(program().len(), 64);
+    }
+}
