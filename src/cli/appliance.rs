@@ -513,13 +513,15 @@ impl Plan<'_> {
             Before::Nothing(doors) => (self.fresh(parts)?, doors, None),
             Before::Running(conversation) => {
                 let mut taken = conversation.take()?;
+                let got = self.clock.now().since(taken.paused);
                 let shards = std::mem::take(&mut taken.shards);
                 self.below.take_rows(std::mem::take(&mut taken.neighbours));
                 let workers = self.thawed(parts, shards).inspect_err(|fault| taken.decline(&fault.message))?;
+                let ready = self.clock.now().since(taken.paused);
                 taken.commit()?;
                 self.below.settle();
                 let Taken { http, unix, paused, .. } = taken;
-                (workers, (http, unix), Some(paused))
+                (workers, (http, unix), Some((paused, got, ready)))
             }
         };
         privileges::keep_none();
@@ -529,9 +531,10 @@ impl Plan<'_> {
             worker.spawn(core(shard)).map_err(|error| Fault::runtime(format!("no thread could be started: {error}")))
         };
         let shards = workers.into_iter().enumerate().map(spawn).collect::<Result<Vec<_>, Fault>>()?;
-        if let Some(paused) = taken {
-            let pause = self.clock.now().since(paused);
-            tracing::info!(pause_ms = pause.as_secs_f64() * 1e3, "taken over from the process before");
+        if let Some((paused, got, ready)) = taken {
+            let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+            let (pause_ms, got_ms, ready_ms) = (millis(self.clock.now().since(paused)), millis(got), millis(ready));
+            tracing::info!(pause_ms, got_ms, ready_ms, "taken over from the process before");
         }
         Ok((shards, Giver { barrier, post: Arc::clone(self.post), clock: self.clock, http, unix }))
     }
@@ -579,6 +582,7 @@ impl Plan<'_> {
         let mut workers = Vec::with_capacity(parts.len());
         for ((id, (driver, gate, counters)), taken) in (0u8..).map(ShardId).zip(parts).zip(taken) {
             let steering = taken.frozen.steering().clone();
+            counters.take_on(&taken.counts);
             let options = self.shard(id, counters, steering);
             let relay = options.engine.relay;
             let mut core = Shard::thaw(options, taken.frozen)

@@ -8,6 +8,7 @@ use super::appliance::Appliance;
 use super::fault::Fault;
 use super::load;
 use super::notify::Notify;
+use super::privileges::Starter;
 use crate::config::{self, LimitPolicy};
 use crate::control::{self, Request};
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,6 +21,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// # Errors
 /// It could not start, or a shard or the keeper of the rights died.
 pub fn run(file: Option<&Path>, take_over: bool) -> Result<(), Fault> {
+    let starter = Starter::new().map_err(|error| Fault::runtime(format!("no thread could be started: {error}")))?;
     // Before the file is replaced by another version.
     let program = std::env::current_exe().ok();
     let config = load::config(file)?;
@@ -29,6 +31,7 @@ pub fn run(file: Option<&Path>, take_over: bool) -> Result<(), Fault> {
         notify,
         file,
         program,
+        starter,
         upgrade: None,
         successor: None,
         until: None,
@@ -77,6 +80,8 @@ struct Supervisor<'f> {
     file: Option<&'f Path>,
     /// What is started when told to upgrade.
     program: Option<PathBuf>,
+    /// By whom.
+    starter: Starter,
     /// The process that was started so.
     upgrade: Option<Child>,
     /// The process that has taken over.
@@ -229,7 +234,9 @@ impl Supervisor<'_> {
         let mut words: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--take-over").collect();
         words.push("--take-over".into());
         // The watchdog's pings will be the new one's.
-        match Command::new(program).args(words).env_remove("WATCHDOG_PID").spawn() {
+        let mut command = Command::new(program);
+        command.args(words).env_remove("WATCHDOG_PID");
+        match self.starter.start(command) {
             Ok(child) => {
                 tracing::info!(program = %program.display(), pid = child.id(), "told to upgrade: a new process takes over");
                 self.upgrade = Some(child);

@@ -3,6 +3,7 @@
 //! Relaxed loads and stores, no locked instruction: a reader may see one cell a moment before another, which a scrape
 //! does not mind. The struct stands on cache lines of its own, so that shards do not slow each other.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::histogram::{Histogram, bump};
@@ -201,6 +202,47 @@ impl Counters {
         self.gauges[gauge.index()].load(Relaxed)
     }
 
+    /// All that counts, by names that outlive a version; levels do not. Zeros are left out.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        self.each(&mut |name, cell| {
+            let count = cell.load(Relaxed);
+            if count > 0 {
+                counts.insert(name, count);
+            }
+        });
+        counts
+    }
+
+    /// Goes on where another process's cells were read. A name that is no more is passed over.
+    pub fn take_on(&self, counts: &BTreeMap<String, u64>) {
+        self.each(&mut |name, cell| bump(cell, counts.get(&name).copied().unwrap_or(0)));
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(String, &AtomicU64)) {
+        for (method, cells) in MethodLabel::ALL.iter().zip(&self.requests) {
+            for (transport, cells) in TRANSPORTS.iter().zip(cells) {
+                for (direction, cell) in Direction::ALL.iter().zip(cells) {
+                    let (method, direction) = (method.as_str(), direction.as_str());
+                    visit(format!("requests/{method}/{}/{direction}", transport.uri_token()), cell);
+                }
+            }
+        }
+        let mut all = |what: &str, names: &mut dyn Iterator<Item = &'static str>, cells: &[AtomicU64]| {
+            names.zip(cells).for_each(|(name, cell)| visit(format!("{what}/{name}"), cell));
+        };
+        all("responses", &mut CLASSES.into_iter(), &self.responses);
+        all("calls", &mut CallResult::ALL.iter().map(|label| label.as_str()), &self.calls);
+        all("limits", &mut LimitReason::ALL.iter().map(|label| label.as_str()), &self.limits);
+        all("packets", &mut MediaPath::ALL.iter().map(|label| label.as_str()), &self.packets);
+        all("bytes", &mut MediaPath::ALL.iter().map(|label| label.as_str()), &self.bytes);
+        all("drops", &mut DropReason::ALL.iter().map(|label| label.as_str()), &self.drops);
+        all("passes", &mut FastPathPass::ALL.iter().map(|label| label.as_str()), &self.passes);
+        all("plain", &mut Counter::ALL.iter().map(|label| label.as_str()), &self.plain);
+        self.setup.each(&mut |name, cell| visit(format!("setup/{name}"), cell));
+    }
+
     /// Set-up times.
     #[must_use]
     pub fn setup_times(&self) -> &Histogram {
@@ -227,6 +269,31 @@ mod tests {
         for (index, &transport) in TRANSPORTS.iter().enumerate() {
             assert_eq!(transport_index(transport), index);
         }
+    }
+
+    #[test]
+    fn another_process_counts_on_and_levels_are_its_own() {
+        let (old, new) = (Counters::new(), Counters::new());
+        old.request(MethodLabel::Bye, Transport::Udp, Direction::Out);
+        old.response(486);
+        old.media(MediaPath::Xdp, 172);
+        old.count_drop(DropReason::MediaStray);
+        old.count(Counter::MailSent);
+        old.set(Gauge::CallsActive, 3);
+        old.setup(Duration::from_millis(3));
+        new.media(MediaPath::Xdp, 100);
+        let mut counts = old.counts();
+        counts.insert("drops/of another version".to_owned(), 7);
+        new.take_on(&counts);
+        assert_eq!(new.requests(MethodLabel::Bye, Transport::Udp, Direction::Out), 1);
+        assert_eq!((new.responses(4), new.relayed(MediaPath::Xdp), new.get(Counter::MailSent)), (1, (2, 272), 1));
+        assert_eq!((new.drops(DropReason::MediaStray), new.level(Gauge::CallsActive)), (1, 0));
+        assert_eq!(new.setup_times().read(), old.setup_times().read());
+        assert_eq!(new.counts().len(), 8);
+        let mut names = Vec::new();
+        old.each(&mut |name, _| names.push(name));
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
     }
 
     #[test]

@@ -27,6 +27,13 @@ impl Histogram {
         bump(&self.sum_nanos, nanos);
     }
 
+    /// Its cells by name.
+    pub(super) fn each(&self, visit: &mut dyn FnMut(String, &AtomicU64)) {
+        let bounds = BOUNDS_MICROS.iter().map(|bound| format!("to {bound} us")).chain(["above".to_owned()]);
+        bounds.zip(&self.buckets).for_each(|(name, cell)| visit(name, cell));
+        visit("sum_nanos".to_owned(), &self.sum_nanos);
+    }
+
     /// Counts per bucket (not cumulative), the last one unbounded, and the sum in nanoseconds.
     #[must_use]
     pub fn read(&self) -> ([u64; BOUNDS_MICROS.len() + 1], u64) {

@@ -3,6 +3,7 @@
 //! Owned by the supervisor, which closes the gate; a worker that finds it closed stops reading, hands in a [`Parcel`] and
 //! waits for the verdict. Packets wait in the sockets meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub struct Parcel {
     pub frozen: Vec<u8>,
     /// Connections whose peer sends no more, and until when they stay.
     pub lingering: Vec<(base::Instant, StreamKey)>,
+    /// What its cells had counted.
+    pub counts: BTreeMap<String, u64>,
     released: Arc<Mutex<Released>>,
 }
 
@@ -31,6 +34,13 @@ impl Parcel {
     pub fn released(&self) -> MutexGuard<'_, Released> {
         self.released.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A shard that stands still.
+pub(super) struct Still {
+    pub(super) shard: ShardId,
+    pub(super) frozen: Vec<u8>,
+    pub(super) counts: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +75,13 @@ impl Gate {
     /// Hands in what there is and waits. None: leave. Else what was released comes back.
     pub(super) fn wait(
         &self,
-        shard: ShardId,
-        frozen: Vec<u8>,
+        still: Still,
         lingering: Vec<(base::Instant, StreamKey)>,
         released: Released,
     ) -> Option<Released> {
         let kept = Arc::new(Mutex::new(released));
-        let parcel = Parcel { shard, frozen, lingering, released: Arc::clone(&kept) };
+        let Still { shard, frozen, counts } = still;
+        let parcel = Parcel { shard, frozen, lingering, counts, released: Arc::clone(&kept) };
         if self.parcels.send(Ok(parcel)).is_err() || self.verdicts.recv() != Ok(Verdict::Leave) {
             return Some(std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
         }

@@ -27,6 +27,7 @@ use crate::tally::Note;
 pub use clock::Clock;
 pub use core::Core;
 pub use core_affinity::CoreId;
+use gate::Still;
 pub use gate::{Barrier, Gate, Parcel};
 use hands::Hands;
 pub use post::Post;
@@ -231,8 +232,9 @@ impl<C: Core> Worker<C> {
             }
         };
         let frozen = self.core.freeze(self.now, gate.waiting());
+        let still = Still { shard: self.options.shard, frozen, counts: self.options.counters.counts() };
         let lingering = self.lingering.iter().copied().collect();
-        match gate.wait(self.options.shard, frozen, lingering, released) {
+        match gate.wait(still, lingering, released) {
             Some(released) => self.driver.adopt(released),
             None => {
                 self.stopped = true;

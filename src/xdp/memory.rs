@@ -12,6 +12,9 @@ pub const BLOCKED_MAX: u32 = 65_536;
 /// Devices at most.
 pub const DEVICES_MAX: u32 = 64;
 
+/// What there is, in the order of its descriptors.
+pub const NAMES: [&str; 8] = ["rows4", "rows6", "hops", "totals", "moment", "constants", "blocked", "devices"];
+
 /// The arrays and maps of one loaded program.
 #[derive(Debug)]
 pub struct Memory {
@@ -75,7 +78,7 @@ impl Memory {
         })
     }
 
-    /// Everything, for [`adopt`](Self::adopt); nothing of ordinary memory.
+    /// Everything, as [`NAMES`] says, for [`adopt`](Self::adopt); nothing of ordinary memory.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let shared = [self.rows4.map(), self.rows6.map(), self.hops.map(), self.totals.map(), self.moment.map()];

@@ -19,7 +19,7 @@ use super::OBJECT;
 use super::hops::Neighbour;
 use super::kernel::{Loaded, Xdp, XdpOptions, load, not_followed, open_all, pin_link, wanted_devices};
 use super::layout::Constants;
-use super::memory::Memory;
+use super::memory::{Memory, NAMES};
 use super::mirror::Running;
 use super::probe::{Host, Unusable};
 use super::sys::Program;
@@ -53,6 +53,8 @@ pub struct Inventory {
     pub program: String,
     /// What was fixed when it was loaded.
     pub constants: Constants,
+    /// The arrays and maps, by their names in the program; their descriptors come first.
+    pub arrays: Vec<String>,
     /// Where it is attached.
     pub devices: Vec<Attached>,
     /// Where its links are pinned.
@@ -106,7 +108,8 @@ impl Inventory {
                 names(wanted)
             ));
         }
-        if self.program == program && self.constants == *constants { Fit::Same } else { Fit::OtherProgram }
+        let same = self.program == program && self.constants == *constants && self.arrays == NAMES;
+        if same { Fit::Same } else { Fit::OtherProgram }
     }
 }
 
@@ -159,6 +162,7 @@ impl Xdp {
         Inventory {
             program: program(),
             constants: self.memory.constants,
+            arrays: NAMES.map(str::to_owned).to_vec(),
             devices: self.attached.clone(),
             pins: self.pins.clone(),
         }
@@ -192,19 +196,19 @@ impl Xdp {
     /// The reason and the remedy; the other process misses nothing then.
     pub fn inherit(options: &XdpOptions, left: Left, fit: &Fit) -> Result<Self, Unusable> {
         let Left { inventory, descriptors } = left;
-        let mut descriptors = descriptors.into_iter();
-        let failed = |error: std::io::Error| {
-            let reason = format!("the arrays of the running process cannot be used ({error})");
-            Unusable::new(reason, "drain and restart")
-        };
-        let old = Memory::adopt(inventory.constants, &mut descriptors).map_err(failed)?;
-        let links: Vec<OwnedFd> = descriptors.collect();
-        if links.len() != inventory.devices.len() {
-            return Err(Unusable::new("a link is missing", "drain and restart"));
+        if descriptors.len() != inventory.arrays.len() + inventory.devices.len() {
+            return Err(Unusable::new("the running process has sent other descriptors than it says", "drain and restart"));
         }
+        let mut arrays = descriptors;
+        let links = arrays.split_off(inventory.arrays.len());
         let indices: Vec<(u32, u16)> = (0..).zip(&inventory.devices).map(|(at, device)| (device.ifindex, at)).collect();
         let (memory, ticks, running, program) = if *fit == Fit::Same {
-            let memory = Arc::new(old);
+            let failed = |error: std::io::Error| {
+                let reason = format!("the arrays of the running process cannot be used ({error})");
+                Unusable::new(reason, "drain and restart")
+            };
+            let memory = Memory::adopt(inventory.constants, &mut arrays.into_iter()).map_err(failed)?;
+            let memory = Arc::new(memory);
             let running = Running::start_resting(memory.clone(), &indices).map_err(not_followed)?;
             let ticks = Ticks::new(&memory.moment[0], Ticks::tick());
             (memory, ticks, running, None)
@@ -287,6 +291,7 @@ mod tests {
         Inventory {
             program: "p".to_owned(),
             constants: Constants { pairs: 7, ..Constants::default() },
+            arrays: NAMES.map(str::to_owned).to_vec(),
             devices: vec![attached("b", 4), attached("a", 3)],
             pins: vec!["/sys/fs/bpf/x/b".into()],
         }
@@ -301,6 +306,8 @@ mod tests {
         assert_eq!(inventory.compare("p", &numbers, &both), Fit::Same);
         assert_eq!(inventory.compare("q", &numbers, &both), Fit::OtherProgram);
         assert_eq!(inventory.compare("p", &Constants { pairs: 8, ..numbers }, &both), Fit::OtherProgram);
+        let fewer = Inventory { arrays: vec!["rows4".to_owned()], ..inventory.clone() };
+        assert_eq!(fewer.compare("p", &numbers, &both), Fit::OtherProgram);
         for other in [devices(&[(3, "a")]), devices(&[(3, "a"), (5, "b")])] {
             assert!(matches!(inventory.compare("p", &numbers, &other), Fit::OtherDevices(_)), "{other:?}");
         }

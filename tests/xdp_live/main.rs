@@ -179,7 +179,7 @@ fn be_relay() {
         pin: None,
     };
     let xdp = Xdp::start(&options).unwrap_or_else(|why| panic!("{why}"));
-    assert_eq!((xdp.name(), xdp.devices()), ("xdp", &["r0".to_owned()][..]));
+    assert_eq!((xdp.name(), xdp.devices()), ("xdp", vec!["r0"]));
     assert!(xdp.warnings().is_empty(), "{:?}", xdp.warnings());
     let mut table = xdp.shard(Slice { socket_base: 0, port_min: PORT, port_max: PORT + 99, tells_totals: true });
     let sockets = [false, true]

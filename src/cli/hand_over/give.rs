@@ -50,6 +50,20 @@ pub struct Standing<'a> {
 struct Handed {
     pid: i32,
     pause: Duration,
+    /// Until all shards stood still.
+    still: Duration,
+    /// Until everything had been written down and sent.
+    sent: Duration,
+    bytes: usize,
+    descriptors: usize,
+}
+
+/// What went.
+struct Sent {
+    pid: i32,
+    at: Instant,
+    bytes: usize,
+    descriptors: usize,
 }
 
 /// What goes, once everything stands still.
@@ -103,8 +117,11 @@ impl Giver {
         let _ = stream.set_read_timeout(Some(WORD_WAIT));
         let wish = serde_json::from_value(word["below"].clone()).unwrap_or_default();
         let handed = self.hand_over(stream, xdp, wish)?;
-        tracing::info!(pid = handed.pid, pause_ms = handed.pause.as_millis() as u64, "handed over");
-        Ok(handed.pid)
+        let Handed { pid, pause, still, sent, bytes, descriptors } = handed;
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let (pause_ms, still_ms, sent_ms) = (pause.as_millis() as u64, millis(still), millis(sent));
+        tracing::info!(pid, pause_ms, still_ms, sent_ms, bytes, descriptors, "handed over");
+        Ok(pid)
     }
 
     fn hand_over(&self, stream: &UnixStream, xdp: Option<&Xdp>, wish: Wish) -> Result<Handed, String> {
@@ -114,20 +131,22 @@ impl Giver {
         let parcels = self.barrier.stop_all(STOP_WAIT, waiting).inspect_err(|why| {
             let _ = wire::write_line(stream, &json!({ "ok": false, "error": why }));
         })?;
+        let still = self.clock.now().since(paused);
         let mut letters = Vec::new();
         for shard in (0..self.post.shards()).map(ShardId) {
             letters.extend(std::iter::from_fn(|| self.post.take(shard)).map(|mail| (shard, mail)));
         }
         let neighbours = adopted.map(Xdp::rest).unwrap_or_default();
-        let pid = self.send(stream, Load { parcels: &parcels, letters: &letters, paused, neighbours });
+        let sent = self.send(stream, Load { parcels: &parcels, letters: &letters, paused, neighbours });
         drop(parcels);
-        match pid {
-            Ok(pid) => {
+        match sent {
+            Ok(Sent { pid, at, bytes, descriptors }) => {
                 if let Some(xdp) = xdp.filter(|_| wish != Wish::End) {
                     xdp.give_away();
                 }
                 self.barrier.leave();
-                Ok(Handed { pid, pause: self.clock.now().since(paused) })
+                let (pause, sent) = (self.clock.now().since(paused), at.since(paused));
+                Ok(Handed { pid, pause, still, sent, bytes, descriptors })
             }
             Err(why) => {
                 if let Some(xdp) = adopted {
@@ -145,7 +164,7 @@ impl Giver {
         }
     }
 
-    fn send(&self, stream: &UnixStream, load: Load<'_>) -> Result<i32, String> {
+    fn send(&self, stream: &UnixStream, load: Load<'_>) -> Result<Sent, String> {
         let Load { parcels, letters, paused, neighbours } = load;
         let released: Vec<_> = parcels.iter().map(Parcel::released).collect();
         let shards = parcels.iter().zip(&released).map(|(parcel, released)| ShardSnapshot {
@@ -159,6 +178,7 @@ impl Giver {
             sockets: released.sockets.iter().map(Into::into).collect(),
             streams: released.streams.iter().map(Into::into).collect(),
             accepted: released.accepted,
+            counts: parcel.counts.clone(),
         });
         let letters_left = letters.iter().filter(|(_, mail)| FrozenMail::of(mail).is_none()).count() as u64;
         let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours };
@@ -172,10 +192,14 @@ impl Giver {
         wire::write_line(stream, &head).map_err(lost)?;
         { stream }.write_all(&bytes).map_err(lost)?;
         wire::send_descriptors(stream, &descriptors).map_err(lost)?;
+        let (at, bytes, descriptors) = (self.clock.now(), bytes.len(), descriptors.len());
         let word = wire::read_line(stream).map_err(lost)?;
         let pid = word["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         match (word["ready"] == true, pid) {
-            (true, Some(pid)) => wire::write_line(stream, &json!({ "go": true })).map(|()| pid).map_err(lost),
+            (true, Some(pid)) => {
+                wire::write_line(stream, &json!({ "go": true })).map_err(lost)?;
+                Ok(Sent { pid, at, bytes, descriptors })
+            }
             _ => Err(word["error"].as_str().unwrap_or("it did not say that it is ready").to_owned()),
         }
     }

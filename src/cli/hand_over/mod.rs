@@ -68,6 +68,8 @@ struct ShardSnapshot {
     /// Likewise, after the sockets.
     streams: Vec<Stream>,
     accepted: u64,
+    #[serde(default)]
+    counts: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

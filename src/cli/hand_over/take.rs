@@ -46,6 +46,8 @@ pub struct TakenShard {
     pub lingering: Vec<(Instant, StreamKey)>,
     /// Its sockets.
     pub released: Released,
+    /// What it had counted.
+    pub counts: BTreeMap<String, u64>,
 }
 
 /// Everything.
@@ -173,7 +175,7 @@ fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
     let (http, unix) = (TcpListener::from(next()?), UnixListener::from(next()?));
     let mut shards = Vec::with_capacity(snapshot.shards.len());
     for shard in snapshot.shards {
-        let ShardSnapshot { frozen, mail, lingering, sockets, streams, accepted } = shard;
+        let ShardSnapshot { frozen, mail, lingering, sockets, streams, accepted, counts } = shard;
         let frozen = Frozen::read(&frozen)?;
         let mut released = Released { accepted, ..Released::default() };
         for socket in sockets {
@@ -188,7 +190,8 @@ fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
             let (key, unsent) = (stream.key, stream.unsent);
             released.streams.push(ReleasedStream { key, state, unsent, descriptor: next()? });
         }
-        shards.push(TakenShard { frozen, mail: mail.into_iter().map(Mail::from).collect(), lingering, released });
+        let mail = mail.into_iter().map(Mail::from).collect();
+        shards.push(TakenShard { frozen, mail, lingering, released, counts });
     }
     let stream = stream.try_clone().map_err(|error| error.to_string())?;
     Ok(Taken { stream, http, unix, shards, paused: snapshot.paused, neighbours: snapshot.neighbours })

@@ -1,6 +1,8 @@
 """The cases, each a function of options, network and a directory; it returns what to say, or raises Failure."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from harness.sipp import Sipp
 from . import scan, wire
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
 from .load import Load
-from .network import DEVICES, SERVICE, attached, bpf_folder, do
+from .network import DEVICES, SERVICE, attached, do, pins
 
 # Learning, and the rest before a settled stream moves to the kernel.
 SETTLE_SECONDS = 2.0
@@ -126,7 +128,7 @@ def kill(options, net, directory):
 
 def kill_pinned(options, net, directory):
     """kill -9 with pinned maps: media stops by itself within the dead-man time, and the next process starts clean."""
-    pin = os.path.join(bpf_folder(), "strowger-test")
+    pin = pins()
     dead_man = 3
     after = _killed(options, net, directory, dead_man, pin)
     if after > dead_man + SLACK_SECONDS:
@@ -225,18 +227,186 @@ def scanner(options, net, directory):
     return f"{answers} answers, then {FLOOD} requests dropped in the kernel; {load.received()} packets of 20 calls verified, none lost"
 
 
+def _nothing_left(pin=None):
+    left = {device: attached(device) for device in DEVICES.values() if attached(device)}
+    if left:
+        raise Failure(f"programs are still attached: {left}")
+    if pin and os.listdir(pin):
+        raise Failure(f"links are still pinned: {os.listdir(pin)}")
+
+
+def _mostly_below(appliance, seconds=2.0):
+    share, total = _share(appliance, seconds)
+    if share <= 0.999:
+        raise Failure(f"{100 * share:.3f} % of {total:.0f} packets by XDP once settled, more than 99.9 % wanted")
+    return share
+
+
+def _killed_after(net, directory, appliance, seconds):
+    """SIGKILL under calls: nothing arrives for longer than so many seconds afterwards."""
+    watcher = _watch(net, "callee", directory, seconds + 3)
+    time.sleep(0.5)
+    killed = time.monotonic()
+    appliance.kill()
+    last, count = _last(watcher, seconds + 10)
+    if count < 100 or last - killed > seconds:
+        raise Failure(f"{count} packets arrived until {last - killed:.2f} s after the kill, {seconds} s allowed")
+    return last - killed
+
+
 def take_over(options, net, directory):
-    """A new process takes over 500 calls, twice: no call and no packet is lost."""
-    appliance = Appliance(options, net, directory, fast_path="auto").up()
-    load = Load(options, net, directory, TAKEN_OVER, 12).all_up()
+    """A new process takes over 500 calls, twice, and media stays in the kernel: no call and no packet is lost."""
+    appliance = Appliance(options, net, directory).up()
+    load = Load(options, net, directory, TAKEN_OVER, 14).all_up()
     time.sleep(SETTLE_SECONDS)
+    _mostly_below(appliance)
     pauses = []
     for _ in range(2):
         pauses.append(appliance.take_over())
-        time.sleep(1.0)
+        share = _mostly_below(appliance)
+        moved = appliance.metric("strowger_fast_path_up_total"), appliance.metric("strowger_fast_path_down_total")
+        if moved[0] != 0:
+            raise Failure(f"streams came up: {moved}")
+    load.finish()
+    packets = load.received()
+    load = Load(options, net, directory, 20, 60, name="killed").all_up()
+    time.sleep(SETTLE_SECONDS)
+    after = _killed_after(net, directory, appliance, SLACK_SECONDS)
+    load.abandon()
+    _nothing_left()
+    return (f"{TAKEN_OVER} calls, {packets} packets verified, none lost; {100 * share:.3f} % by XDP; "
+            f"pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms; the last packet {after:.2f} s after the kill")
+
+
+def take_over_pinned(options, net, directory):
+    """With pinned links: they change their process, end with the last, and after its death by their deadlines."""
+    pin, dead_man = pins(), 3
+    appliance = Appliance(options, net, directory, pin=pin, dead_man=f"{dead_man}s").up()
+    load = Load(options, net, directory, options.calls, 8).all_up()
+    time.sleep(SETTLE_SECONDS)
+    appliance.take_over()
+    _mostly_below(appliance)
+    if sorted(os.listdir(pin)) != sorted(DEVICES.values()):
+        raise Failure(f"pinned after the take-over: {os.listdir(pin)}")
+    elsewhere = pins("-2")
+    appliance.configure(pin=elsewhere, dead_man=f"{dead_man}s")
+    appliance.take_over()
+    _mostly_below(appliance)
+    if os.listdir(pin) or sorted(os.listdir(elsewhere)) != sorted(DEVICES.values()):
+        raise Failure(f"pinned after the folder has changed: {os.listdir(pin)}, {os.listdir(elsewhere)}")
+    load.finish()
+    packets = load.received()
+    load = Load(options, net, directory, 20, 60, name="killed").all_up()
+    time.sleep(SETTLE_SECONDS)
+    after = _killed_after(net, directory, appliance, dead_man + SLACK_SECONDS)
+    load.abandon()
+    again = Appliance(options, net, directory, name="again", pin=elsewhere).up()
+    again.take_over()
+    again.stop()
+    _nothing_left(elsewhere)
+    return f"{packets} packets verified, none lost; the last packet {after:.2f} s after the kill (dead-man time {dead_man} s)"
+
+
+def take_over_fails(options, net, directory):
+    """A new process that is gone after the freeze: the old one goes on, and media never leaves the kernel."""
+    appliance = Appliance(options, net, directory).up()
+    load = Load(options, net, directory, options.calls, 10).all_up()
+    time.sleep(SETTLE_SECONDS)
+    up = "strowger_fast_path_up_total"
+    pauses = [appliance.broken_take_over("adopt", last) for last in (None, {"error": "no"})]
+    stayed = appliance.metric(up)
+    share = _mostly_below(appliance)
+    pauses += [appliance.broken_take_over(wish, None) for wish in ("replace", "end")]
+    raised = appliance.metric(up)
+    time.sleep(SETTLE_SECONDS)
+    _mostly_below(appliance)
     load.finish()
     appliance.stop()
-    return f"{TAKEN_OVER} calls, {load.received()} packets verified, none lost; pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms"
+    _nothing_left()
+    if stayed != 0 or raised < 2 * options.calls:
+        raise Failure(f"{stayed:.0f} directions came up where rules stay, {raised:.0f} where they do not")
+    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP; pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms"
+
+
+def take_over_program(options, net, directory):
+    """Another program in the new process: links get it in place of the old one, and nothing is lost."""
+    other = os.path.join(directory, "strowger-other")
+    with open(options.binary, "rb") as file:
+        image = file.read()
+    # The object's licence: another object to a hash, the same to the kernel.
+    if b"Dual MIT/GPL\0" not in image:
+        raise Failure("the program's licence is not in the binary")
+    with open(other, "wb") as file:
+        file.write(image.replace(b"Dual MIT/GPL\0", b"Dual BSD/GPL\0"))
+    os.chmod(other, 0o755)
+    pin = pins()
+    appliance = Appliance(options, net, directory, binary=other, pin=pin).up()
+    load = Load(options, net, directory, options.calls, 10).all_up()
+    time.sleep(SETTLE_SECONDS)
+    appliance.configure(fast_path="auto")
+    appliance.take_over()
+    if "another program" not in appliance.process.output():
+        raise Failure(f"the new process does not say that its program is another: {appliance.process.output()[-800:]}")
+    time.sleep(SETTLE_SECONDS)
+    share = _mostly_below(appliance)
+    if os.listdir(pin) or {attached(device) for device in DEVICES.values()} != {"native"}:
+        raise Failure(f"pinned {os.listdir(pin)}, attached {[attached(device) for device in DEVICES.values()]}")
+    appliance.configure()
+    appliance.take_over(other)
+    time.sleep(SETTLE_SECONDS)
+    _mostly_below(appliance)
+    load.finish()
+    appliance.stop()
+    _nothing_left(pin)
+    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP once settled"
+
+
+def take_over_signal(options, net, directory):
+    """An ordinary user's process with the unit's capabilities upgrades itself in place, and the next one has them, too."""
+    binary, user = os.path.join(directory, "strowger"), 65_534
+    shutil.copy(options.binary, binary)
+    os.makedirs(os.path.join(directory, "service"))
+    for path in (os.path.dirname(directory), directory):
+        os.chmod(path, 0o755)
+    os.chown(os.path.join(directory, "service"), user, user)
+    capabilities = "+bpf,+net_admin,+perfmon"
+    prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", f"--inh-caps={capabilities}",
+              f"--ambient-caps={capabilities}"]
+    appliance = Appliance(options, net, directory, name="service", prefix=prefix, binary=binary).up()
+    load = Load(options, net, directory, options.calls, 10).all_up()
+    time.sleep(SETTLE_SECONDS)
+    next_one = appliance.upgrade()
+    try:
+        share = _mostly_below(appliance)
+        log = appliance.process.output()
+        load.finish()
+    finally:
+        os.kill(next_one, signal.SIGTERM)
+    until(lambda: not any(attached(device) for device in DEVICES.values()), 10, "the new process to end")
+    if "CAP_NET_ADMIN" in log or "level=warn" in log:
+        raise Failure(f"the new process lacks something: {log[-1200:]}")
+    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP"
+
+
+def take_over_settings(options, net, directory):
+    """The fast path is switched on, then off, by the configuration of the new process; other devices are refused."""
+    appliance = Appliance(options, net, directory, fast_path="off").up()
+    load = Load(options, net, directory, options.calls, 10).all_up()
+    appliance.configure(fast_path="xdp")
+    appliance.take_over()
+    time.sleep(SETTLE_SECONDS)
+    share = _mostly_below(appliance)
+    appliance.configure(devices=[DEVICES["caller"], DEVICES["callee"]])
+    argv = [options.binary, "run", "--take-over", "--config", appliance.config]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=appliance.directory)
+    if done.returncode != 1 or "the new one would on dA, dB" not in done.stderr or not appliance.process.running():
+        raise Failure(f"other devices: status {done.returncode}: {done.stderr[-500:]}")
+    appliance.configure(fast_path="off")
+    appliance.take_over()
+    _nothing_left()
+    load.finish()
+    appliance.stop()
+    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP while it was on"
 
 
 def unprivileged(options, net, directory):
@@ -281,4 +451,4 @@ def mute_peer(options, net, directory):
     return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
 
 
-ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, scanner, take_over, unprivileged, wrong_device, great_mtu, mute_peer]
+ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, scanner, take_over, take_over_pinned, take_over_fails, take_over_program, take_over_signal, take_over_settings, unprivileged, wrong_device, great_mtu, mute_peer]

@@ -106,10 +106,17 @@ def attached(device):
     return "generic" if "xdpgeneric" in text else "native" if "prog/xdp" in text else None
 
 
-def bpf_folder():
-    """Where a BPF file system is, mounted if it is not; an init system would have done that."""
+def pins(suffix=""):
+    """A folder for links under a BPF file system, which is mounted if it is not; an init system would have done that."""
     folder = "/sys/fs/bpf"
     with open("/proc/mounts") as file:
         if not any(line.split()[1:3] == [folder, "bpf"] for line in file):
             do("mount", "-t", "bpf", "bpf", folder)
-    return folder
+    return os.path.join(folder, "strowger-test" + suffix)
+
+
+def unpin():
+    """Ends what a case that failed has left pinned."""
+    for folder in (pins(), pins("-2")):
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            os.remove(os.path.join(folder, name))
