@@ -100,9 +100,11 @@ class Appliance:
         """The signal that does it in place; the new process writes into the old one's log. Its number."""
         os.kill(self.process.child.pid, signal.SIGUSR2)
         until(lambda: not self.process.running(), 30, "the old process to end")
-        if self.process.stop() != 0 or "taken over from the process before" not in self.process.output():
+        status = self.process.stop()
+        found = re.search(r'new process takes over".* pid=([0-9]+)', self.process.output())
+        if status != 0 or not found:
             raise Failure(f"no new process has taken over: {self.process.output()[-1200:]}")
-        return int(re.search(r'new process takes over".* pid=([0-9]+)', self.process.output()).group(1))
+        return int(found.group(1))
 
     def broken_take_over(self, wish, last):
         """A new process that asks for everything, gets it, says `last` and is gone; how long the old one says it stood still."""

@@ -377,6 +377,7 @@ def take_over_signal(options, net, directory):
     time.sleep(SETTLE_SECONDS)
     next_one = appliance.upgrade()
     try:
+        until(lambda: "taken over from the process before" in appliance.process.output(), 10, "the new process to say so")
         share = _mostly_below(appliance)
         log = appliance.process.output()
         load.finish()
