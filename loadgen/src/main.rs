@@ -26,6 +26,7 @@ mod units;
 mod watch;
 mod worker;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -40,10 +41,15 @@ fn main() -> ExitCode {
     match work(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(trouble) => {
-            eprintln!("strowger-loadgen: {}", trouble.sentence);
+            say(format_args!("strowger-loadgen: {}", trouble.sentence));
             ExitCode::from(trouble.code)
         }
     }
+}
+
+/// Says something beside the result. Whether somebody still listens is not the run's concern.
+fn say(words: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
@@ -55,10 +61,10 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
         cli::Command::Register(register) => ("register", &register.common, setup::register(register)?, 0.0),
     };
     for note in &setup.notes {
-        eprintln!("strowger-loadgen: {note}");
+        say(format_args!("strowger-loadgen: {note}"));
     }
     if let (Some(uas), false) = (setup.uas, common.quiet) {
-        eprintln!("answering on {uas}");
+        say(format_args!("answering on {uas}"));
     }
     let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
     let began = OffsetDateTime::now_utc();
@@ -69,7 +75,7 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     drop(watch);
     let outcome = outcome?;
     if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
-        eprintln!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence);
+        say(format_args!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence));
     }
     let command_line = command_line::masked(std::env::args());
     let report = Report {
@@ -85,10 +91,11 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     };
     let verdict = report.verdict();
     let text = report.text(&verdict);
+    // A reader that is gone, or a terminal that has hung up, takes nothing from the reports that are files.
     if common.json.as_ref().is_some_and(|path| path.as_os_str() == "-") {
-        eprint!("{text}");
+        let _ = std::io::stderr().write_all(text.as_bytes());
     } else {
-        print!("{text}");
+        let _ = std::io::stdout().write_all(text.as_bytes());
     }
     report.write(&verdict).map_err(Trouble::outside)?;
     Ok(verdict.code)

@@ -50,6 +50,14 @@ pub struct Verdict {
     pub saturated: Vec<String>,
 }
 
+/// Where it goes, for people: media that goes through nothing has no target.
+pub fn target(common: &Common, plan: &Plan) -> String {
+    match plan.job {
+        Job::Streams if common.target.is_none() => "nothing between the two ends".into(),
+        _ => plan.target.to_string(),
+    }
+}
+
 /// Refuses, before anything is sent, what could not be written in the end.
 pub fn examine_files(common: &Common) -> Result<(), Trouble> {
     let files =

@@ -268,11 +268,12 @@ impl Runner<'_> {
             let alive = self.listen(now() + LOOK_EVERY);
             let time = now();
             if time >= next_point {
-                next_point += POINT_EVERY;
+                // Seconds that this thread has slept through are not told one by one afterwards.
+                next_point = (next_point + POINT_EVERY).max(time + POINT_EVERY / 2);
                 self.tell(Command::Tell);
             }
             if self.handles.iter().all(|handle| handle.news.is_some()) {
-                self.point(time);
+                self.point();
                 self.show(time);
             }
             if let Some(end) = self.heed(time) {
@@ -313,11 +314,11 @@ impl Runner<'_> {
         self.fatal().or_else(|| (!alive).then(gone)).or_else(|| self.silence(elapsed))
     }
 
-    /// Puts what all cores have told together: one point more.
-    fn point(&mut self, time: Instant) {
+    /// Puts what all cores have told together: one point more, as of when they told it.
+    fn point(&mut self) {
         let mut sum = News::default();
         self.handles.iter_mut().filter_map(|handle| handle.news.take()).for_each(|news| sum.merge(*news));
-        self.series.push(time.since(self.start), self.pace.rate(), sum);
+        self.series.push(sum.at.since(self.start), self.pace.rate(), sum);
     }
 
     /// Does what the onlooker wants; the end, if that is it.
@@ -334,7 +335,16 @@ impl Runner<'_> {
             Wish::Faster(_) | Wish::Pause if self.draining => {
                 self.notice = Some("nothing new is begun any more: this run ends".into());
             }
-            Wish::Faster(by) => self.pace.add(by),
+            Wish::Faster(by) => {
+                self.pace.add(by);
+                let needed = self.pace.wanted() * (self.plan.hold.mean() + self.plan.ring).as_secs_f64();
+                if matches!(self.plan.job, Job::Calls { .. }) && needed > f64::from(self.concurrent) {
+                    let most = self.concurrent;
+                    self.notice = Some(format!(
+                        "{needed:.0} calls would be up, but {most} may be: some will be skipped (see --concurrent)"
+                    ));
+                }
+            }
             Wish::Pause => self.pace.pause(),
         }
         // A little ahead, so that all cores hear of it before it is so.
@@ -351,7 +361,7 @@ impl Runner<'_> {
         let view = View {
             command: self.command,
             job: self.plan.job,
-            target: self.plan.target,
+            target: crate::report::target(self.common, &self.plan),
             transport: self.plan.transport.uri_token(),
             rtp: self.plan.rtp,
             series: &self.series,
@@ -405,7 +415,7 @@ impl Runner<'_> {
             }
         }
         if self.handles.iter().any(|handle| handle.news.is_some()) {
-            self.point(now());
+            self.point();
         }
     }
 }

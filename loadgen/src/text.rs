@@ -12,7 +12,7 @@ impl Report<'_> {
             self.command,
             verdict.result,
             self.outcome.elapsed,
-            self.plan.target,
+            crate::report::target(self.common, self.plan),
             self.plan.transport.via_token(),
             self.common.threads,
             self.backend

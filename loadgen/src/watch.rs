@@ -1,6 +1,6 @@
 //! Who looks on while a run goes: plain lines, the screen (`screen/`), or nobody. All read the same course of the run.
 
-use std::net::SocketAddr;
+use std::io::Write as _;
 use std::time::Duration;
 
 use crate::core::Job;
@@ -14,7 +14,7 @@ pub struct View<'a> {
     /// The kind of work.
     pub job: Job,
     /// The server under test.
-    pub target: SocketAddr,
+    pub target: String,
     /// UDP or TCP.
     pub transport: &'static str,
     /// Calls have RTP.
@@ -78,7 +78,8 @@ pub struct Lines;
 impl Watch for Lines {
     fn show(&mut self, view: &View<'_>) {
         if let Some(line) = line(view) {
-            eprintln!("{line}");
+            // Whether somebody still reads it is not the run's concern.
+            let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 }

@@ -196,7 +196,7 @@ impl Worker {
 
     fn news(&mut self) -> Box<News> {
         self.driver.sample_drops(DROPS_PER_NEWS);
-        Box::new(self.station.take_news())
+        Box::new(self.station.take_news(now()))
     }
 
     fn report(&mut self, finished: bool, news: Option<Box<News>>, with_figures: bool) {

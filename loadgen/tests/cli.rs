@@ -194,6 +194,23 @@ fn the_page_and_the_test_cases_say_what_the_exit_code_says() {
 }
 
 #[test]
+fn a_reader_that_goes_away_takes_nothing_from_the_files() {
+    let (to, junit) = (free("127.0.0.1"), scratch("unread.xml"));
+    let arguments = format!(
+        "calls --target {to} --uas-listen {to} --rate 50 --calls 5 --hold 20ms --rtp off --late-max 30s --junit {junit}"
+    );
+    let mut child = Command::new(env!("CARGO_BIN_EXE_strowger-loadgen"))
+        .args(arguments.split_whitespace())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert!(std::fs::read_to_string(junit).expect("the test cases").contains("failures=\"0\""));
+}
+
+#[test]
 fn what_cannot_be_written_or_drawn_is_one_sentence() {
     let to = free("127.0.0.1");
     let calls = format!("calls --target {to} --uas-listen {to} --rate 50 --calls 2 --hold 20ms --rtp off {PATIENT}");

@@ -93,7 +93,7 @@ class Terminal:
 def calls(binary, case, *more):
     to = f"127.0.0.1:{PORT_FIRST + case}"
     return [binary, "calls", "--target", to, "--uas-listen", to, "--rtp", "off", "--hold", "200ms", "--late-max", "30s", "--rate", "20",
-            "--duration", "60s", "--concurrent", "500", *more]
+            "--concurrent", "500", *(more if "--calls" in more else ("--duration", "60s", *more))]
 
 
 def keys_change_the_rate(binary, directory):
@@ -140,13 +140,17 @@ def every_end_gives_the_terminal_back(binary, _):
         act(terminal)
         code, after = terminal.end()
         assert code in wanted and "calls:" in after, (case, code, after)
+    terminal = Terminal(calls(binary, 11))
+    terminal.wait_for("00:01")
+    os.close(terminal.master)  # the terminal hangs up
+    assert terminal.child.wait(LONGEST) in (0, 1)
     terminal = Terminal([binary, "calls", "--uac", "--rtp", "off", "--target", f"127.0.0.1:{PORT_FIRST + 5}"])
     code, after = terminal.end()
     assert code == 1 and "nothing listens there" in after, (code, after)
 
 
 def no_screen_where_none_is_wanted(binary, _):
-    short = ("--calls", "5", "--duration", "5s")
+    short = ("--calls", "5")
     for case, more, environment in [(6, ("--screen", "off"), {}), (7, ("--quiet",), {}), (8, (), {"TERM": "dumb"})]:
         terminal = Terminal(calls(binary, case, *short, *more), **environment)
         code, after = terminal.end()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use strowger::base::Instant;
 
 use super::rtp::{CLOCK_HZ, Sink};
 use super::stats::Counters;
@@ -12,6 +13,8 @@ use super::stats::Counters;
 /// One core's news, or all cores' once merged.
 #[derive(Clone, Debug, Default)]
 pub struct News {
+    /// When it was put together; the latest of all cores.
+    pub at: Instant,
     /// Event counts since the beginning.
     pub events: Counters,
     /// Latencies since the last news, by name; those without any are left out.
@@ -33,6 +36,7 @@ pub struct News {
 impl News {
     /// Adds another core's.
     pub fn merge(&mut self, other: Self) {
+        self.at = self.at.max(other.at);
         self.events.merge(&other.events);
         self.recent.merge(&other.recent);
         self.up_uac += other.up_uac;

@@ -283,7 +283,7 @@ impl Station {
     }
 
     /// What there is to tell by now; latencies since the last time.
-    pub fn take_news(&mut self) -> News {
+    pub fn take_news(&mut self, now: Instant) -> News {
         let mut states = BTreeMap::new();
         let calls = self.uac.iter().filter(|uac| uac.len() <= STATES_MAX).flat_map(Uac::states);
         calls.for_each(|state| *states.entry(state).or_default() += 1);
@@ -292,6 +292,7 @@ impl Station {
         }
         let status = self.status();
         News {
+            at: now,
             events: self.stats.counters.clone(),
             recent: Recent(self.stats.latencies.take_recent().into_iter().collect()),
             states,

@@ -15,7 +15,7 @@ use self::plot::{Axis, Plot, Trace, round_step};
 use crate::core::Job;
 use crate::report::{Report, Verdict};
 use crate::series::Point;
-use crate::units::{grouped, human};
+use crate::units::grouped;
 use crate::watch::gist;
 
 const STYLE: &str = include_str!("style.css");
@@ -25,6 +25,11 @@ const TRACES_MAX: usize = 5;
 /// Text as it may stand in HTML.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A duration as it stands on the page.
+pub fn human(nanos: f64) -> String {
+    crate::units::human(nanos).replace("us", "µs")
 }
 
 /// A time on an axis whose ticks are `step` nanoseconds apart: no more digits than that needs.
@@ -44,7 +49,8 @@ pub fn tick_time(nanos: f64, step: f64) -> String {
 impl Report<'_> {
     /// The page.
     pub fn html(&self, verdict: &Verdict) -> String {
-        let title = format!("{} to {}: {}", self.command, self.plan.target, verdict.result);
+        let target = crate::report::target(self.common, self.plan);
+        let title = format!("{} to {target}: {}", self.command, verdict.result);
         let mut out = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
@@ -92,7 +98,7 @@ impl Report<'_> {
             "<p>{sentence}, in {:.1} s, {} {} over {}.</p>",
             self.outcome.elapsed.as_secs_f64(),
             if matches!(self.plan.job, Job::Calls { uac: false, .. }) { "answering at" } else { "to" },
-            self.plan.target,
+            crate::report::target(self.common, self.plan),
             self.plan.transport.via_token()
         );
         let why: Vec<String> = verdict
@@ -112,8 +118,10 @@ impl Report<'_> {
         let stats = &self.outcome.stats;
         let c = &stats.counters;
         let seconds = self.outcome.elapsed.as_secs_f64().max(1e-3);
-        let mut figures =
-            vec![("Begun per second, mean", format!("{:.1}", gist(self.plan.job, c).begun as f64 / seconds))];
+        let mut figures = Vec::new();
+        if self.plan.job != Job::Streams {
+            figures.push(("Begun per second, mean", format!("{:.1}", gist(self.plan.job, c).begun as f64 / seconds)));
+        }
         if let Some(ratios) = stats.ratios() {
             figures.push(("Session establishment ratio", format!("{:.2}%", ratios.ser)));
         }
@@ -158,18 +166,9 @@ impl Report<'_> {
         }
         *out += "<h2>Course of the run</h2>\n";
         let job = self.plan.job;
-        let per_second = |of: fn(&crate::watch::Gist) -> u64| {
-            move |point: &Point| of(&gist(job, &point.events)) as f64 / point.seconds()
-        };
-        let mut rates = vec![("begun", steps(points, per_second(|gist| gist.begun)))];
         if job != Job::Streams {
-            rates.push(("completed", steps(points, per_second(|gist| gist.done))));
-            rates.push(("failed or skipped", steps(points, per_second(|gist| gist.failed))));
+            self.rates(points, out);
         }
-        if matches!(job, Job::Calls { uac: true, .. } | Job::Register) {
-            rates.insert(0, ("asked for", self.asked_for(points)));
-        }
-        *out += &self.over_time("Rate and failures", "per second", rates);
         let mut up = Vec::new();
         if points.iter().any(|point| point.up_uac > 0) {
             up.push(("calling side", steps(points, |point| point.up_uac as f64)));
@@ -182,9 +181,29 @@ impl Report<'_> {
         }
         self.latency_over_time(points, out);
         if points.iter().any(|point| point.events.rtp_sent_uac + point.events.rtp_sent_uas > 0) {
+            let per_second = |of: fn(&crate::core::stats::Counters) -> u64| {
+                steps(points, move |point| of(&point.events) as f64 / point.seconds())
+            };
+            let sent = per_second(|c| c.rtp_sent_uac + c.rtp_sent_uas);
+            let received = per_second(|c| c.rtp_received_uac + c.rtp_received_uas);
+            *out += &self.over_time("RTP packets", "per second", vec![("sent", sent), ("received", received)]);
             let lost = steps(points, |point| point.rtp_lost as f64 / point.seconds());
             *out += &self.over_time("RTP packets lost", "per second", vec![("lost", lost)]);
         }
+    }
+
+    fn rates(&self, points: &[Point], out: &mut String) {
+        let job = self.plan.job;
+        let per_second = |of: fn(&crate::watch::Gist) -> u64| {
+            move |point: &Point| of(&gist(job, &point.events)) as f64 / point.seconds()
+        };
+        let mut rates = vec![("begun", steps(points, per_second(|gist| gist.begun)))];
+        rates.push(("completed", steps(points, per_second(|gist| gist.done))));
+        rates.push(("failed or skipped", steps(points, per_second(|gist| gist.failed))));
+        if matches!(job, Job::Calls { uac: true, .. } | Job::Register) {
+            rates.insert(0, ("asked for", self.asked_for(points)));
+        }
+        *out += &self.over_time("Rate and failures", "per second", rates);
     }
 
     /// The rate asked for: exact where it was changed by hand.
@@ -202,7 +221,7 @@ impl Report<'_> {
     fn latency_over_time(&self, points: &[Point], out: &mut String) {
         let latency = gist(self.plan.job, &self.outcome.stats.counters).latency;
         let of = |of: fn(&crate::series::Quantiles) -> u64| {
-            steps(points, move |point| point.latencies.get(latency).map_or(0.0, |quantiles| of(quantiles) as f64))
+            steps(points, move |point| point.latencies.get(latency).map_or(f64::NAN, |quantiles| of(quantiles) as f64))
         };
         let traces = vec![("p50", of(|q| q.p50)), ("p99", of(|q| q.p99)), ("longest", of(|q| q.max))];
         let top = traces.iter().flat_map(|(_, points)| points).map(|(_, y)| *y).fold(0.0, f64::max);
@@ -228,7 +247,7 @@ impl Report<'_> {
         });
         let each = traces.iter().map(|(name, points)| {
             let values = points.iter().map(|(_, y)| *y);
-            let (low, high) = values.fold((f64::MAX, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
+            let (low, high) = values.fold((f64::MAX, 0.0f64), |(low, high), value| (value.min(low), value.max(high)));
             let show = |value: f64| {
                 y.ticks
                     .iter()

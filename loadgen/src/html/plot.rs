@@ -18,7 +18,7 @@ const TICKS_X: f64 = 10.0;
 pub struct Trace {
     /// In the legend.
     pub name: String,
-    /// Along the axes, in order of x.
+    /// Along the axes, in order of x; where y is no number there is a gap.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -161,15 +161,18 @@ impl Plot {
     }
 
     fn path(&self, points: &[(f64, f64)]) -> String {
-        let mut out = String::new();
-        for (index, &(x, y)) in points.iter().enumerate() {
+        let (mut out, mut drawing) = (String::new(), false);
+        for &(x, value) in points {
             let x = self.x.place(x, LEFT, WIDTH - RIGHT);
-            let y = self.y.place(y, HEIGHT - BOTTOM, TOP);
-            let _ = match index {
-                0 => write!(out, "M{x:.1} {y:.1}"),
-                _ if self.steps => write!(out, "H{x:.1}V{y:.1}"),
-                _ => write!(out, "L{x:.1} {y:.1}"),
+            let y = self.y.place(value, HEIGHT - BOTTOM, TOP);
+            let _ = match (value.is_nan(), drawing, self.steps) {
+                (true, true, true) => write!(out, "H{x:.1}"),
+                (true, ..) => Ok(()),
+                (false, false, _) => write!(out, "M{x:.1} {y:.1}"),
+                (false, true, true) => write!(out, "H{x:.1}V{y:.1}"),
+                (false, true, false) => write!(out, "L{x:.1} {y:.1}"),
             };
+            drawing = !value.is_nan();
         }
         out
     }
@@ -203,6 +206,10 @@ mod tests {
         let svg = plot.svg();
         assert!(svg.contains("M64.0 210.0L385.0 12.0L706.0 111.0"), "{svg}");
         assert!(svg.contains("a &lt; b &amp; c") && !svg.contains("legend"), "{svg}");
-        assert!(Plot { steps: true, ..plot }.svg().contains("M64.0 210.0H385.0V12.0H706.0V111.0"));
+        let steps = Plot { steps: true, ..plot };
+        assert!(steps.svg().contains("M64.0 210.0H385.0V12.0H706.0V111.0"));
+        let points = vec![(0.0, 0.0), (5.0, f64::NAN), (6.0, f64::NAN), (10.0, 10.0)];
+        let gap = Plot { traces: vec![Trace { name: "one".into(), points }], ..steps };
+        assert!(gap.svg().contains("d=\"M64.0 210.0H385.0M706.0 12.0\""), "{}", gap.svg());
     }
 }

@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::plot::{Axis, Plot, Trace, round_step};
-use super::tick_time;
+use super::{human, tick_time};
 
 /// Steps of the histogram per halving of what remains above.
 const STEPS: u32 = 8;
@@ -58,7 +58,7 @@ fn decades(low: f64, top: f64) -> Axis {
 
 fn describe(latencies: &[(&'static str, &Histogram<u64>)]) -> String {
     let each = latencies.iter().map(|(name, histogram)| {
-        let at = |quantile| crate::units::human(histogram.value_at_quantile(quantile) as f64);
+        let at = |quantile| human(histogram.value_at_quantile(quantile) as f64);
         format!("{name}: median {}, 99% within {}, longest {}", at(0.5), at(0.99), at(1.0))
     });
     each.collect::<Vec<_>>().join("; ")

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use time::format_description::well_known::Rfc3339;
 
-use super::escaped;
+use super::{escaped, human};
 use crate::causes;
 use crate::core::stats::{Counters, Stats};
 use crate::machine::Machine;
 use crate::report::{Report, Verdict};
-use crate::units::{grouped, human};
+use crate::units::grouped;
 
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
@@ -89,6 +89,10 @@ pub fn counters(stats: &Stats, out: &mut String) {
     let values = Counters::NAMES.iter().zip(stats.counters.values());
     let all: Vec<(String, u64)> =
         values.filter(|(_, value)| *value > 0).map(|(name, value)| (name.replace('_', " "), value)).collect();
+    if all.is_empty() {
+        *out += "<h2>Counters</h2>\n<p>All are zero.</p>\n";
+        return;
+    }
     let _ = writeln!(
         out,
         "<h2>Counters</h2>\n<div class=\"columns\"><table><tbody>{}</tbody></table></div>\n<p>Those not listed are zero.</p>",

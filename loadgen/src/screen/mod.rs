@@ -6,6 +6,7 @@ mod paint;
 mod theme;
 
 use std::io::{self, IsTerminal as _, Stdout, stdout};
+use std::mem::ManuallyDrop;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -86,7 +87,8 @@ fn hindrance() -> Option<&'static str> {
 
 /// The terminal as a screen.
 struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: it would show the cursor once more, and panic where the terminal has hung up.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
     page: Page,
     theme: Theme,
     scale: f64,
@@ -103,7 +105,7 @@ impl Screen {
         OURS.store(true, Ordering::SeqCst);
         enable_raw_mode().map_err(failed)?;
         execute!(stdout(), EnterAlternateScreen).map_err(failed)?;
-        let terminal = Terminal::new(CrosstermBackend::new(stdout())).map_err(failed)?;
+        let terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(stdout())).map_err(failed)?);
         let theme = Theme::choose(std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty()));
         let events = listen().map_err(failed)?;
         Ok(Box::new(Self { terminal, page: Page::Overview, theme, scale, events }))

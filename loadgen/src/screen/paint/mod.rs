@@ -65,7 +65,7 @@ fn head(view: &View<'_>, page: Page, theme: &Theme, area: Rect, buffer: &mut Buf
     } else {
         ""
     };
-    let (transport, target) = (view.transport, view.target);
+    let (transport, target) = (view.transport, &view.target);
     let left = match view.job {
         Job::Streams => format!(" {} → {target}  {clock}{state}", view.command),
         Job::Calls { uac: false, .. } => format!(" {} ← {target}/{transport}  {clock}{state}", view.command),

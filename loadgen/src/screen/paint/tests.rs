@@ -41,7 +41,7 @@ fn view(series: &Series) -> View<'_> {
     View {
         command: "calls",
         job: Job::Calls { uac: true, uas: true },
-        target: "192.0.2.10:5060".parse().unwrap(),
+        target: "192.0.2.10:5060".into(),
         transport: "udp",
         rtp: true,
         series,
