@@ -197,7 +197,10 @@ impl Xdp {
     pub fn inherit(options: &XdpOptions, left: Left, fit: &Fit) -> Result<Self, Unusable> {
         let Left { inventory, descriptors } = left;
         if descriptors.len() != inventory.arrays.len() + inventory.devices.len() {
-            return Err(Unusable::new("the running process has sent other descriptors than it says", "drain and restart"));
+            return Err(Unusable::new(
+                "the running process has sent other descriptors than it says",
+                "drain and restart",
+            ));
         }
         let mut arrays = descriptors;
         let links = arrays.split_off(inventory.arrays.len());

@@ -257,6 +257,8 @@ impl Driver for Uring {
     fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
         let deadline = std::time::Instant::now() + PAUSE_MAX;
         self.ring.submit()?;
+        self.datagrams.cancel_armed(&mut self.ring);
+        self.ring.submit()?;
         self.ring.cancel_all()?;
         loop {
             let sends = self.datagrams.next_send();
