@@ -1,7 +1,9 @@
 //! `--assert 'srd_p99<20ms'`: what must hold at the end, read and checked before anything is sent.
 
+use hdrhistogram::Histogram;
 use strsim::jaro_winkler;
 
+use crate::core::latency::Latency;
 use crate::core::stats::{Counters, Latencies, Stats};
 use crate::units;
 
@@ -19,6 +21,7 @@ pub struct Assertion {
 enum Metric {
     Counter(usize),
     Latency(usize, Statistic),
+    Timer(String, Statistic),
     Ratio(&'static str),
 }
 
@@ -62,7 +65,9 @@ impl Assertion {
         let (name, value) = (text[..at].trim(), text[at + sign.len()..].trim());
         let metric = Metric::parse(name)?;
         let bound = match metric {
-            Metric::Latency(_, statistic) if statistic != Statistic::Count => units::duration(value)?.as_nanos() as f64,
+            Metric::Latency(_, statistic) | Metric::Timer(_, statistic) if statistic != Statistic::Count => {
+                units::duration(value)?.as_nanos() as f64
+            }
             Metric::Ratio(_) => units::percent(value)?,
             _ => match units::split(value)? {
                 (number, "") => number,
@@ -70,6 +75,14 @@ impl Assertion {
             },
         };
         Ok(Self { text: text.to_string(), metric, compare, bound })
+    }
+
+    /// The timer of a scenario that it is about.
+    pub fn timer(&self) -> Option<&str> {
+        match &self.metric {
+            Metric::Timer(name, _) => Some(name),
+            _ => None,
+        }
     }
 
     /// What was measured, and whether it holds. Nothing measured (no call at all) never holds.
@@ -89,7 +102,9 @@ impl Assertion {
     /// A value of this metric for people.
     pub fn show(&self, value: f64) -> String {
         match self.metric {
-            Metric::Latency(_, statistic) if statistic != Statistic::Count => units::human(value),
+            Metric::Latency(_, statistic) | Metric::Timer(_, statistic) if statistic != Statistic::Count => {
+                units::human(value)
+            }
             Metric::Ratio(_) => format!("{value:.3}%"),
             _ => format!("{value}"),
         }
@@ -110,6 +125,13 @@ impl Metric {
         {
             return Ok(Self::Latency(index, statistic));
         }
+        if let Some(timer) = name.strip_prefix("rtd_")
+            && let Some((timer, statistic)) =
+                timer.rsplit_once('_').map(|(head, tail)| whole_quantile(timer, head, tail))
+            && let Some(statistic) = Statistic::parse(statistic)
+        {
+            return Ok(Self::Timer(timer.to_string(), statistic));
+        }
         let latencies = Latencies::NAMES.iter().map(|latency| format!("{latency}_p99"));
         let names = RATIOS.iter().chain(Counters::NAMES).map(|&name| name.to_string()).chain(latencies);
         let nearest = names.max_by(|a, b| jaro_winkler(a, name).total_cmp(&jaro_winkler(b, name)));
@@ -121,17 +143,11 @@ impl Metric {
             Self::Counter(index) => stats.counters.values().get(*index).map(|&value| value as f64),
             Self::Latency(index, statistic) => {
                 let each = stats.latencies.each();
-                let (_, histogram) = each.get(*index)?;
-                if *statistic == Statistic::Count {
-                    return Some(histogram.len() as f64);
-                }
-                (!histogram.is_empty()).then(|| match statistic {
-                    Statistic::Min => histogram.min() as f64,
-                    Statistic::Mean => histogram.mean(),
-                    Statistic::Max => histogram.max() as f64,
-                    Statistic::Quantile(quantile) => histogram.value_at_quantile(*quantile) as f64,
-                    Statistic::Count => histogram.len() as f64,
-                })
+                statistic.of(each.get(*index)?.1)
+            }
+            Self::Timer(name, statistic) => {
+                let wanted = |timer: &&(String, Latency)| timer.0.strip_prefix("rtd_") == Some(name);
+                statistic.of(&stats.timers.iter().find(wanted)?.1)
             }
             Self::Ratio("rtp_loss") => Some(stats.rtp_loss()),
             Self::Ratio(name) => stats.ratios().map(|ratios| match *name {
@@ -154,6 +170,18 @@ fn whole_quantile<'a>(name: &'a str, head: &'a str, tail: &'a str) -> (&'a str, 
 }
 
 impl Statistic {
+    /// Nothing where nothing was measured.
+    fn of(self, histogram: &Histogram<u64>) -> Option<f64> {
+        match self {
+            Self::Count => Some(histogram.len() as f64),
+            _ if histogram.is_empty() => None,
+            Self::Min => Some(histogram.min() as f64),
+            Self::Mean => Some(histogram.mean()),
+            Self::Max => Some(histogram.max() as f64),
+            Self::Quantile(quantile) => Some(histogram.value_at_quantile(quantile) as f64),
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "count" => Self::Count,

@@ -22,9 +22,7 @@ impl Report<'_> {
             .map(|(&name, value)| (name.to_string(), value.into()))
             .collect();
         let latencies: Map<String, Value> = stats
-            .latencies
-            .each()
-            .into_iter()
+            .histograms()
             .filter(|(_, histogram)| !histogram.is_empty())
             .map(|(name, histogram)| (name.to_string(), summary(histogram)))
             .collect();

@@ -17,9 +17,12 @@ mod preflight;
 mod quality;
 mod report;
 mod run;
+mod scenario;
 mod screen;
 mod series;
 mod setup;
+mod sipp;
+mod sipp_options;
 mod sockets;
 mod text;
 mod units;
@@ -37,8 +40,18 @@ use report::Report;
 use screen::Onlooker;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match work(&cli) {
+    let arguments = match sipp_options::translate(std::env::args().collect()) {
+        Ok((arguments, notes)) => {
+            notes.iter().for_each(|note| say(format_args!("strowger-loadgen: {note}")));
+            arguments
+        }
+        Err(sentence) => {
+            say(format_args!("strowger-loadgen: {sentence}"));
+            return ExitCode::from(2);
+        }
+    };
+    let cli = cli::Cli::parse_from(&arguments);
+    match work(&cli, &arguments) {
         Ok(code) => ExitCode::from(code),
         Err(trouble) => {
             say(format_args!("strowger-loadgen: {}", trouble.sentence));
@@ -52,11 +65,15 @@ fn say(words: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
 
-fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
+fn work(cli: &cli::Cli, arguments: &[String]) -> Result<u8, Trouble> {
     report::examine_files(cli.command.common())?;
     let onlooker = Onlooker::choose(cli.command.common())?;
     let (command, common, mut setup, rtp_loss_max) = match &cli.command {
         cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
+        cli::Command::Sipp(options) => match sipp::sipp(options)? {
+            Some(setup) => ("sipp", &options.common, setup, 0.0),
+            None => return Ok(0),
+        },
         cli::Command::Rtp(rtp) => ("rtp", &rtp.common, setup::rtp(rtp)?, rtp.rtp_loss_max),
         cli::Command::Register(register) => ("register", &register.common, setup::register(register)?, 0.0),
     };
@@ -77,7 +94,7 @@ fn work(cli: &cli::Cli) -> Result<u8, Trouble> {
     if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
         say(format_args!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence));
     }
-    let command_line = command_line::masked(std::env::args());
+    let command_line = command_line::masked(arguments.iter().cloned());
     let report = Report {
         command,
         command_line,

@@ -130,6 +130,10 @@ impl Report<'_> {
             "calls were due but not begun: as many as allowed were up already; the target is slow to \
             answer or hang up, or --concurrent is too low",
         );
+        say(c.scenario_unexpected, "of them got a message that the scenario does not expect there");
+        say(c.scenario_unanswered, "of them had no answer to a message sent again as often as allowed");
+        say(c.scenario_receive_timeouts, "of them waited in vain for a message (timeout)");
+        say(c.scenario_checks_failed, "of them failed a check (check_it, check_it_inverse)");
         say(c.uas_failed, "calls were not acknowledged or not hung up on the answering side");
         say(c.uas_refused, "calls were refused by the answering side: no port left, or no PCMU in the offer");
         if matches!(self.plan.job, Job::Register) {
@@ -214,7 +218,7 @@ impl Report<'_> {
         if let Some(path) = &self.common.hgrm {
             let whole = path.to_string_lossy();
             let base = whole.strip_suffix(".hgrm").unwrap_or(&whole);
-            for (name, histogram) in self.outcome.stats.latencies.each().iter().filter(|(_, h)| !h.is_empty()) {
+            for (name, histogram) in self.outcome.stats.histograms().filter(|(_, h)| !h.is_empty()) {
                 let file = std::path::PathBuf::from(format!("{base}.{name}.hgrm"));
                 fs::write(&file, crate::json::hgrm(histogram)).map_err(|error| failed(&file, error))?;
             }

@@ -21,9 +21,9 @@ use crate::preflight::{self, Trouble};
 use crate::sockets::Sockets;
 
 /// Arrivals per second when nothing is said.
-const RATE: f64 = 10.0;
+pub const RATE: f64 = 10.0;
 /// How long when nothing is said.
-const DURATION: Duration = Duration::from_secs(10);
+pub const DURATION: Duration = Duration::from_secs(10);
 /// Calls at once when only answering.
 const CONCURRENT_UAS: u32 = 1000;
 /// Time a call may take besides ringing and hold before it counts on top of the calls up at once.
@@ -63,20 +63,33 @@ pub struct Setup {
     pub relay: Option<ng::Client>,
 }
 
-struct Place {
-    host: String,
-    target: SocketAddr,
-    local: SocketAddr,
+/// The two ends.
+pub struct Place {
+    /// The target as it was written.
+    pub host: String,
+    /// Its address.
+    pub target: SocketAddr,
+    /// Our address.
+    pub local: SocketAddr,
 }
 
 fn place(common: &cli::Common, otherwise: Option<SocketAddr>) -> Result<Place, Trouble> {
-    let Some(target) = &common.target else {
+    place_of(common.target.as_deref(), common.bind, otherwise)
+}
+
+/// Resolves `target`; without one, what is called and calls is at `otherwise`.
+pub fn place_of(
+    target: Option<&str>,
+    bind: Option<SocketAddr>,
+    otherwise: Option<SocketAddr>,
+) -> Result<Place, Trouble> {
+    let Some(target) = target else {
         let local = otherwise.ok_or_else(|| Trouble::usage("--target HOST:PORT is missing: the server under test"))?;
-        let own = common.bind.unwrap_or(SocketAddr::new(local.ip(), 0));
+        let own = bind.unwrap_or(SocketAddr::new(local.ip(), 0));
         return Ok(Place { host: local.ip().to_string(), target: local, local: own });
     };
-    let (host, target) = preflight::resolve(target, common.bind.map(|bind| bind.ip()))?;
-    let local = match common.bind {
+    let (host, target) = preflight::resolve(target, bind.map(|bind| bind.ip()))?;
+    let local = match bind {
         Some(bind) => bind,
         None => SocketAddr::new(preflight::local_address(target)?, 0),
     };
@@ -98,7 +111,8 @@ fn secret(text: &Option<String>, option: &str) -> Result<Option<(Pattern, Patter
     Ok(Some((Pattern::parse(user).map_err(wrong)?, Pattern::parse(password).map_err(wrong)?)))
 }
 
-fn load(common: &cli::Common, rate: f64, count: Option<u64>, duration: Option<Duration>) -> Load {
+/// What the options say of the load.
+pub fn load(common: &cli::Common, rate: f64, count: Option<u64>, duration: Option<Duration>) -> Load {
     let arrivals = match common.arrivals {
         cli::Arrivals::Uniform => Arrivals::Uniform,
         cli::Arrivals::Poisson => Arrivals::Poisson,
@@ -106,7 +120,8 @@ fn load(common: &cli::Common, rate: f64, count: Option<u64>, duration: Option<Du
     Load { rate, duration, count, arrivals }
 }
 
-fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> Result<Plan, Trouble> {
+/// A plan of which only the job's own part is missing.
+pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> Result<Plan, Trouble> {
     let name = |text: &str| Pattern::parse(text).map_err(Trouble::usage);
     Ok(Plan {
         job,
@@ -131,6 +146,7 @@ fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> Resul
         reuse_nonce: false,
         check: common.check,
         clock_domain: clock_domain(),
+        scenario: None,
     })
 }
 
@@ -142,7 +158,7 @@ fn calls_up(mean: f64, hold: Distribution) -> u32 {
 }
 
 /// How long the load itself goes on.
-fn load_time(load: &Load) -> Duration {
+pub fn load_time(load: &Load) -> Duration {
     let by_count = load.count.map(|count| Duration::from_secs_f64((count as f64 / load.rate).min(1e9)));
     [by_count, load.duration].into_iter().flatten().min().unwrap_or(DURATION)
 }
@@ -261,7 +277,8 @@ fn join(
     .collect()
 }
 
-fn open(
+/// Opens every socket.
+pub fn open(
     common: &cli::Common,
     plan: Plan,
     place: &Place,

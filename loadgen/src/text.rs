@@ -18,7 +18,7 @@ impl Report<'_> {
             self.backend
         )];
         self.counts(&mut lines);
-        for (name, histogram) in self.outcome.stats.latencies.each().into_iter().filter(|(_, h)| !h.is_empty()) {
+        for (name, histogram) in self.outcome.stats.histograms().filter(|(_, h)| !h.is_empty()) {
             let at = |quantile| human(histogram.value_at_quantile(quantile) as f64);
             lines.push(format!(
                 "  {name:<14} p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",

@@ -1,6 +1,6 @@
 //! The pinned thread of one core: tells its station the time, carries its packets to the driver and back.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,6 +179,11 @@ impl Worker {
                     if let Err(error) = self.driver.connect(stream, self.target, Some(self.local.ip())) {
                         self.station.fail(format!("cannot connect to {}: {error}", self.target));
                     }
+                    None
+                }
+                Some(Output::Log(line)) => {
+                    // Whether somebody still listens is not the run's concern.
+                    let _ = writeln!(std::io::stderr(), "{line}");
                     None
                 }
                 Some(Output::Close(stream)) => {

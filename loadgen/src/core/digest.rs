@@ -159,7 +159,8 @@ fn quote(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
 }
 
-fn parameters(mut text: &[u8], mut each: impl FnMut(&[u8], Vec<u8>)) {
+/// Calls `each` with every name and unquoted value of a challenge or credentials.
+pub fn parameters(mut text: &[u8], mut each: impl FnMut(&[u8], Vec<u8>)) {
     while let Some(equals) = text.iter().position(|&byte| byte == b'=') {
         let name = trim(text[..equals].trim_ascii_start());
         let name = name.strip_prefix(b",").map_or(name, trim);

@@ -30,6 +30,7 @@ pub mod uas;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use strowger::base::time::Duration;
@@ -43,6 +44,8 @@ use retransmit::Timers;
 use schedule::Load;
 use stats::Stats;
 use template::Templates;
+
+use crate::scenario::engine::Environment;
 
 /// Which end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +119,8 @@ pub struct Plan {
     pub check: bool,
     /// Names the monotonic clock: the same on all processes of one boot.
     pub clock_domain: u32,
+    /// What each call does, instead of what calls do here.
+    pub scenario: Option<Arc<Environment>>,
 }
 
 /// The way a message goes.
@@ -138,6 +143,8 @@ pub enum Output {
     Connect(StreamKey),
     /// Close a connection.
     Close(StreamKey),
+    /// Say a line, as a scenario's `log` asks.
+    Log(String),
 }
 
 /// What a timer belongs to.
@@ -155,6 +162,10 @@ pub enum Timer {
     Register(Slot),
     /// The answering side's own registration is renewed.
     Renew,
+    /// A pause of a scenario's call is over, or a message did not come.
+    ScenarioWake(Slot),
+    /// A message of a scenario's call is sent again.
+    ScenarioRepeat(Slot),
 }
 
 /// What an agent works with during one call into it.

@@ -21,6 +21,7 @@ use super::template::Templates;
 use super::uac::{Line, Uac};
 use super::uas::Uas;
 use super::{Context, Job, Output, Path, Plan, Role, Timer};
+use crate::scenario::engine::{self, Engine};
 
 /// With more calls than this, walking over them to count their states would hold packets up.
 const STATES_MAX: usize = 4096;
@@ -101,6 +102,7 @@ pub struct Station {
     uas_socket: Option<SocketKey>,
     registrar: Option<Registrar>,
     own: Option<Registrar>,
+    scenario: Option<Engine>,
     pairs: Option<Streams>,
     registered: Registered,
     streams: HashMap<StreamKey, Stream>,
@@ -127,24 +129,17 @@ macro_rules! context {
 impl Station {
     /// Ready to be prepared.
     pub fn new(now: Instant, mut options: Options) -> Self {
+        let lines = lines(&options);
+        let scenario = play(now, &mut options, &lines);
         let plan = options.plan;
         let shard = ShardId(options.core);
         let bound = plan.concurrent;
         let random = &mut options.random;
         let schedule = Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork());
         let tcp = plan.transport == Transport::Tcp;
-        let lines: Vec<Line> = options
-            .uac
-            .iter()
-            .enumerate()
-            .map(|(index, &(socket, local))| Line {
-                local,
-                path: if tcp { Path::Stream(StreamKey(index as u64)) } else { Path::Datagram(socket, plan.target) },
-            })
-            .collect();
         let (uac, uas) = match plan.job {
-            Job::Calls { uac, uas } => (uac, uas),
-            Job::Register | Job::Streams => (false, false),
+            Job::Calls { uac, uas } if plan.scenario.is_none() => (uac, uas),
+            _ => (false, false),
         };
         let count = lines.len();
         let registrar = (plan.job == Job::Register).then(|| {
@@ -176,6 +171,7 @@ impl Station {
             registered: if own.is_some() { Registered::No } else { Registered::NotWanted },
             registrar,
             own,
+            scenario,
             pairs: (plan.job == Job::Streams).then(|| Streams::new(options.remotes)),
             streams: HashMap::new(),
             lines: if tcp { count } else { 0 },
@@ -190,6 +186,9 @@ impl Station {
     pub fn prepare(&mut self, now: Instant) {
         for index in 0..self.lines {
             self.connect(StreamKey(index as u64), Use::Line(index));
+        }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.prepare(context!(self, now));
         }
         if let Some(own) = &mut self.own {
             if self.plan.transport == Transport::Tcp {
@@ -214,6 +213,9 @@ impl Station {
         if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
             schedule.start(at);
         }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.schedule.start(at);
+        }
         if let Some(pairs) = &mut self.pairs {
             pairs.start(at, self.plan.hold.longest());
         }
@@ -227,6 +229,9 @@ impl Station {
         if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
             schedule.set_rate(at, rate);
         }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.schedule.set_rate(at, rate);
+        }
     }
 
     /// No more arrivals; the calling side hangs up.
@@ -237,6 +242,9 @@ impl Station {
         if let Some(schedule) = self.registrar.as_mut().and_then(|registrar| registrar.schedule.as_mut()) {
             schedule.stop();
         }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.drain();
+        }
         if let Some(pairs) = &mut self.pairs {
             pairs.drain(now);
         }
@@ -246,6 +254,9 @@ impl Station {
     pub fn finish(&mut self, now: Instant) {
         if let Some(uas) = &mut self.uas {
             uas.abandon(context!(self, now));
+        }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.abandon(context!(self, now));
         }
         if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {
             self.registered = Registered::Leaving;
@@ -268,11 +279,13 @@ impl Station {
             .as_ref()
             .is_none_or(|registrar| registrar.len() == 0 && registrar.schedule.as_ref().is_none_or(Schedule::is_over));
         let streams_over = self.pairs.as_ref().is_none_or(Streams::is_over);
+        let scenario_over = self.scenario.as_ref().is_none_or(Engine::is_over);
+        let played = |role| self.scenario.as_ref().filter(|engine| engine.role() == role).map_or(0, Engine::len);
         Status {
             ready: connected && self.registered != Registered::No,
-            over: calls_over && registrations_over && streams_over,
-            calls_uac: calls_uac + self.pairs.as_ref().map_or(0, Streams::len),
-            calls_uas: self.uas.as_ref().map_or(0, Uas::len),
+            over: calls_over && registrations_over && streams_over && scenario_over,
+            calls_uac: calls_uac + self.pairs.as_ref().map_or(0, Streams::len) + played(Role::Uac),
+            calls_uas: self.uas.as_ref().map_or(0, Uas::len) + played(Role::Uas),
             fatal: self.fatal.clone(),
         }
     }
@@ -287,6 +300,9 @@ impl Station {
         let mut states = BTreeMap::new();
         let calls = self.uac.iter().filter(|uac| uac.len() <= STATES_MAX).flat_map(Uac::states);
         calls.for_each(|state| *states.entry(state).or_default() += 1);
+        if let Some(scenario) = &self.scenario {
+            states.insert("in the scenario", scenario.len());
+        }
         if let Some(registrar) = &self.registrar {
             states.insert("registering", registrar.len());
         }
@@ -322,6 +338,9 @@ impl Station {
 
     /// A datagram came.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketKey, from: SocketAddr, bytes: &[u8]) {
+        if let Some(scenario) = self.scenario.as_mut().filter(|_| socket.0 >= self.media_base) {
+            return scenario.handle_packet(socket, from, bytes, &mut self.stats);
+        }
         if socket.0 >= self.media_base {
             return self.media.handle_packet(now, socket, bytes, &mut self.stats);
         }
@@ -357,11 +376,17 @@ impl Station {
                 Path::Datagram(socket, from) => Path::Datagram(socket, answer_address(&fields, from)),
                 stream => stream,
             };
+            if let Some(scenario) = &mut self.scenario {
+                return scenario.handle_message(cx, &fields, path, bytes);
+            }
             return match (role, &mut self.uac, &mut self.uas) {
                 (Role::Uas, _, Some(uas)) => uas.handle_request(cx, method, &fields, path, bytes),
                 (Role::Uac, Some(uac), _) => uac.handle_request(cx, method, &fields, path),
                 _ => super::message::answer_stranger(cx, method, &fields, path),
             };
+        }
+        if let Some(scenario) = &mut self.scenario {
+            return scenario.handle_message(cx, &fields, path, bytes);
         }
         let Some((token, owner, serial)) = fields.branch().and_then(read_branch) else {
             self.stats.counters.strays += 1;
@@ -430,6 +455,9 @@ impl Station {
         if let Some(registrar) = &mut self.registrar {
             registrar.set_line(index, line);
         }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.set_line(index, line);
+        }
     }
 
     /// Bytes came on a connection.
@@ -466,6 +494,9 @@ impl Station {
         }
         if let Some(registrar) = &mut self.registrar {
             registrar.handle_path_lost(context!(self, now), path);
+        }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.handle_path_lost(context!(self, now), path);
         }
         match state.used {
             Use::Answering => {}
@@ -508,6 +539,11 @@ impl Station {
                     let outcome = self.own.as_mut().and_then(|own| own.handle_timer(cx, slot));
                     self.on_own_registration(now, outcome);
                 }
+                Timer::ScenarioWake(_) | Timer::ScenarioRepeat(_) => {
+                    if let Some(scenario) = &mut self.scenario {
+                        scenario.handle_timer(cx, timer);
+                    }
+                }
                 Timer::Renew => {
                     if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {
                         own.begin(cx, 0, now, cx.plan.expires);
@@ -521,6 +557,9 @@ impl Station {
         if let Some(registrar) = &mut self.registrar {
             registrar.handle_schedule(context!(self, now));
         }
+        if let Some(scenario) = &mut self.scenario {
+            scenario.handle_schedule(context!(self, now));
+        }
         if let Some(pairs) = &mut self.pairs {
             pairs.handle_timeout(context!(self, now));
         }
@@ -531,7 +570,8 @@ impl Station {
         let arrivals = self.uac.as_ref().and_then(|uac| uac.schedule.next_deadline());
         let registrations = self.registrar.as_ref().and_then(|registrar| registrar.schedule.as_ref()?.next_deadline());
         let pairs = self.pairs.as_ref().and_then(Streams::next_deadline);
-        [self.wheel.next_deadline(), self.media.next_deadline(), arrivals, registrations, pairs]
+        let scenario = self.scenario.as_ref().and_then(Engine::next_deadline);
+        [self.wheel.next_deadline(), self.media.next_deadline(), arrivals, registrations, pairs, scenario]
             .into_iter()
             .flatten()
             .min()
@@ -542,9 +582,45 @@ impl Station {
         if let Some(output) = self.outbox.pop_front() {
             return Some(output);
         }
-        let (socket, to, bytes) = self.media.poll_packet(now, &mut self.stats)?;
+        let played = self.scenario.as_mut().and_then(|scenario| scenario.poll_packet(now, &mut self.stats));
+        let (socket, to, bytes) = match played {
+            Some(packet) => packet,
+            None => self.media.poll_packet(now, &mut self.stats)?,
+        };
         Some(Output::Datagram(socket, to, bytes))
     }
+}
+
+/// The calling side's ends.
+fn lines(options: &Options) -> Vec<Line> {
+    let plan = &options.plan;
+    let path = |index: usize, socket| match plan.transport {
+        Transport::Tcp => Path::Stream(StreamKey(index as u64)),
+        _ => Path::Datagram(socket, plan.target),
+    };
+    let ends = options.uac.iter().enumerate();
+    ends.map(|(index, &(socket, local))| Line { local, path: path(index, socket) }).collect()
+}
+
+/// The engine of a scenario, where there is one; it takes the media ports.
+fn play(now: Instant, options: &mut Options, lines: &[Line]) -> Option<Engine> {
+    let (plan, random) = (&options.plan, &mut options.random);
+    let env = plan.scenario.clone()?;
+    let core = (u64::from(options.core), u64::from(options.cores));
+    let mut key = || random.next_u64();
+    let hasher = ahash::RandomState::with_seeds(key(), key(), key(), key());
+    let engine = engine::Options {
+        bound: if env.program.role == Role::Uac { plan.concurrent } else { plan.concurrent_uas },
+        env,
+        core,
+        schedule: Schedule::new(plan.load, core.0, core.1, random.fork()),
+        lines: lines.to_vec(),
+        local: options.uas.map(|(_, local)| local),
+        hasher,
+        media_base: options.media_base,
+        media_ports: options.media_ports.drain(..).map(|(_, port)| port).collect(),
+    };
+    Some(Engine::new(now, engine))
 }
 
 impl Stream {

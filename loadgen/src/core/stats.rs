@@ -139,6 +139,14 @@ counters! {
     rtp_strays,
     /// Directions of established calls in which not one packet came.
     rtp_silent,
+    /// Calls of a scenario ended by a message that it does not expect there.
+    scenario_unexpected,
+    /// Calls of a scenario in which something was retransmitted as often as allowed.
+    scenario_unanswered,
+    /// Calls of a scenario for which a message did not come in time.
+    scenario_receive_timeouts,
+    /// Calls of a scenario ended by `check_it` or `check_it_inverse`.
+    scenario_checks_failed,
 }
 
 macro_rules! latencies {
@@ -214,15 +222,29 @@ pub struct Stats {
     pub refusals: BTreeMap<u16, (u64, String)>,
     /// A few sentences about single failures.
     pub samples: Vec<String>,
+    /// The timers of a scenario, by name.
+    pub timers: Vec<(String, Latency)>,
 }
 
 impl Stats {
+    /// All latencies with their names, those of a scenario's timers last.
+    pub fn histograms(&self) -> impl Iterator<Item = (&str, &Histogram<u64>)> {
+        let timers = self.timers.iter().map(|(name, latency)| (name.as_str(), &**latency));
+        self.latencies.each().into_iter().chain(timers)
+    }
+
     /// Adds another core's.
     pub fn merge(&mut self, other: &Self) {
         self.counters.merge(&other.counters);
         self.latencies.merge(&other.latencies);
         for (&status, (count, reason)) in &other.refusals {
             self.refusals.entry(status).or_insert_with(|| (0, reason.clone())).0 += count;
+        }
+        for (name, histogram) in &other.timers {
+            match self.timers.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => sum.merge(histogram),
+                None => self.timers.push((name.clone(), histogram.clone())),
+            }
         }
         other.samples.iter().for_each(|sample| self.sample(|| sample.clone()));
     }

@@ -52,6 +52,7 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         reuse_nonce: false,
         check: true,
         clock_domain: 1,
+        scenario: None,
     }
 }
 
@@ -126,7 +127,7 @@ impl<'a> Net<'a> {
                     self.peers.extend([(stream, peer), (peer, stream)]);
                     self.put(Duration::from_millis(1), Event::Connected(stream));
                 }
-                Output::Close(_) => {}
+                Output::Close(_) | Output::Log(_) => {}
             }
         }
     }

@@ -144,8 +144,8 @@ impl Report<'_> {
     }
 
     fn latencies(&self, out: &mut String) {
-        let all: Vec<(&'static str, &Histogram<u64>)> =
-            self.outcome.stats.latencies.each().into_iter().filter(|(_, histogram)| !histogram.is_empty()).collect();
+        let all: Vec<(&str, &Histogram<u64>)> =
+            self.outcome.stats.histograms().filter(|(_, histogram)| !histogram.is_empty()).collect();
         if all.is_empty() {
             return;
         }

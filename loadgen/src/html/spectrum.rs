@@ -11,7 +11,7 @@ const STEPS: u32 = 8;
 const APART: f64 = 20.0;
 
 /// The plot of several latencies.
-pub fn plot(latencies: &[(&'static str, &Histogram<u64>)]) -> Plot {
+pub fn plot(latencies: &[(&str, &Histogram<u64>)]) -> Plot {
     let largest = latencies.iter().map(|(_, histogram)| histogram.len()).max().unwrap_or(1);
     // One value in so many is the rarest that can be told.
     let nines = (largest as f64).log10().clamp(1.0, 8.0);
@@ -56,7 +56,7 @@ fn decades(low: f64, top: f64) -> Axis {
     Axis { name: "latency, logarithmic".into(), range: (from, to), ticks: ticks.collect() }
 }
 
-fn describe(latencies: &[(&'static str, &Histogram<u64>)]) -> String {
+fn describe(latencies: &[(&str, &Histogram<u64>)]) -> String {
     let each = latencies.iter().map(|(name, histogram)| {
         let at = |quantile| human(histogram.value_at_quantile(quantile) as f64);
         format!("{name}: median {}, 99% within {}, longest {}", at(0.5), at(0.99), at(1.0))

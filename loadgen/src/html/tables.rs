@@ -51,7 +51,7 @@ pub fn asserts(all: &[(&str, Option<String>, bool)], out: &mut String) {
 }
 
 /// Percentiles of each latency.
-pub fn latencies(all: &[(&'static str, &Histogram<u64>)], out: &mut String) {
+pub fn latencies(all: &[(&str, &Histogram<u64>)], out: &mut String) {
     *out += "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">latency</th><th scope=\"col\" class=\"n\">measured</th>";
     for name in QUANTILES.iter().map(|(name, _)| *name).chain(["longest"]) {
         let _ = write!(out, "<th scope=\"col\" class=\"n\">{name}</th>");

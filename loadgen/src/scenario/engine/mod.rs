@@ -1,0 +1,443 @@
+//! Runs a scenario: one call after the other as the schedule says, or one for each that comes.
+//!
+//! ```text
+//!              due, or a request with a new Call-ID
+//!                            ▼
+//!     ┌──────────▶ the command at hand ─── send, nop ──▶ its timers and actions ─┐
+//!     │                      │ recv, pause                                       │ next, or where `next=` leads
+//!     │                   waiting ◀── a message that fits, a timer               │
+//!     └──────────────────────┴───────────────────────────────────────────────────┘
+//!        over: after the last command, by `timewait`, by a message that does not fit, by a timer that ran out
+//! ```
+
+mod act;
+pub mod call;
+mod give_up;
+mod header;
+mod late;
+pub mod player;
+mod receive;
+mod repeat;
+mod sdp;
+mod value;
+mod verify;
+mod write;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strowger::base::time::Duration;
+use strowger::base::{Instant, Slab, Slot, SocketKey, StreamKey};
+
+use self::call::{Beginning, Call, Failure, Flow};
+use self::late::Late;
+use self::player::Player;
+use self::receive::{Incoming, begins, hash};
+use self::value::{Store, Value};
+use super::inject::Injection;
+use super::program::{Optional, Program, Stop, VarId};
+use crate::core::latency::Latency;
+use crate::core::message::answer_stranger;
+use crate::core::scan::{Fields, Start};
+use crate::core::schedule::Schedule;
+use crate::core::stats::{Stats, record};
+use crate::core::uac::Line;
+use crate::core::{Context, Path, Role, Timer};
+
+/// How long the answers of a call that is over are repeated: 64*T1, as long as a peer may try (RFC 3261 §17.2.2).
+const REMEMBERED: Duration = Duration::from_secs(32);
+
+/// What a scenario and its options come to, the same on all cores.
+#[derive(Debug)]
+pub struct Environment {
+    /// The scenario.
+    pub program: Program,
+    /// Files of values.
+    pub injections: Vec<Injection>,
+    /// `--set`.
+    pub set: Vec<(VarId, String)>,
+    /// `[service]`
+    pub service: String,
+    /// `[remote_host]`
+    pub remote_host: Option<String>,
+    /// `[pid]`
+    pub pid: u32,
+    /// `[media_ip]`
+    pub media_ip: IpAddr,
+    /// `[media_port]` where calls have no port of their own.
+    pub media_port: u16,
+    /// Pauses of no length of their own.
+    pub pause: Duration,
+    /// First `[cseq]`.
+    pub base_cseq: u32,
+    /// `recv` without a timeout.
+    pub receive_timeout: Option<Duration>,
+    /// Retransmit at all.
+    pub retransmit: bool,
+    /// Longest interval of all but INVITE.
+    pub t2: Duration,
+    /// How often: INVITE, and anything else.
+    pub retransmissions_max: [u32; 2],
+    /// Answer INFO, NOTIFY, OPTIONS and UPDATE that are not expected.
+    pub auto_answer: bool,
+    /// Messages in a pause are passed over.
+    pub ignore_in_pauses: bool,
+    /// Say ACK, CANCEL or BYE when a call is given up.
+    pub give_up_politely: bool,
+    /// Send all RTP back.
+    pub echo: bool,
+    /// Nanoseconds since 1970 at the zero of our clock.
+    pub wall_nanos_at_zero: i128,
+}
+
+impl Environment {
+    /// Calls need a media port each.
+    pub fn needs_media(&self) -> bool {
+        self.program.has_media || self.echo
+    }
+}
+
+/// What all calls of a core share.
+pub struct Shared {
+    env: Arc<Environment>,
+    store: Store,
+    player: Player,
+    began: Instant,
+    dynamic_id: u32,
+    stop: Option<Stop>,
+}
+
+impl Shared {
+    fn is_answering(&self) -> bool {
+        self.env.program.role == Role::Uas
+    }
+}
+
+/// What an engine is given.
+pub struct Options {
+    /// The same on all cores.
+    pub env: Arc<Environment>,
+    /// This core's number, and how many there are.
+    pub core: (u64, u64),
+    /// Of the calling side.
+    pub schedule: Schedule,
+    /// Of the calling side.
+    pub lines: Vec<Line>,
+    /// Where the answering side listens.
+    pub local: Option<SocketAddr>,
+    /// Calls at once.
+    pub bound: usize,
+    /// First media socket.
+    pub media_base: u32,
+    /// What they are bound to.
+    pub media_ports: Vec<SocketAddr>,
+    /// Of Call-IDs, which the peer chooses.
+    pub hasher: ahash::RandomState,
+}
+
+/// A scenario on one core.
+pub struct Engine {
+    /// When calls are due.
+    pub schedule: Schedule,
+    shared: Shared,
+    calls: Slab<Call>,
+    by_id: HashMap<Vec<u8>, Slot, ahash::RandomState>,
+    late: Late,
+    lines: Vec<Line>,
+    local: Option<SocketAddr>,
+    core: (u64, u64),
+    answered: u64,
+    draining: bool,
+}
+
+impl Engine {
+    /// Ready to start.
+    pub fn new(now: Instant, options: Options) -> Self {
+        let env = options.env;
+        let mut store = Store::new(&env.program);
+        for (id, text) in &env.set {
+            store.set(&mut [], 0, *id, Value::Text(text.clone().into_bytes()));
+        }
+        let player = Player::new(env.program.role, options.media_base, options.media_ports);
+        Self {
+            schedule: options.schedule,
+            shared: Shared { env, store, player, began: now, dynamic_id: 10_000, stop: None },
+            calls: Slab::new(options.bound),
+            by_id: HashMap::with_hasher(options.hasher),
+            late: Late::default(),
+            lines: options.lines,
+            local: options.local,
+            core: options.core,
+            answered: 0,
+            draining: false,
+        }
+    }
+
+    /// Histograms of the timers, and `<init>`.
+    pub fn prepare(&mut self, cx: &mut Context<'_>) {
+        let env = self.shared.env.clone();
+        cx.stats.timers = env.program.timers.iter().map(|name| (format!("rtd_{name}"), Latency::default())).collect();
+        let nowhere = SocketAddr::new(env.media_ip, 0);
+        let from = Beginning {
+            slot: Slot::default(),
+            number: 1,
+            user: 0,
+            call_id: b"init".to_vec(),
+            local: nowhere,
+            remote: nowhere,
+            path: Path::Stream(StreamKey(u64::MAX)),
+            due: cx.now,
+            media: None,
+        };
+        let mut call = Call::new(cx, &self.shared, from);
+        for _ in 0..env.program.init.len().saturating_mul(1000) {
+            let (index, shared) = (call.at, &mut self.shared);
+            let Some(command) = env.program.init.get(index) else { break };
+            if !call.applies(shared, command) {
+                call.at += 1;
+            } else if call.complete(cx, shared, command, index).is_err() {
+                cx.stats.sample(|| format!("{}:{}: <init> failed here", env.program.file, command.at.line));
+                break;
+            }
+        }
+    }
+
+    /// Which side it is.
+    pub fn role(&self) -> Role {
+        self.shared.env.program.role
+    }
+
+    /// Calls up, those in their `timewait` included.
+    pub fn len(&self) -> usize {
+        self.calls.len() + self.late.lingering()
+    }
+
+    /// No more calls, and none is up.
+    pub fn is_over(&self) -> bool {
+        let no_more = self.role() == Role::Uas || self.schedule.is_over();
+        no_more && self.len() == 0
+    }
+
+    /// No more calls; those that are up go on to their end.
+    pub fn drain(&mut self) {
+        self.schedule.stop();
+        self.draining = true;
+    }
+
+    /// What is up counts as failed.
+    pub fn abandon(&mut self, cx: &mut Context<'_>) {
+        let slots: Vec<Slot> = self.calls.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.settle(cx, slot, Flow::Over(Err(Failure::Stopped)));
+        }
+    }
+
+    /// A connection was replaced by another.
+    pub fn set_line(&mut self, index: usize, line: Line) {
+        if let Some(place) = self.lines.get_mut(index) {
+            *place = line;
+        }
+    }
+
+    /// Calls on a path that is gone fail.
+    pub fn handle_path_lost(&mut self, cx: &mut Context<'_>, path: Path) {
+        let slots: Vec<Slot> = self.calls.iter().filter(|(_, call)| call.path == path).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.settle(cx, slot, Flow::Over(Err(Failure::PathLost)));
+        }
+    }
+
+    /// Begins every call that is due.
+    pub fn handle_schedule(&mut self, cx: &mut Context<'_>) {
+        self.late.expire(cx.now);
+        if self.role() == Role::Uas {
+            return;
+        }
+        while let Some((number, scheduled)) = self.schedule.take(cx.now) {
+            record(&mut cx.stats.latencies.late_start, cx.now.since(scheduled));
+            if !self.call(cx, number, scheduled) {
+                cx.stats.counters.calls_skipped += 1;
+            }
+        }
+    }
+
+    fn call(&mut self, cx: &mut Context<'_>, number: u64, scheduled: Instant) -> bool {
+        let Some(&line) = self.lines.get(number as usize % self.lines.len().max(1)) else { return false };
+        let number = number + 1;
+        let call_id = format!("{number}-{}@{}", self.shared.env.pid, line.local.ip()).into_bytes();
+        let Some(slot) = self.begin(cx, number, call_id, line, cx.plan.target, scheduled) else { return false };
+        cx.stats.counters.calls_attempted += 1;
+        let flow = self.calls.get_mut(slot).map(|call| call.run(cx, &mut self.shared));
+        self.settle(cx, slot, flow.unwrap_or(Flow::Waiting));
+        true
+    }
+
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        number: u64,
+        call_id: Vec<u8>,
+        line: Line,
+        remote: SocketAddr,
+        due: Instant,
+    ) -> Option<Slot> {
+        let slot = self.calls.next_slot()?;
+        let media = match self.shared.env.needs_media() {
+            true => Some(self.shared.player.take(self.shared.env.echo)?),
+            false => None,
+        };
+        let user = (number - 1) % cx.plan.users.max(1);
+        let (local, path) = (line.local, line.path);
+        let from = Beginning { slot, number, user, call_id: call_id.clone(), local, remote, path, due, media };
+        let call = Call::new(cx, &self.shared, from);
+        self.by_id.insert(call_id, slot);
+        self.calls.insert(call).ok()
+    }
+
+    /// A message came.
+    pub fn handle_message(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, bytes: &[u8]) {
+        let incoming = Incoming { fields, bytes, path, hash: hash(bytes) };
+        let id = call_id(fields.call_id);
+        if let Some(&slot) = self.by_id.get(id) {
+            let flow = self.calls.get_mut(slot).map(|call| call.on_message(cx, &mut self.shared, incoming));
+            return self.settle(cx, slot, flow.unwrap_or(Flow::Waiting));
+        }
+        if let Some(answer) = self.late.find(id, incoming.hash) {
+            cx.stats.counters.received_again += 1;
+            match (answer, fields.start) {
+                (Some((path, bytes)), _) => cx.send(path, bytes),
+                (None, Start::Request { method, .. }) => answer_stranger(cx, method, fields, path),
+                _ => {}
+            }
+            return;
+        }
+        let Start::Request { method, .. } = fields.start else {
+            cx.stats.counters.strays += 1;
+            return;
+        };
+        let wanted = self.role() == Role::Uas && begins(&self.shared.env.program.commands, method);
+        match (wanted, self.local) {
+            (true, Some(local)) if !self.draining => self.answer(cx, id, local, incoming),
+            (true, _) => self.refuse(cx, incoming),
+            _ => answer_stranger(cx, method, fields, path),
+        }
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>, id: &[u8], local: SocketAddr, incoming: Incoming<'_>) {
+        let number = self.answered * self.core.1 + self.core.0 + 1;
+        let remote = match incoming.path {
+            Path::Datagram(_, from) => from,
+            Path::Stream(_) => cx.plan.target,
+        };
+        let line = Line { local, path: incoming.path };
+        let Some(slot) = self.begin(cx, number, id.to_vec(), line, remote, cx.now) else {
+            cx.stats.counters.uas_refused += 1;
+            return self.refuse(cx, incoming);
+        };
+        self.answered += 1;
+        cx.stats.counters.uas_calls += 1;
+        // Commands before the first message, such as a nop that sets variables.
+        let flow = self.calls.get_mut(slot).map(|call| match call.run(cx, &mut self.shared) {
+            Flow::Waiting => call.on_message(cx, &mut self.shared, incoming),
+            other => other,
+        });
+        self.settle(cx, slot, flow.unwrap_or(Flow::Waiting));
+    }
+
+    fn refuse(&self, cx: &mut Context<'_>, incoming: Incoming<'_>) {
+        use crate::core::message::{Answer, answer};
+        let tag = crate::core::pattern::word(cx.random);
+        let ours = Answer { tag: &tag, ..Answer::default() };
+        let bytes = answer(&cx.templates.unavailable, incoming.fields, incoming.path, ours);
+        cx.send(incoming.path, bytes);
+    }
+
+    /// A timer of a call fired.
+    pub fn handle_timer(&mut self, cx: &mut Context<'_>, timer: Timer) {
+        let (slot, flow) = match timer {
+            Timer::ScenarioWake(slot) => {
+                (slot, self.calls.get_mut(slot).map(|call| call.on_wake(cx, &mut self.shared)))
+            }
+            Timer::ScenarioRepeat(slot) => (slot, self.calls.get_mut(slot).map(|call| call.on_repeat(cx))),
+            _ => return,
+        };
+        self.settle(cx, slot, flow.unwrap_or(Flow::Waiting));
+    }
+
+    /// Counts a call that is over and forgets it but for its answers.
+    fn settle(&mut self, cx: &mut Context<'_>, slot: Slot, flow: Flow) {
+        let (result, lingers) = match flow {
+            Flow::Waiting => return self.obey(cx),
+            Flow::Over(result) => (result, None),
+            Flow::Lingering(time) => (Ok(()), Some(time)),
+        };
+        let Some(mut call) = self.calls.remove(slot) else { return };
+        self.by_id.remove(&call.call_id);
+        if result.is_err() && self.shared.env.give_up_politely {
+            call.give_up(cx);
+        }
+        call.end(cx, &mut self.shared);
+        self.count(cx.stats, result);
+        let until = cx.now + lingers.unwrap_or(REMEMBERED);
+        self.late.insert(call.call_id, call.seen, until, lingers.is_some());
+        self.obey(cx);
+    }
+
+    /// `int_cmd`, which is of the whole run.
+    fn obey(&mut self, cx: &mut Context<'_>) {
+        match self.shared.stop.take() {
+            Some(Stop::Gracefully) => self.drain(),
+            Some(Stop::Now) => {
+                self.drain();
+                self.abandon(cx);
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&self, stats: &mut Stats, result: Result<(), Failure>) {
+        let c = &mut stats.counters;
+        let answering = self.shared.is_answering();
+        match (result, answering) {
+            (Ok(()), true) => c.uas_completed += 1,
+            (Ok(()), false) => {
+                c.calls_completed += 1;
+                c.calls_established += u64::from(!self.shared.env.program.has_invite);
+            }
+            (Err(_), true) => c.uas_failed += 1,
+            (Err(_), false) => c.calls_failed += 1,
+        }
+        match result {
+            Ok(()) | Err(Failure::Stopped | Failure::Endless) => {}
+            Err(Failure::Unexpected) => c.scenario_unexpected += 1,
+            Err(Failure::Refused) => c.calls_refused += 1,
+            Err(Failure::Unanswered) => c.scenario_unanswered += 1,
+            Err(Failure::Timeout) => c.scenario_receive_timeouts += 1,
+            Err(Failure::Check) => c.scenario_checks_failed += 1,
+            Err(Failure::PathLost) => c.calls_transport_failed += 1,
+        }
+    }
+
+    /// A datagram came to a media socket.
+    pub fn handle_packet(&mut self, socket: SocketKey, from: SocketAddr, bytes: &[u8], stats: &mut Stats) {
+        self.shared.player.handle_packet(socket, from, bytes, stats);
+    }
+
+    /// The next RTP packet that is due.
+    pub fn poll_packet(&mut self, now: Instant, stats: &mut Stats) -> Option<(SocketKey, SocketAddr, Bytes)> {
+        self.shared.player.poll_packet(now, stats)
+    }
+
+    /// When there is a call or a packet to begin.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let arrivals = if self.role() == Role::Uac { self.schedule.next_deadline() } else { None };
+        [arrivals, self.shared.player.next_deadline()].into_iter().flatten().min()
+    }
+}
+
+/// What stands before `///` is the scenario's own.
+fn call_id(value: &[u8]) -> &[u8] {
+    memchr::memmem::find(value, b"///").map_or(value, |at| &value[at + 3..])
+}
