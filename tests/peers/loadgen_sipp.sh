@@ -90,6 +90,43 @@ answering() {
   verdict "$name" "$status" "$sipp_status"
 }
 
+# A scenario that SIPp prints, run by us as the calling side: NAME PORT SCENARIO CALLS "SIPP OPTIONS" LOADGEN OPTIONS...
+playing() {
+  local name=$1 port=$2 scenario=$3 many=$4 sipp_pid sipp_status status
+  rm -f "$work"/*_errors.log
+  sipp -sd "$scenario" > "$work/$scenario.xml" 2> /dev/null
+  # shellcheck disable=SC2086
+  timeout "$bound" sipp -i 127.0.0.1 -p "$port" -m "$many" -nostdin -trace_err $5 > "$work/sipp.txt" 2>&1 &
+  sipp_pid=$!
+  children+=("$sipp_pid")
+  bound_port "$port" || echo "sipp did not listen on $port"
+  timeout "$bound" "$loadgen" sipp -sf "$scenario.xml" "127.0.0.1:$port" -r "$rate" -m "$many" -i 127.0.0.1 -d 300 \
+    --backend "$backend" --late-max 5s --quiet --check "${@:6}" > "$work/loadgen.txt" 2>&1
+  status=$?
+  wait "$sipp_pid"
+  sipp_status=$?
+  verdict "$name" "$status" "$sipp_status"
+}
+
+# SIPp's calls against a scenario that SIPp prints, run by us as the answering side: NAME PORT SCENARIO "SIPP OPTIONS"
+answering_by() {
+  local name=$1 port=$2 scenario=$3 loadgen_pid sipp_status status
+  rm -f "$work"/*_errors.log
+  sipp -sd "$scenario" > "$work/$scenario.xml" 2> /dev/null
+  timeout "$bound" "$loadgen" sipp -sf "$scenario.xml" -i 127.0.0.1 -p "$port" -m "$calls" --duration "$bound"s \
+    --backend "$backend" --late-max 5s --quiet --check "${@:5}" > "$work/loadgen.txt" 2>&1 &
+  loadgen_pid=$!
+  children+=("$loadgen_pid")
+  bound_port "$port" || echo "strowger-loadgen did not listen on $port"
+  # shellcheck disable=SC2086
+  timeout "$bound" sipp "127.0.0.1:$port" -i 127.0.0.1 -m "$calls" -r "$rate" -d 300 -nostdin -trace_err $4 \
+    > "$work/sipp.txt" 2>&1
+  sipp_status=$?
+  wait "$loadgen_pid"
+  status=$?
+  verdict "$name" "$status" "$sipp_status"
+}
+
 calling "calls to sipp uas, UDP" 127.0.0.1 26010 "-sn uas" --rtp off
 calling "calls to sipp uas, TCP" 127.0.0.1 26012 "-sn uas -t t1" --rtp off --transport tcp
 calling "calls to sipp uas, UDP over IPv6" '[::1]' 26014 "-sn uas" --rtp off
@@ -101,6 +138,19 @@ answering "calls of sipp uac, UDP" 127.0.0.1 26030 "-sn uac -p 26031" --rtp off
 answering "calls of sipp uac, TCP" 127.0.0.1 26032 "-sn uac -p 26033 -t t1" --rtp off --transport tcp
 answering "calls of sipp uac, UDP over IPv6" '[::1]' 26034 "-sn uac -p 26035" --rtp off
 answering "calls of sipp uac, 180 for 200 ms" 127.0.0.1 26036 "-sn uac -p 26037" --rtp off --ring 200ms
+playing "scenario uac to sipp uas, UDP" 26040 uac "$calls" "-sn uas"
+playing "scenario uac to sipp uas, TCP" 26042 uac "$calls" "-sn uas -t t1" -t t1
+playing "scenario regexp to sipp uas" 26044 regexp "$calls" "-sn uas"
+playing "scenario branchc to sipp branchs" 26046 branchc "$calls" "-sn branchs"
+for pcap in /usr/share/sip-tester /usr/share/sipp/pcap; do
+  if [ -e "$pcap/g711a.pcap" ]; then ln -sfn "$pcap" "$work/pcap"; fi
+done
+playing "scenario uac_pcap to sipp uas that echoes RTP" 26048 uac_pcap 20 "-sn uas -rtp_echo -mp 26500" \
+  --rtp-ports 26520-26899 --assert 'rtp_received_uac>4000'
+answering_by "sipp uac to scenario uas" 26050 uas "-sn uac -p 26051"
+answering_by "sipp regexp to scenario uas" 26052 uas "-sn regexp -p 26053"
+answering_by "sipp branchc to scenario branchs" 26054 branchs "-sn branchc -p 26055"
+answering_by "sipp uac to scenario uas, TCP" 26056 uas "-sn uac -p 26057 -t t1" -t t1
 
 echo "$ran cases, $failed failed"
 [ "$failed" = 0 ]
