@@ -122,10 +122,10 @@ pub struct Driven {
 }
 
 impl Driven {
-    pub fn new(name: &str, generator: &mut Generator, gather: Duration) -> Self {
+    pub fn new(name: &str, generator: &mut Generator) -> Self {
         let backend = if name == "epoll" { Backend::Epoll } else { Backend::IoUring };
         let choice = Choice::new(backend).unwrap_or_else(|why| panic!("{why}"));
-        let mut driver = choice.open(Options { gather, ..Options::default() }).expect("driver");
+        let mut driver = choice.open(Options::default()).expect("driver");
         let calls = generator.len() / 2;
         let ports = u16::try_from(calls * 4 + 8).expect("few enough calls");
         let config = RelayConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_MIN, PORT_MIN + ports - 1);

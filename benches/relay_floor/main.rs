@@ -7,7 +7,7 @@
 //! runs on the other core at a fixed load below saturation. Rounds run A/B/C/C/B/A; the first is thrown away. A round
 //! in which a packet was lost, damaged or dropped by the kernel is void.
 //!
-//! `cargo bench --bench relay_floor -- [--calls 500] [--seconds 2] [--rounds 6] [--only epoll|uring] [--gather-us 0] [--realtime]`
+//! `cargo bench --bench relay_floor -- [--calls 500] [--seconds 2] [--rounds 6] [--only epoll|uring] [--realtime]`
 
 mod contestants;
 mod generator;
@@ -30,14 +30,12 @@ struct Plan {
     seconds: f64,
     rounds: usize,
     only: Option<String>,
-    gather: Duration,
     realtime: bool,
 }
 
 impl Plan {
     fn read() -> Self {
-        let mut plan =
-            Self { calls: 500, seconds: 2.0, rounds: 6, only: None, gather: Duration::ZERO, realtime: false };
+        let mut plan = Self { calls: 500, seconds: 2.0, rounds: 6, only: None, realtime: false };
         let (mut words, mut measured) = (std::env::args().skip(1), false);
         while let Some(word) = words.next() {
             let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
@@ -46,7 +44,6 @@ impl Plan {
                 "--seconds" => plan.seconds = value().parse().expect("a number"),
                 "--rounds" => plan.rounds = value().parse().expect("a number"),
                 "--only" => plan.only = Some(value()),
-                "--gather-us" => plan.gather = Duration::from_micros(value().parse().expect("a number")),
                 "--realtime" => plan.realtime = true,
                 "--bench" => measured = true,
                 other => panic!("unknown option {other}"),
@@ -126,7 +123,7 @@ fn run(name: &str, plan: &Plan) -> Figure {
     let mut generator = Generator::new(plan.calls);
     let contestant: Box<dyn Contestant> = match name {
         "floor" => Box::new(Floor::new(&mut generator)),
-        name => Box::new(Driven::new(name, &mut generator, plan.gather)),
+        name => Box::new(Driven::new(name, &mut generator)),
     };
     let (phase, ready) = (Arc::new(AtomicU8::new(WARMING)), Arc::new(AtomicU64::new(0)));
     let realtime = plan.realtime;

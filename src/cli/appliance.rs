@@ -545,6 +545,7 @@ impl Plan<'_> {
         let options = io::Options {
             sockets_max: config.sip.listen.len() + 2 * media_ports + 2,
             streams_max: config.shards.connections_max as usize,
+            gather: config.shards.gather,
             ..io::Options::default()
         };
         self.choice.open(options).map_err(|error| {

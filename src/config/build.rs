@@ -60,6 +60,7 @@ fn shards<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Shards {
         transactions_max: reader.get(&table, "transactions_max").integer(),
         contacts_max: reader.get(&table, "contacts_max").integer(),
         connections_max: reader.get(&table, "connections_max").integer(),
+        gather: reader.get(&table, "gather").span(),
     }
 }
 

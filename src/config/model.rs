@@ -91,6 +91,8 @@ pub struct Shards {
     pub contacts_max: u32,
     /// TCP connections in one shard.
     pub connections_max: u32,
+    /// How long a busy shard may collect messages.
+    pub gather: Duration,
 }
 
 /// An address other than the bound one, told to peers.

@@ -43,6 +43,7 @@
 
 pub mod address;
 pub mod epoll;
+mod gather;
 pub mod limits;
 mod outbox;
 mod probe;

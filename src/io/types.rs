@@ -18,8 +18,9 @@ pub struct Options {
     pub packet_buffers: u16,
     /// Buffers for signalling datagrams and stream data, [`MESSAGE_BYTES_MAX`] each; a power of two.
     pub message_buffers: u16,
-    /// How long a busy driver may gather datagrams before it hands over the first ones: later, and with less work for
-    /// each. Zero hands over at once. io_uring needs Linux 6.12 for it.
+    /// How long a driver that is busy with signalling may gather messages before it hands over the first ones, and how
+    /// much later it may come back from a wait: with less work for each. It does not while media comes by its sockets.
+    /// Zero hands over at once. io_uring needs Linux 6.12 for it.
     pub gather: std::time::Duration,
 }
 
@@ -177,7 +178,9 @@ pub struct Counters {
     pub batches: u64,
     /// Datagrams handed over.
     pub received: u64,
-    /// Their bytes.
+    /// Of them, those that came to [`Media`](Traffic::Media) sockets.
+    pub received_media: u64,
+    /// Their bytes, all of them.
     pub received_bytes: u64,
     /// Datagrams the kernel took, forwarded ones included.
     pub sent: u64,

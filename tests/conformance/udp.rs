@@ -451,7 +451,7 @@ fn interleaved_closing_under_traffic(make: Make) {
 
 fn gathering_loses_nothing(make: Make) {
     let mut driver = make(Options { gather: Duration::from_millis(1), ..options() });
-    let local = open(&mut *driver, A, loopback());
+    let local = driver.open_udp(A, &UdpOptions::signalling(loopback())).expect("open");
     let (phone, _) = phone(local);
     let mut seen = Recorder::forwarding(|socket, to, bytes| Some(Forward { socket, to, len: bytes.len() }));
     for round in 0..40usize {

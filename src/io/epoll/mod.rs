@@ -5,7 +5,6 @@
 //! batch is looked at again in the next, before new edges.
 
 mod batch;
-mod gather;
 mod streams;
 
 use std::collections::VecDeque;
@@ -19,13 +18,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::Socket;
 
+use super::gather::Gather;
 use super::{
     Counters, Driver, Forward, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released,
     ReleasedSocket, Traffic, UdpOptions, Waker, released, socket,
 };
 use crate::base::{SocketKey, StreamKey};
 use batch::{Batch, RUN, send_one, send_run};
-use gather::Gather;
 use streams::Streams;
 
 /// Edges taken from the kernel at once.
@@ -159,6 +158,7 @@ impl Epoll {
                 continue;
             };
             self.counters.received += 1;
+            self.counters.received_media += u64::from(traffic == Traffic::Media);
             self.counters.received_bytes += bytes.len() as u64;
             let len = bytes.len();
             if let Some(forward) = handler.on_datagram(key, from, bytes) {
@@ -397,7 +397,11 @@ impl Driver for Epoll {
         self.streams.flush(&self.poll);
         let work_left = !self.unfinished.is_empty() || !self.reports.is_empty() || self.streams.has_work();
         let timeout = if work_left { Some(Duration::ZERO) } else { timeout };
-        self.gather.wait(timeout, self.counters.received);
+        let span = self.gather.span(&self.counters);
+        if timeout != Some(Duration::ZERO) && !span.is_zero() {
+            // `epoll_wait` itself cannot wait for several.
+            std::thread::sleep(span);
+        }
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
         let polled = self.poll.poll(&mut events, timeout);
         if let Err(error) = polled

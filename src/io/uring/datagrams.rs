@@ -298,6 +298,7 @@ impl Datagrams {
             _ if open.is_none() => None,
             Some(Received::Datagram(from, bytes)) => {
                 counters.received += 1;
+                counters.received_media += u64::from(traffic == Traffic::Media);
                 counters.received_bytes += bytes.len() as u64;
                 let len = bytes.len();
                 let forward = handler.on_datagram(SocketKey(index), from, bytes);

@@ -21,6 +21,7 @@ use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 
+use super::gather::Gather;
 use super::{
     Counters, Driver, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released, ReleasedSocket,
     Traffic, UdpOptions, Waker, socket,
@@ -57,6 +58,7 @@ pub struct Uring {
     watching_waker: bool,
     /// Whom this batch sends a message.
     messaged: Vec<Waker>,
+    gather: Gather,
     counters: Counters,
     options: Options,
 }
@@ -67,7 +69,7 @@ impl Uring {
     /// # Errors
     /// The kernel forbids io_uring or is too old for it; [`probe`](super::probe) explains.
     pub fn new(options: Options) -> Result<Self> {
-        let ring = Ring::new(options.gather)?;
+        let ring = Ring::new()?;
         let submitter = ring.submitter();
         let files = u32::try_from(options.sockets_max).unwrap_or(u32::MAX).min(descriptors_max());
         submitter.register_files_sparse(files)?;
@@ -81,6 +83,7 @@ impl Uring {
             waker,
             watching_waker: false,
             messaged: Vec::new(),
+            gather: Gather::new(options.gather),
             counters: Counters::default(),
             options,
             ring,
@@ -248,7 +251,8 @@ impl Driver for Uring {
     fn wait(&mut self, timeout: Option<Duration>, handler: &mut dyn Handler) -> Result<()> {
         self.prepare()?;
         let sends = self.datagrams.next_send();
-        self.ring.wait(timeout)?;
+        let gather = self.gather.span(&self.counters);
+        self.ring.wait(timeout, gather)?;
         self.finish_batch(sends, handler);
         Ok(())
     }
@@ -262,7 +266,7 @@ impl Driver for Uring {
         self.ring.cancel_all()?;
         loop {
             let sends = self.datagrams.next_send();
-            self.ring.wait(Some(Duration::ZERO))?;
+            self.ring.wait(Some(Duration::ZERO), Duration::ZERO)?;
             self.finish_batch(sends, handler);
             if !self.datagrams.is_armed() && !self.streams.is_busy() {
                 return Ok(());

@@ -29,12 +29,12 @@ pub(super) struct Ring {
     /// The kernel ties the ring to the thread that enables it; it stays disabled until the first use.
     enabled: bool,
     taken: Vec<Completion>,
-    /// How long to gather a batch, in microseconds; 0 where that is not wanted or the kernel cannot.
-    gather_micros: u32,
+    /// The kernel can wait for several completions for a while, and then for one.
+    can_gather: bool,
 }
 
 impl Ring {
-    pub(super) fn new(gather: Duration) -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let ring = IoUring::builder()
             .setup_cqsize(COMPLETIONS)
             .setup_clamp()
@@ -47,8 +47,7 @@ impl Ring {
             .dontfork()
             .build(REQUESTS)?;
         let can_gather = ring.params().is_feature_min_timeout();
-        let gather_micros = if can_gather { u32::try_from(gather.as_micros()).unwrap_or(u32::MAX) } else { 0 };
-        Ok(Self { ring, enabled: false, taken: Vec::with_capacity(BATCH), gather_micros })
+        Ok(Self { ring, enabled: false, taken: Vec::with_capacity(BATCH), can_gather })
     }
 
     pub(super) fn submitter(&self) -> Submitter<'_> {
@@ -96,17 +95,18 @@ impl Ring {
         tolerate(entered)
     }
 
-    /// Hands over what was pushed and waits for a completion.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<()> {
+    /// Hands over what was pushed and waits: until `gather` is over or many completions are there, and then for one.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>, gather: Duration) -> Result<()> {
         if timeout == Some(Duration::ZERO) || !self.ring.completion().is_empty() {
             return self.submit();
         }
         self.enable()?;
-        let timespec = timeout.map(Timespec::from);
-        let (mut args, mut want) = (SubmitArgs::new(), 1);
-        if self.gather_micros > 0 && timeout.is_none_or(|timeout| timeout.as_micros() > self.gather_micros.into()) {
-            (args, want) = (args.min_wait_usec(self.gather_micros), GATHERED);
+        let (mut args, mut want, mut timeout) = (SubmitArgs::new(), 1, timeout);
+        if self.can_gather && !gather.is_zero() {
+            (args, want) = (args.min_wait_usec(u32::try_from(gather.as_micros()).unwrap_or(u32::MAX)), GATHERED);
+            timeout = timeout.map(|timeout| timeout.max(gather));
         }
+        let timespec = timeout.map(Timespec::from);
         if let Some(timespec) = &timespec {
             args = args.timespec(timespec);
         }
