@@ -5,17 +5,12 @@
 
 use std::time::SystemTime;
 
+use arrayvec::ArrayString;
 use rustix::time::{ClockId, clock_gettime};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
+use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::base::Instant;
 use crate::base::time::Duration;
-
-const RFC3339: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
 /// Reads instants.
 #[derive(Clone, Copy, Debug)]
@@ -42,31 +37,75 @@ impl Clock {
         Instant::ZERO + boottime().saturating_sub(self.origin)
     }
 
+    /// Both clocks now, by which several instants are read.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading { now: self.now(), wall: OffsetDateTime::from(SystemTime::now()).to_offset(UtcOffset::UTC) }
+    }
+
     /// When that was or will be.
     #[must_use]
     pub fn wall(&self, at: Instant) -> OffsetDateTime {
-        let now = self.now();
-        let wall = OffsetDateTime::from(SystemTime::now()).to_offset(UtcOffset::UTC);
-        if at <= now { wall - now.since(at) } else { wall + at.since(now) }
+        self.reading().wall(at)
+    }
+}
+
+/// A shard's clock and the wall's at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    now: Instant,
+    wall: OffsetDateTime,
+}
+
+impl Reading {
+    /// When that was or will be.
+    #[must_use]
+    pub fn wall(&self, at: Instant) -> OffsetDateTime {
+        if at <= self.now { self.wall - self.now.since(at) } else { self.wall + at.since(self.now) }
     }
 
-    /// RFC 3339 in UTC with milliseconds.
+    /// The same as text.
     #[must_use]
-    pub fn text(&self, at: Instant) -> String {
+    pub fn text(&self, at: Instant) -> Rfc3339 {
         rfc3339(self.wall(at))
     }
 }
 
+/// A time in UTC as RFC 3339 writes it, with milliseconds.
+pub type Rfc3339 = ArrayString<24>;
+/// `YYYY-MM-DD`, as files of records are named.
+pub type DateText = ArrayString<10>;
+
 /// RFC 3339 in UTC with milliseconds.
 #[must_use]
-pub fn rfc3339(wall: OffsetDateTime) -> String {
-    wall.format(RFC3339).unwrap_or_else(|_| "unknown".to_owned())
+pub fn rfc3339(wall: OffsetDateTime) -> Rfc3339 {
+    let (date, (hour, minute, second, milli)) = (date(wall.date()), wall.to_hms_milli());
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    text[..10].copy_from_slice(date.as_bytes());
+    for (at, value) in [(13, hour), (16, minute), (19, second)] {
+        digits(&mut text[at - 2..at], u32::from(value));
+    }
+    digits(&mut text[20..23], u32::from(milli));
+    ArrayString::from_byte_string(&text).expect("digits are text")
 }
 
-/// `YYYY-MM-DD`, as files of records are named.
+/// A day of a year with four digits, in which every year is.
 #[must_use]
-pub fn date(wall: OffsetDateTime) -> String {
-    wall.format(DATE).unwrap_or_else(|_| "unknown".to_owned())
+pub fn date(day: Date) -> DateText {
+    let (year, month, day) = day.to_calendar_date();
+    let mut text = *b"0000-00-00";
+    digits(&mut text[..4], year.unsigned_abs());
+    digits(&mut text[5..7], u8::from(month).into());
+    digits(&mut text[8..], day.into());
+    ArrayString::from_byte_string(&text).expect("digits are text")
+}
+
+/// The last digits of a number, as many as there is room for.
+fn digits(room: &mut [u8], mut value: u32) {
+    for place in room.iter_mut().rev() {
+        *place = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
 }
 
 /// Since the host was started.
@@ -82,7 +121,7 @@ mod tests {
     #[test]
     fn wall_time_is_rfc_3339_in_utc() {
         let wall = time::macros::datetime!(2024-02-29 23:59:59.0625 UTC);
-        assert_eq!((rfc3339(wall).as_str(), date(wall).as_str()), ("2024-02-29T23:59:59.062Z", "2024-02-29"));
+        assert_eq!((rfc3339(wall).as_str(), date(wall.date()).as_str()), ("2024-02-29T23:59:59.062Z", "2024-02-29"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! plane's own come through `tracing`. Telephone numbers are redacted here unless the configuration shows them.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,7 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::clock::{Clock, rfc3339};
+use super::clock::{Clock, Reading, rfc3339};
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::observe::event::redacted;
 use crate::observe::{Event, Level, Value, Verbosity};
@@ -70,15 +69,16 @@ impl LogSettings {
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// A line being made.
-struct Line {
+/// A line being made behind others.
+struct Line<'t> {
     json: bool,
-    text: String,
+    is_empty: bool,
+    text: &'t mut Vec<u8>,
 }
 
-impl Line {
-    fn new(json: bool, wall: OffsetDateTime, level: u8, what: &str) -> Self {
-        let mut line = Self { json, text: String::with_capacity(200) };
+impl<'t> Line<'t> {
+    fn new(text: &'t mut Vec<u8>, json: bool, wall: OffsetDateTime, level: u8, what: &str) -> Self {
+        let mut line = Self { json, is_empty: true, text };
         line.field("time", &rfc3339(wall));
         line.field("level", LEVELS.get(usize::from(level)).unwrap_or(&"trace"));
         line.field("msg", what);
@@ -86,25 +86,33 @@ impl Line {
     }
 
     fn key(&mut self, name: &str) {
+        let first = std::mem::take(&mut self.is_empty);
         if self.json {
-            self.text.push(if self.text.is_empty() { '{' } else { ',' });
-            let _ = write!(self.text, "{}:", serde_json::Value::from(name));
+            self.text.push(if first { b'{' } else { b',' });
+            self.quote(name);
+            self.text.push(b':');
         } else {
-            if !self.text.is_empty() {
-                self.text.push(' ');
+            if !first {
+                self.text.push(b' ');
             }
-            let _ = write!(self.text, "{name}=");
+            self.text.extend_from_slice(name.as_bytes());
+            self.text.push(b'=');
         }
+    }
+
+    /// JSON's escapes keep a peer's line break from becoming a line of ours.
+    fn quote(&mut self, value: &str) {
+        // Writing to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut *self.text, value);
     }
 
     fn field(&mut self, name: &str, value: &str) {
         self.key(name);
-        let plain = |letter: char| letter.is_ascii_graphic() && letter != '"' && letter != '=' && letter != '\\';
-        if !self.json && !value.is_empty() && value.chars().all(plain) {
-            self.text.push_str(value);
+        let plain = |letter: u8| letter.is_ascii_graphic() && !matches!(letter, b'"' | b'=' | b'\\');
+        if !self.json && !value.is_empty() && value.bytes().all(plain) {
+            self.text.extend_from_slice(value.as_bytes());
         } else {
-            // JSON's escapes keep a peer's line break from becoming a line of ours.
-            let _ = write!(self.text, "{}", serde_json::Value::from(value));
+            self.quote(value);
         }
     }
 
@@ -113,20 +121,18 @@ impl Line {
         let _ = write!(self.text, "{value}");
     }
 
-    fn finish(mut self) -> String {
-        self.text.push_str(if self.json { "}\n" } else { "\n" });
-        self.text
+    fn finish(self) {
+        self.text.extend_from_slice(if self.json { b"}\n" } else { b"\n" });
     }
 }
 
-/// A shard's event as a line.
-#[must_use]
-pub fn event_line(event: &Event, clock: &Clock, settings: &LogSettings) -> Option<String> {
+/// A shard's event as a line behind `text`, if it is wanted.
+pub fn event_line(event: &Event, clock: &Reading, settings: &LogSettings, text: &mut Vec<u8>) {
     let level = event.level as u8;
     if !settings.takes(level) {
-        return None;
+        return;
     }
-    let mut line = Line::new(settings.json, clock.wall(event.at), level, event.what);
+    let mut line = Line::new(text, settings.json, clock.wall(event.at), level, event.what);
     line.number("shard", event.shard.0);
     if let Some(call) = event.call {
         line.field("call", &call.to_string());
@@ -142,11 +148,11 @@ pub fn event_line(event: &Event, clock: &Clock, settings: &LogSettings) -> Optio
             Value::Address(address) => line.field(name, &address.to_string()),
         }
     }
-    Some(line.finish())
+    line.finish();
 }
 
-fn write(text: &str, settings: &LogSettings) {
-    if std::io::stderr().lock().write_all(text.as_bytes()).is_err() {
+fn write(text: &[u8], settings: &LogSettings) {
+    if std::io::stderr().lock().write_all(text).is_err() {
         settings.lost.fetch_add(1, Relaxed);
     }
 }
@@ -190,11 +196,13 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
         let mut fields = Fields { what: String::new(), rest: Vec::new() };
         event.record(&mut fields);
-        let mut line = Line::new(self.settings.json, OffsetDateTime::now_utc(), level, &fields.what);
+        let mut text = Vec::new();
+        let mut line = Line::new(&mut text, self.settings.json, OffsetDateTime::now_utc(), level, &fields.what);
         for (name, value) in fields.rest {
             line.field(name, &value);
         }
-        write(&line.finish(), &self.settings);
+        line.finish();
+        write(&text, &self.settings);
     }
 }
 
@@ -216,14 +224,15 @@ pub fn start(clock: Clock, settings: Arc<LogSettings>) -> std::io::Result<(Sende
 
 fn run(events: &Receiver<Event>, clock: &Clock, settings: &LogSettings) {
     const BATCH_BYTES: usize = 64 * 1024;
-    let mut text = String::new();
+    let mut text = Vec::new();
     while let Ok(event) = events.recv() {
+        let reading = clock.reading();
         text.clear();
-        text.extend(event_line(&event, clock, settings));
+        event_line(&event, &reading, settings, &mut text);
         while text.len() < BATCH_BYTES
             && let Ok(event) = events.try_recv()
         {
-            text.extend(event_line(&event, clock, settings));
+            event_line(&event, &reading, settings, &mut text);
         }
         if !text.is_empty() {
             write(&text, settings);
@@ -258,7 +267,9 @@ mod tests {
             .digits("to", "+15550100")
             .text("reason", "a \"b\"\nlevel=error")
             .number("packets", 7);
-        event_line(&event, &clock, settings).unwrap()
+        let mut text = Vec::new();
+        event_line(&event, &clock.reading(), settings, &mut text);
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -282,6 +293,8 @@ mod tests {
     fn a_level_below_is_not_written() {
         let clock = Clock::new(std::time::Instant::now());
         let event = Event::new(Instant::ZERO, ShardId(0), Level::Debug, "x");
-        assert_eq!(event_line(&event, &clock, &settings(false, false)), None);
+        let mut text = Vec::new();
+        event_line(&event, &clock.reading(), &settings(false, false), &mut text);
+        assert!(text.is_empty());
     }
 }

@@ -1,23 +1,27 @@
 //! A call record as one line of JSON, with wall-clock times and the node's name.
 
-use serde::Serialize;
+use std::fmt::Display;
+use std::net::SocketAddr;
 
-use super::clock::Clock;
-use crate::observe::{CallRecord, Leg, LegReport, LimitReason, MediaReport};
+use serde::{Serialize, Serializer};
+
+use super::clock::{Reading, Rfc3339};
+use crate::observe::{CallId, CallRecord, Leg, LegReport, LimitReason, MediaReport};
 
 #[derive(Serialize)]
 struct Line<'r> {
-    call: String,
+    #[serde(serialize_with = "as_text")]
+    call: CallId,
     node: &'r str,
     account: Option<&'r str>,
     trunk_in: Option<&'r str>,
     trunk_out: Option<&'r str>,
     from: &'r str,
     to: &'r str,
-    started: String,
-    ringing: Option<String>,
-    answered: Option<String>,
-    ended: String,
+    started: Rfc3339,
+    ringing: Option<Rfc3339>,
+    answered: Option<Rfc3339>,
+    ended: Rfc3339,
     /// From the INVITE to the first ringing or answer.
     setup_ms: Option<u64>,
     /// From the answer to the end; 0 for a call that was not answered.
@@ -37,9 +41,11 @@ struct Line<'r> {
 
 #[derive(Serialize)]
 struct LegLine<'r> {
-    remote: Option<String>,
+    #[serde(serialize_with = "if_any_as_text")]
+    remote: Option<SocketAddr>,
     sip_call_id: &'r str,
-    media: Vec<MediaLine<'r>>,
+    #[serde(serialize_with = "lines_of")]
+    media: &'r [MediaReport],
 }
 
 #[derive(Serialize)]
@@ -56,18 +62,37 @@ struct MediaLine<'r> {
     dtmf_digits: u32,
     strays: u64,
     dscp: u8,
-    remote: Option<String>,
+    #[serde(serialize_with = "if_any_as_text")]
+    remote: Option<SocketAddr>,
     path: &'static str,
     packets_xdp: u64,
 }
 
+fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn if_any_as_text<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn lines_of<S: Serializer>(reports: &[MediaReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(reports.iter().map(media))
+}
+
+/// Room for the record of a call with one stream.
+const LINE_BYTES: usize = 1280;
+
 /// The line, with its line break.
 #[must_use]
-pub fn record_line(record: &CallRecord, node: &str, clock: &Clock) -> String {
+pub fn record_line(record: &CallRecord, node: &str, clock: &Reading) -> String {
     let first = record.ringing.into_iter().chain(record.answered).min();
     let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let line = Line {
-        call: record.call.to_string(),
+        call: record.call,
         node,
         account: record.account.as_deref(),
         trunk_in: record.trunk_in.as_deref(),
@@ -90,17 +115,16 @@ pub fn record_line(record: &CallRecord, node: &str, clock: &Clock) -> String {
         caller: leg(&record.caller),
         callee: record.callee.as_ref().map(leg),
     };
-    let mut text = serde_json::to_string(&line).unwrap_or_else(|_| format!("{{\"call\":\"{}\"}}", record.call));
-    text.push('\n');
-    text
+    let mut text = Vec::with_capacity(LINE_BYTES);
+    if serde_json::to_writer(&mut text, &line).is_err() {
+        text = format!("{{\"call\":\"{}\"}}", record.call).into_bytes();
+    }
+    text.push(b'\n');
+    String::from_utf8(text).expect("JSON is text")
 }
 
 fn leg(report: &LegReport) -> LegLine<'_> {
-    LegLine {
-        remote: report.remote.map(|remote| remote.to_string()),
-        sip_call_id: &report.sip_call_id,
-        media: report.media.iter().map(media).collect(),
-    }
+    LegLine { remote: report.remote, sip_call_id: &report.sip_call_id, media: &report.media }
 }
 
 fn media(report: &MediaReport) -> MediaLine<'_> {
@@ -118,7 +142,7 @@ fn media(report: &MediaReport) -> MediaLine<'_> {
         dtmf_digits: report.dtmf_digits,
         strays: report.strays,
         dscp: report.dscp,
-        remote: report.remote.map(|remote| remote.to_string()),
+        remote: report.remote,
         path: report.path.as_str(),
         packets_xdp: report.packets_xdp,
     }
@@ -126,6 +150,7 @@ fn media(report: &MediaReport) -> MediaLine<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::clock::Clock;
     use super::*;
     use crate::base::id::Token;
     use crate::base::{Instant, ShardId, Slot};
@@ -179,7 +204,7 @@ pub(super) mod tests {
     #[test]
     fn a_record_is_one_line_of_json() {
         let clock = Clock::new(std::time::Instant::now());
-        let line = record_line(&record(7), "phx-1", &clock);
+        let line = record_line(&record(7), "phx-1", &clock.reading());
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((value["setup_ms"].as_u64(), value["duration_ms"].as_u64()), (Some(12), Some(10_500)));

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use time::Date;
 
 use super::clock::{Clock, date};
 use super::record_line::record_line;
@@ -56,7 +57,7 @@ impl RecordStatus {
 
 /// A line and the day it belongs to.
 struct Waiting {
-    day: String,
+    day: Date,
     line: String,
 }
 
@@ -66,7 +67,7 @@ struct Writer {
     clock: Clock,
     status: Arc<RecordStatus>,
     spool: VecDeque<Waiting>,
-    file: Option<(String, File)>,
+    file: Option<(Date, File)>,
     retry_at: Option<Instant>,
     /// When the oldest waiting record must be on disk.
     flush_at: Option<Instant>,
@@ -143,8 +144,9 @@ impl Writer {
             }
             return;
         }
-        let day = date(self.clock.wall(record.ended));
-        self.spool.push_back(Waiting { day, line: record_line(record, &self.node, &self.clock) });
+        let reading = self.clock.reading();
+        let day = reading.wall(record.ended).date();
+        self.spool.push_back(Waiting { day, line: record_line(record, &self.node, &reading) });
         self.status.spooled.store(self.spool.len() as u64, Relaxed);
         self.flush_at.get_or_insert_with(|| Instant::now() + self.settings.flush_interval);
     }
@@ -154,11 +156,11 @@ impl Writer {
         self.retry_at = None;
         self.flush_at = None;
         while let Some(first) = self.spool.front() {
-            let day = first.day.clone();
+            let day = first.day;
             let group = self.spool.iter().take(GROUP_MAX).take_while(|waiting| waiting.day == day);
             let lines: Vec<&str> = group.map(|waiting| waiting.line.as_str()).collect();
             let (count, text) = (lines.len(), lines.concat());
-            if let Err(error) = self.append(&day, text.as_bytes()) {
+            if let Err(error) = self.append(day, text.as_bytes()) {
                 self.refused(&error);
                 break;
             }
@@ -183,11 +185,11 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, day: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = file_of(&self.settings.dir, day);
-        if self.file.as_ref().is_none_or(|(open, file)| open != day || !is_at(file, &path)) {
+    fn append(&mut self, day: Date, bytes: &[u8]) -> io::Result<()> {
+        let path = file_of(&self.settings.dir, &date(day));
+        if self.file.as_ref().is_none_or(|(open, file)| *open != day || !is_at(file, &path)) {
             std::fs::create_dir_all(&self.settings.dir)?;
-            self.file = Some((day.to_owned(), open(&path)?));
+            self.file = Some((day, open(&path)?));
         }
         let Some((_, file)) = &mut self.file else { return Ok(()) };
         // While one process takes over from another both write.
@@ -261,7 +263,7 @@ mod tests {
     }
 
     fn today(writer: &Writer) -> PathBuf {
-        file_of(&writer.settings.dir, &date(writer.clock.wall(record(0).ended)))
+        file_of(&writer.settings.dir, &date(writer.clock.wall(record(0).ended).date()))
     }
 
     #[test]
