@@ -153,7 +153,7 @@ fn answer_caller(call: &mut Call, core: &mut Core, response: &Message<'_>, late_
     call.timer = core.schedule(longest.since(core.now), Timer::Longest(call.slot));
     core.counters.setup(core.now.since(call.facts.started));
     core.respond(server, response.status(), bytes);
-    core.event(Event::new(core.now, core.shard, Level::Debug, "call answered").call(call.id()));
+    core.step("call answered", |event| event.call(call.id()));
 }
 
 /// Acknowledges the 2xx of the called side, with an answer where its 2xx had the offer.

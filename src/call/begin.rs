@@ -55,7 +55,8 @@ fn new_call(core: &Core, token: Token, a: Leg, server: ServerKey, request: &Mess
     let setup = Setup {
         invite: OwnedMessage::from(*request),
         server,
-        branches: Vec::new(),
+        // Most calls have one.
+        branches: Vec::with_capacity(1),
         groups: VecDeque::new(),
         failure: None,
         redirects: 0,

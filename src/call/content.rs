@@ -1,6 +1,7 @@
 //! What is read of a message beyond its headers: its session description, and octets that people will read.
 
 use crate::sip::wire::Message;
+use std::sync::Arc;
 
 /// The type of a body that we understand.
 pub const SDP: &[u8] = b"application/sdp";
@@ -14,6 +15,6 @@ pub fn session_body<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
 
 /// Text for records and logs.
 #[must_use]
-pub fn text(bytes: &[u8]) -> Box<str> {
+pub fn text(bytes: &[u8]) -> Arc<str> {
     String::from_utf8_lossy(bytes).into()
 }

@@ -4,11 +4,13 @@
 
 use super::contacts::Lifetimes;
 use super::directory::{Directory, Listener, Peer};
-use crate::base::id::Token;
+use crate::base::id::{TOKEN_LEN, Token};
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slot, Source, TimerKey, Transmit, Wheel};
 use crate::media::Relay;
-use crate::observe::{CallRecord, Counters, Direction, Event, MediaPath, MethodLabel, Suspicion};
+use crate::observe::{
+    CallRecord, Counters, Direction, Event, Level, MediaPath, MethodLabel, Suspicion, Verbosity,
+};
 use crate::sip::digest;
 use crate::sip::transaction::{ClientKey, Full, Layer, ServerKey};
 use crate::sip::wire::Method;
@@ -16,6 +18,7 @@ use crate::tally::Note;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::sync::Arc;
 
 /// Which call, and which leg of it, a transaction belongs to.
@@ -132,6 +135,8 @@ pub struct Core {
     pub digest: digest::Server,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Which events are wanted.
+    pub verbosity: Verbosity,
     /// What the shard is to do.
     pub effects: VecDeque<Effect>,
     /// Bounds and times.
@@ -222,6 +227,13 @@ impl Core {
         self.effects.push_back(Effect::Vouch { source: Source::of(flow.remote.ip()), until });
     }
 
+    /// Logs a step of a call, if somebody wants to see all of them.
+    pub fn step(&mut self, what: &'static str, more: impl FnOnce(Event) -> Event) {
+        if self.verbosity.takes(Level::Debug as u8) {
+            self.event(more(Event::new(self.now, self.shard, Level::Debug, what)));
+        }
+    }
+
     /// Logs.
     pub fn event(&mut self, event: Event) {
         self.effects.push_back(Effect::Event(Box::new(event)));
@@ -236,9 +248,10 @@ impl Core {
     /// A tag or Call-ID of ours: the call's token and a suffix that tells its legs apart.
     #[must_use]
     pub fn name_of_leg(&self, token: Token, leg: u8) -> Vec<u8> {
-        let mut name = token.encode().to_vec();
-        name.push(b'-');
-        name.extend_from_slice(leg.to_string().as_bytes());
+        let mut name = Vec::with_capacity(TOKEN_LEN + "-255".len());
+        name.extend_from_slice(&token.encode());
+        // Writing to a vector cannot fail.
+        let _ = write!(name, "-{leg}");
         name
     }
 
@@ -253,6 +266,6 @@ impl Core {
 #[must_use]
 pub fn leg_of_name(name: &[u8]) -> Option<(Token, u8)> {
     let token = Token::decode(name)?;
-    let digits = name.get(crate::base::id::TOKEN_LEN..)?.strip_prefix(b"-")?;
+    let digits = name.get(TOKEN_LEN..)?.strip_prefix(b"-")?;
     Some((token, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }

@@ -39,7 +39,7 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Trunk {
     /// Unique.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where requests go.
     pub address: SocketAddr,
     /// Over what.
@@ -287,7 +287,7 @@ impl Directory {
         let place = |found: Option<usize>| found.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX);
         match peer {
             Peer::Account(_) => Peer::Account(place(self.accounts.iter().position(|account| &*account.name == name))),
-            Peer::Trunk(_) => Peer::Trunk(place(self.trunks.iter().position(|trunk| trunk.name == name))),
+            Peer::Trunk(_) => Peer::Trunk(place(self.trunks.iter().position(|trunk| &*trunk.name == name))),
         }
     }
 
@@ -395,6 +395,15 @@ impl Directory {
         }
     }
 
+    /// The same to keep; none where the peer is gone.
+    #[must_use]
+    pub fn shared_name(&self, peer: Peer) -> Option<Arc<str>> {
+        match peer {
+            Peer::Account(place) => self.accounts.get(place as usize).map(|account| Arc::clone(&account.name)),
+            Peer::Trunk(place) => self.trunks.get(place as usize).map(|trunk| Arc::clone(&trunk.name)),
+        }
+    }
+
     /// The peer's codecs.
     #[must_use]
     pub fn peer_codecs(&self, peer: Peer) -> Option<&CodecFilter> {
@@ -415,7 +424,7 @@ impl Directory {
 }
 
 fn new_trunk(trunk: &config::Trunk, previous: Option<&Directory>) -> Trunk {
-    let old = previous.and_then(|old| old.trunks.iter().find(|old| old.name == trunk.name));
+    let old = previous.and_then(|old| old.trunks.iter().find(|old| *old.name == *trunk.name));
     let cell = trunk.max_calls.map(|max| {
         let cell = old.and_then(|old| old.cell.clone()).unwrap_or_else(|| Cell::new(max));
         cell.set_usable(max);
@@ -426,7 +435,7 @@ fn new_trunk(trunk: &config::Trunk, previous: Option<&Directory>) -> Trunk {
         config::Secret::File(_) | config::Secret::Ha1 { .. } => None,
     });
     Trunk {
-        name: trunk.name.clone(),
+        name: trunk.name.as_str().into(),
         address: trunk.address,
         transport: trunk.transport,
         cell,

@@ -14,7 +14,7 @@ use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Source, Wheel};
 use crate::media::{FastPath, MediaEvent, Relay, RelayConfig, Verdict};
 use crate::observe::{
-    CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel, Suspicion,
+    CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel, Suspicion, Verbosity,
 };
 use crate::sip::digest;
 use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
@@ -44,6 +44,8 @@ pub struct EngineOptions {
     pub relay: RelayConfig,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Which events are wanted.
+    pub verbosity: Verbosity,
 }
 
 /// See the head of this file.
@@ -95,6 +97,7 @@ impl Engine {
             digest: digest::Server::new(server, random.fork()),
             random,
             counters: options.counters,
+            verbosity: options.verbosity,
             effects: VecDeque::new(),
             settings: options.settings,
             draining: false,

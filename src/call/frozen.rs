@@ -143,7 +143,7 @@ fn rights_of(slot: Slot, call: &Call, directory: &Directory) -> Rights {
     let trunk = |permit: &Permit| {
         let is_its = |cell: &std::sync::Arc<Cell>| permit.is_of(cell);
         let trunk = directory.trunks.iter().find(|trunk| trunk.cell.as_ref().is_some_and(is_its));
-        trunk.map(|trunk| Held::Trunk(trunk.name.clone()))
+        trunk.map(|trunk| Held::Trunk(trunk.name.to_string()))
     };
     let right = |right: &Right| match &right.account {
         Some(name) => Some(Held::Account(name.to_string())),
@@ -159,7 +159,7 @@ fn rights_of(slot: Slot, call: &Call, directory: &Directory) -> Rights {
 
 fn take_again(call: &mut Call, rights: Rights, directory: &Directory) {
     let trunk = |name: &str| {
-        let trunk = directory.trunks.iter().find(|trunk| trunk.name == name);
+        let trunk = directory.trunks.iter().find(|trunk| *trunk.name == *name);
         trunk.and_then(|trunk| trunk.cell.as_ref()).map(Cell::hold)
     };
     for held in rights.rights {

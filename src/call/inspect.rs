@@ -92,7 +92,7 @@ impl Engine {
     #[must_use]
     pub fn list_trunks(&self, now: Instant) -> Vec<TrunkInfo> {
         let one = |trunk: &super::Trunk| TrunkInfo {
-            name: trunk.name.clone(),
+            name: trunk.name.to_string(),
             address: trunk.address,
             transport: trunk.transport.uri_token(),
             calls: trunk.cell.as_ref().map(|cell| cell.read().0),

@@ -17,6 +17,7 @@ use crate::sip::wire::Message;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Streams of one call; further `m=` lines are rejected.
 const LINES_MAX: usize = 8;
@@ -27,7 +28,7 @@ struct Line {
     kind: MediaKind,
     /// The side whose offer is open, or was answered last, said `a=rtcp-mux`.
     mux_offered: bool,
-    codec: Box<str>,
+    codec: Arc<str>,
 }
 
 /// Values of Warning (RFC 3261 §20.43) for what is refused here.
@@ -63,7 +64,7 @@ pub struct MediaSession {
     #[serde(skip)]
     warning: Option<&'static str>,
     origins: [Option<Origin>; 2],
-    ended: Vec<(StreamReport, MediaKind, Box<str>)>,
+    ended: Vec<(StreamReport, MediaKind, Arc<str>)>,
 }
 
 impl MediaSession {
@@ -375,6 +376,7 @@ impl MediaSession {
     }
 
     fn close_lines(&mut self, core: &mut Core) {
+        self.ended.reserve_exact(self.lines.len());
         for line in self.lines.drain(..) {
             let Some(report) = line.slot.and_then(|slot| core.relay.close(core.now, slot)) else { continue };
             self.ended.push((report, line.kind, line.codec));
@@ -460,14 +462,14 @@ fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool, symmetri
     }
 }
 
-fn media_report(side: &SideReport, kind: MediaKind, codec: &str, path: MediaPath) -> MediaReport {
+fn media_report(side: &SideReport, kind: MediaKind, codec: &Arc<str>, path: MediaPath) -> MediaReport {
     MediaReport {
         kind: match kind {
             MediaKind::Audio => observe::MediaKind::Audio,
             MediaKind::Video => observe::MediaKind::Video,
             MediaKind::Image | MediaKind::Other => observe::MediaKind::Other,
         },
-        codec: codec.into(),
+        codec: Arc::clone(codec),
         packets: side.packets,
         bytes: side.bytes,
         lost: side.lost,

@@ -12,6 +12,7 @@ use crate::sip::wire::{Message, Method, Scheme, Uri};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::io::Write as _;
 
 /// One place to send an INVITE to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,12 +104,14 @@ pub fn destination(core: &Core, uri: &Uri<'_>, caller: Peer) -> Destination {
 pub fn trunk_target(core: &Core, place: u32, user: &[u8]) -> Option<Target> {
     let trunk = core.directory.trunks.get(place as usize)?;
     let flow = trunk_flow(&core.directory, trunk, core.shard)?;
-    let mut uri = b"sip:".to_vec();
+    let mut uri = Vec::with_capacity("sip:@[]:65535;transport=udp".len() + user.len() + 39);
+    uri.extend_from_slice(b"sip:");
     if !user.is_empty() {
         uri.extend_from_slice(&escape_user(user));
         uri.push(b'@');
     }
-    uri.extend_from_slice(trunk.address.to_string().as_bytes());
+    // Writing to a vector cannot fail.
+    let _ = write!(uri, "{}", trunk.address);
     if trunk.transport != Transport::Udp {
         uri.extend_from_slice(b";transport=");
         uri.extend_from_slice(trunk.transport.uri_token().as_bytes());

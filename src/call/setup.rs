@@ -24,9 +24,9 @@ pub(super) const BRANCHES_MAX: usize = 32;
 pub fn start(call: &mut Call, core: &mut Core, to: Destination, request: &Message<'_>) {
     let patience = core.settings.ring_timeout.min(core.settings.max_call_duration);
     call.timer = core.schedule(patience, Timer::Ring(call.slot));
-    let event = Event::new(core.now, core.shard, Level::Debug, "call begins").call(call.id());
-    let event = event.digits("from", call.facts.from.clone()).digits("to", call.facts.to.clone());
-    core.event(event);
+    core.step("call begins", |event| {
+        event.call(call.id()).digits("from", &*call.facts.from).digits("to", &*call.facts.to)
+    });
     match to {
         Destination::Account(account) => {
             call.phase = Phase::Locating;

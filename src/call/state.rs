@@ -207,9 +207,9 @@ pub struct Exchange {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Facts {
     /// Calling number or user.
-    pub from: Box<str>,
+    pub from: Arc<str>,
     /// Called number or user.
-    pub to: Box<str>,
+    pub to: Arc<str>,
     /// INVITE came.
     pub started: Instant,
     /// First 18x went.
@@ -217,9 +217,9 @@ pub struct Facts {
     /// First 2xx went.
     pub answered: Option<Instant>,
     /// The other leg's Call-ID.
-    pub caller_call_id: Box<str>,
+    pub caller_call_id: Arc<str>,
     /// Last leg called: who, where, Call-ID.
-    pub callee: Option<(Peer, std::net::SocketAddr, Box<str>)>,
+    pub callee: Option<(Peer, std::net::SocketAddr, Arc<str>)>,
     /// Why it ended and who ended it, once known.
     pub end: Option<(EndCause, Option<Side>)>,
     /// Final status of the INVITE.

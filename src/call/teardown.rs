@@ -12,6 +12,7 @@ use crate::observe::{self, CallRecord, CallResult, EndCause, Event, LegReport, L
 use crate::sip::transaction::ClientKey;
 use crate::sip::wire::{Framing, HeaderName, Message, Method, OwnedMessage};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Longer than any transaction lives (64 × T1, RFC 3261 §17).
 const LINGER: Duration = Duration::from_secs(40);
@@ -171,7 +172,7 @@ fn record(call: &mut Call, core: &mut Core) {
     let (caller_media, callee_media) = call.media.close(core);
     let directory = &core.directory;
     let trunk_name = |peer: Option<Peer>| match peer {
-        Some(peer @ Peer::Trunk(_)) => Some(directory.peer_name(peer).into()),
+        Some(peer @ Peer::Trunk(_)) => directory.shared_name(peer),
         _ => None,
     };
     let callee_peer = facts.callee.as_ref().map(|(peer, ..)| *peer);
@@ -179,14 +180,14 @@ fn record(call: &mut Call, core: &mut Core) {
         .into_iter()
         .flatten()
         .find(|peer| matches!(peer, Peer::Account(_)))
-        .map(|peer| directory.peer_name(peer).into());
+        .and_then(|peer| directory.shared_name(peer));
     let record = CallRecord {
         call: call.id(),
         account,
         trunk_in: trunk_name(Some(call.a.peer)),
         trunk_out: trunk_name(callee_peer),
-        from: facts.from.clone(),
-        to: facts.to.clone(),
+        from: Arc::clone(&facts.from),
+        to: Arc::clone(&facts.to),
         started: facts.started,
         ringing: facts.ringing,
         answered: facts.answered,
@@ -199,12 +200,12 @@ fn record(call: &mut Call, core: &mut Core) {
         limit_wait: facts.limit_wait,
         caller: LegReport {
             remote: Some(call.a.flow.remote),
-            sip_call_id: facts.caller_call_id.clone(),
+            sip_call_id: Arc::clone(&facts.caller_call_id),
             media: caller_media,
         },
         callee: facts.callee.as_ref().map(|(_, remote, call_id)| LegReport {
             remote: Some(*remote),
-            sip_call_id: call_id.clone(),
+            sip_call_id: Arc::clone(call_id),
             media: callee_media,
         }),
     };

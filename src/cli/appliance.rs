@@ -610,7 +610,10 @@ impl Plan<'_> {
 
     fn shard(&self, id: ShardId, counters: &Arc<Counters>, steering: Steering) -> ShardOptions {
         let path = if self.choice.name() == "io_uring" { MediaPath::IoUring } else { MediaPath::Epoll };
-        ShardOptions::new(self.config, Arc::clone(self.directory), Arc::clone(counters), id.0, steering, path)
+        let mut options =
+            ShardOptions::new(self.config, Arc::clone(self.directory), Arc::clone(counters), id.0, steering, path);
+        options.engine.verbosity = self.outlets.verbosity.clone();
+        options
     }
 
     fn worker(

@@ -33,6 +33,12 @@ impl Verbosity {
     /// Below [`Level::Debug`]: everything, also what libraries trace.
     pub const TRACE: u8 = Level::Debug as u8 + 1;
 
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Arc::new(AtomicU8::new(Self::TRACE)))
+    }
+
     /// From now on: events of `level` and the more severe ones.
     pub fn set(&self, level: u8) {
         self.0.store(level, Ordering::Relaxed);

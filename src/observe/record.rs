@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::labels::{CallResult, LimitReason, MediaPath};
 use crate::base::Instant;
@@ -30,7 +31,7 @@ impl CallId {
 impl fmt::Display for CallId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(Self::PREFIX)?;
-        self.0.encode().iter().try_for_each(|&byte| fmt::Write::write_char(out, char::from(byte)))
+        out.write_str(std::str::from_utf8(&self.0.encode()).expect("a token is text"))
     }
 }
 
@@ -142,7 +143,7 @@ pub struct MediaReport {
     /// What it carried.
     pub kind: MediaKind,
     /// Encoding name of the last packets, as in `a=rtpmap`; empty when unknown.
-    pub codec: Box<str>,
+    pub codec: Arc<str>,
     /// Packets relayed.
     pub packets: u64,
     /// Bytes of them, RTP header and payload.
@@ -177,7 +178,7 @@ pub struct LegReport {
     /// Where its signalling came from or went.
     pub remote: Option<SocketAddr>,
     /// Its SIP Call-ID: what the other side's logs know.
-    pub sip_call_id: Box<str>,
+    pub sip_call_id: Arc<str>,
     /// Its streams.
     pub media: Vec<MediaReport>,
 }
@@ -188,15 +189,15 @@ pub struct CallRecord {
     /// Our name for it.
     pub call: CallId,
     /// The account that called, or else was called.
-    pub account: Option<Box<str>>,
+    pub account: Option<Arc<str>>,
     /// The trunk it came by.
-    pub trunk_in: Option<Box<str>>,
+    pub trunk_in: Option<Arc<str>>,
     /// The trunk it left by.
-    pub trunk_out: Option<Box<str>>,
+    pub trunk_out: Option<Arc<str>>,
     /// Calling number or user.
-    pub from: Box<str>,
+    pub from: Arc<str>,
     /// Called number or user.
-    pub to: Box<str>,
+    pub to: Arc<str>,
     /// INVITE came.
     pub started: Instant,
     /// First 18x went.

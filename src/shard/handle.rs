@@ -13,7 +13,7 @@ use crate::call::contacts::Lifetimes;
 use crate::call::{Audit, Directory, Effect, Engine, EngineOptions, Settings};
 use crate::config::{Config, LimitPolicy};
 use crate::media::{FastPath, LocalAddress, RelayConfig, SocketRequest, Verdict};
-use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath, Suspicion};
+use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath, Suspicion, Verbosity};
 use crate::sip::transaction::Timers;
 use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
 use crate::tally::Note;
@@ -98,6 +98,7 @@ impl ShardOptions {
                 nonce_lifetime: config.sip.nonce_lifetime,
                 relay,
                 counters,
+                verbosity: Verbosity::all(),
             },
             steering,
             media_base: SocketKey(listeners),

@@ -19,9 +19,13 @@ use crate::base::id::Token;
 use crate::base::{Flow, Transport};
 use crate::sip::wire::{Framing, Message, OwnedMessage, Rewrite};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// Methods that we take.
 pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO";
+
+/// Room for a header's value that we write: a longer one is moved once.
+const VALUE_BYTES: usize = 128;
 
 /// The CSeq number of a message that we wrote.
 #[must_use]
@@ -31,7 +35,8 @@ pub fn cseq_of(message: &Bytes) -> Option<u32> {
 
 /// Our Via for a request along this flow.
 fn via(core: &Core, flow: &Flow, branch: &[u8]) -> Vec<u8> {
-    let mut value = b"SIP/2.0/".to_vec();
+    let mut value = Vec::with_capacity(VALUE_BYTES);
+    value.extend_from_slice(b"SIP/2.0/");
     value.extend_from_slice(flow.transport.via_token().as_bytes());
     value.push(b' ');
     value.extend_from_slice(sent_by(core, flow).as_bytes());
@@ -48,7 +53,8 @@ fn sent_by<'a>(core: &'a Core, flow: &Flow) -> &'a str {
 
 /// Our Contact on a leg: its user part is the call's token, so that any shard can tell whose it is.
 fn contact(core: &Core, flow: &Flow, token: &Token) -> Vec<u8> {
-    let mut value = b"<sip:".to_vec();
+    let mut value = Vec::with_capacity(VALUE_BYTES);
+    value.extend_from_slice(b"<sip:");
     value.extend_from_slice(&token.encode());
     value.push(b'@');
     value.extend_from_slice(sent_by(core, flow).as_bytes());
@@ -60,9 +66,9 @@ fn contact(core: &Core, flow: &Flow, token: &Token) -> Vec<u8> {
     value
 }
 
-fn host_of(core: &Core, flow: &Flow) -> String {
+fn host_of<'a>(core: &'a Core, flow: &Flow) -> Cow<'a, str> {
     let (host, _) = super::directory::split_host_port(sent_by(core, flow));
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
 }
 
 fn written(rewrite: &Rewrite<'_>, original: &Message<'_>) -> Bytes {

@@ -4,11 +4,12 @@ use super::super::core::Core;
 use super::super::directory::Peer;
 use super::super::routing::{self, Target};
 use super::super::state::{Call, Leg};
-use super::{ALLOW, SDP, contact, host_of, max_forwards, next_flow, session_body, via, written};
+use super::{ALLOW, SDP, VALUE_BYTES, contact, host_of, max_forwards, next_flow, session_body, via, written};
 use crate::base::Flow;
 use crate::base::id::Token;
 use crate::sip::wire::{Builder, HeaderName, Message, Method, Rewrite, Uri};
 use bytes::Bytes;
+use std::io::Write as _;
 
 /// Headers of a request that belong to one side only.
 const HOP_OF_REQUEST: [HeaderName; 11] = [
@@ -82,7 +83,7 @@ pub fn invite_out(
         rewrite.append(HeaderName::Supported, &b"timer"[..]);
     }
     if let Some(body) = body {
-        rewrite.body(Some(SDP), body.to_vec());
+        rewrite.body(Some(SDP), body);
     }
     written(&rewrite, invite)
 }
@@ -95,7 +96,7 @@ fn call_id_value(core: &Core, flow: &Flow, name: &[u8]) -> Vec<u8> {
 fn from_value(core: &Core, invite: &Message<'_>, flow: &Flow, tag: &[u8]) -> Vec<u8> {
     let from = invite.from();
     let uri = from.uri();
-    let mut value = Vec::with_capacity(96);
+    let mut value = Vec::with_capacity(VALUE_BYTES);
     if !from.display().is_empty() {
         value.extend_from_slice(from.display());
         value.push(b' ');
@@ -119,7 +120,8 @@ fn from_value(core: &Core, invite: &Message<'_>, flow: &Flow, tag: &[u8]) -> Vec
 }
 
 fn to_value(core: &Core, invite: &Message<'_>, target: &Target) -> Vec<u8> {
-    let mut value = b"<sip:".to_vec();
+    let mut value = Vec::with_capacity(VALUE_BYTES);
+    value.extend_from_slice(b"<sip:");
     match target.peer {
         Peer::Account(_) => {
             value.extend_from_slice(core.directory.peer_name(target.peer).as_bytes());
@@ -127,15 +129,12 @@ fn to_value(core: &Core, invite: &Message<'_>, target: &Target) -> Vec<u8> {
             value.extend_from_slice(core.directory.domains.first().map_or(b"".as_slice(), |domain| domain.as_bytes()));
         }
         Peer::Trunk(_) => {
-            let user = routing::called_user(&invite.uri());
-            let uri = Uri::parse(&target.uri);
-            let user = uri
-                .as_ref()
-                .and_then(|uri| uri.user().map(<[u8]>::to_vec))
-                .unwrap_or_else(|| routing::escape_user(&user));
-            value.extend_from_slice(&user);
-            value.push(b'@');
-            value.extend_from_slice(target.flow.remote.to_string().as_bytes());
+            match Uri::parse(&target.uri).and_then(|uri| uri.user()) {
+                Some(user) => value.extend_from_slice(user),
+                None => value.extend_from_slice(&routing::escape_user(&routing::called_user(&invite.uri()))),
+            }
+            // Writing to a vector cannot fail.
+            let _ = write!(value, "@{}", target.flow.remote);
         }
     }
     value.push(b'>');

@@ -1,17 +1,18 @@
 //! A message that outlives the buffer it came in: a request kept for its transaction, a response kept for retransmission.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::index::{Facts, Line};
 use super::{Framing, Index, Message, ParseError, parse};
 
-/// Octets and their index, to be sent to another thread or kept in a table. Two allocations at most: the octets, if they
-/// have to be copied, and one block with the offsets.
+/// Octets and their index, to be sent to another thread or kept in a table. A clone shares both.
 #[derive(Clone, Debug)]
 pub struct OwnedMessage {
     bytes: Bytes,
-    index: Box<(Facts, Box<[Line]>)>,
+    index: Arc<(Facts, Box<[Line]>)>,
 }
 
 impl OwnedMessage {
@@ -25,8 +26,8 @@ impl OwnedMessage {
         Ok(Self { bytes: bytes.slice_ref(message.raw()), index: Self::keep(message) })
     }
 
-    fn keep(message: Message<'_>) -> Box<(Facts, Box<[Line]>)> {
-        Box::new((*message.facts(), message.lines().into()))
+    fn keep(message: Message<'_>) -> Arc<(Facts, Box<[Line]>)> {
+        Arc::new((*message.facts(), message.lines().into()))
     }
 
     /// The octets.

@@ -86,6 +86,9 @@ struct Edit<'a> {
     value: Cow<'a, [u8]>,
 }
 
+/// Room for the edits of a request that goes from one leg to the other.
+const EDITS: usize = 24;
+
 #[derive(Debug)]
 enum Start<'a> {
     Kept,
@@ -107,8 +110,8 @@ pub struct Rewrite<'a> {
 impl<'a> Rewrite<'a> {
     /// No edits yet.
     #[must_use]
-    pub const fn new(message: Message<'a>) -> Self {
-        Self { message, start: Start::Kept, edits: Vec::new(), body: None }
+    pub fn new(message: Message<'a>) -> Self {
+        Self { message, start: Start::Kept, edits: Vec::with_capacity(EDITS), body: None }
     }
 
     fn edit(&mut self, key: Key<'a>, place: Place, value: Cow<'a, [u8]>) -> &mut Self {
