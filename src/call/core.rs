@@ -8,9 +8,7 @@ use crate::base::id::{TOKEN_LEN, Token};
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slot, Source, TimerKey, Transmit, Wheel};
 use crate::media::Relay;
-use crate::observe::{
-    CallRecord, Counters, Direction, Event, Level, MediaPath, MethodLabel, Suspicion, Verbosity,
-};
+use crate::observe::{CallRecord, Counters, Direction, Event, Level, MediaPath, MethodLabel, Suspicion, Verbosity};
 use crate::sip::digest;
 use crate::sip::transaction::{ClientKey, Full, Layer, ServerKey};
 use crate::sip::wire::Method;

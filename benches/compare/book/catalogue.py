@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from . import cargo, kamailio, relay
+from . import cargo, growth, kamailio, relay
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ ENTRIES = [
     Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
     Entry("call_vs_kamailio", "<= 0.35", "CPU per call, Kamailio as stateful proxy", kamailio.calls),
     Entry("register_vs_kamailio", "<= 0.5", "CPU per registration with digest, Kamailio with usrloc in memory", kamailio.registrations),
+    Entry("growth_calls", "<= 1.15", "CPU per call with 5,000 calls up, with 100", growth.calls),
+    Entry("growth_contacts", "<= 1.3", "CPU per registration with 1,000,000 contacts, with 1,000", growth.contacts),
 ]
 
 

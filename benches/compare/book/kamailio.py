@@ -97,8 +97,10 @@ class Kamailio:
 class Ours:
     """One Strowger with one shard."""
 
-    def __init__(self, options, directory, trunks, accounts=()):
-        self.appliance = Appliance(options.binary, "auto", directory, trunks, accounts, shards=1, prefix=pinned(), squat=False, ports=MEDIA_PORTS)
+    def __init__(self, options, directory, trunks, accounts=(), ports=MEDIA_PORTS, **tables):
+        self.appliance = Appliance(
+            options.binary, "auto", directory, trunks, accounts, shards=1, prefix=pinned(), squat=False, ports=ports, **tables
+        )
         self.port = self.appliance.port
 
     def pids(self):
@@ -110,14 +112,19 @@ class Ours:
         self.appliance.stop()
 
 
-def _measure(options, directory, server, rate, argv, wanted):
+def domain():
+    """The domain that both registrars serve."""
+    return Appliance.domain
+
+
+def load(options, directory, server, rate, argv, wanted, lead=LEAD_SECONDS):
     """Loads `server` at `rate` and returns the cost of one call or registration in microseconds."""
     report = os.path.join(directory, "loadgen.json")
-    seconds = LEAD_SECONDS + options.seconds + TAIL_SECONDS
+    seconds = lead + options.seconds + TAIL_SECONDS
     argv = [options.loadgen, *argv, "--target", f"127.0.0.1:{server.port}", "--rate", rate, "--duration", f"{seconds:.1f}s", "--pin", GENERATOR_CORE,
             "--json", report, "--quiet"]
     generator = Process("loadgen", argv, directory)
-    time.sleep(LEAD_SECONDS)
+    time.sleep(lead)
     cpu, real, drops = rounds.window(server.pids(), options.seconds)
     status = generator.wait(seconds + 60)
     if status not in (0, 4):
@@ -145,7 +152,7 @@ def _calls(options, make):
         server = make(directory, caller, callee)
         try:
             argv = ["calls", "--bind", f"127.0.0.1:{caller}", "--uas-listen", f"127.0.0.1:{callee}", "--to", "+15550100", "--rtp", "off", "--hold", "300ms"]
-            return _measure(options, directory, server, CALLS_PER_SECOND, argv, "calls_completed")
+            return load(options, directory, server, CALLS_PER_SECOND, argv, "calls_completed")
         finally:
             server.stop()
 
@@ -171,8 +178,8 @@ def _registrations(options, make):
     def measure(directory):
         server = make(directory)
         try:
-            argv = ["register", "--auth", "user{}:" + PASSWORD, "--users", USERS, "--domain", Appliance.domain]
-            return _measure(options, directory, server, REGISTERS_PER_SECOND, argv, "registrations_completed")
+            argv = ["register", "--auth", "user{}:" + PASSWORD, "--users", USERS, "--domain", domain()]
+            return load(options, directory, server, REGISTERS_PER_SECOND, argv, "registrations_completed")
         finally:
             server.stop()
 

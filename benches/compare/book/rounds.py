@@ -12,9 +12,9 @@ from . import machine
 SOUND_MIN = 3
 
 
-def compare(name, options, ours, theirs, unit):
+def compare(name, options, ours, theirs, unit, sides=("ours", "theirs")):
     """Runs `ours()` and `theirs()`, each of which returns {"cost": per unit, "void": reason or None, ...}, and returns
-    the line `ratio NAME FIGURE MIN MAX`."""
+    the line `ratio NAME FIGURE MIN MAX`. `sides` is what people are told they are."""
     before = machine.fingerprint()
     rounds, ratios = [], []
     for number in range(options.rounds):
@@ -22,7 +22,7 @@ def compare(name, options, ours, theirs, unit):
         void = next((run["void"] for _, run in runs if run["void"]), None)
         cost = {side: statistics.mean(run["cost"] for at, run in runs if at == side) for side in ("ours", "theirs")}
         note = f"void: {void}" if void else "thrown away" if number == 0 else ""
-        print(f"round {number}: ours {cost['ours']:.3f} {unit}, theirs {cost['theirs']:.3f} {unit} {note}", flush=True)
+        print(f"round {number}: {sides[0]} {cost['ours']:.3f} {unit}, {sides[1]} {cost['theirs']:.3f} {unit} {note}", flush=True)
         rounds.append({"runs": runs, "void": void, "warm_up": number == 0})
         if not note:
             ratios.append(cost["ours"] / cost["theirs"])
