@@ -157,6 +157,16 @@ fn free_port() -> SocketAddr {
     UdpSocket::bind(loopback()).and_then(|socket| socket.local_addr()).expect("address")
 }
 
+/// The next datagram. When a ring ends, another test's too, the kernel interrupts the threads that made it.
+fn heard(phone: &UdpSocket, bytes: &mut [u8]) -> (usize, SocketAddr) {
+    loop {
+        match phone.recv_from(bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            heard => return heard.expect("a datagram"),
+        }
+    }
+}
+
 #[test]
 fn everything_goes_round() {
     for backend in [Backend::Auto, Backend::Epoll] {
@@ -170,9 +180,9 @@ fn everything_goes_round() {
         phone.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
         let mut bytes = [0; 16];
         phone.send_to(b"OPTIONS", udp).expect("send");
-        assert_eq!(phone.recv_from(&mut bytes).expect("echo"), (7, udp));
+        assert_eq!(heard(&phone, &mut bytes), (7, udp));
         phone.send_to(&[0x80, 1], media).expect("send");
-        assert_eq!(phone.recv_from(&mut bytes).expect("forward"), (2, media));
+        assert_eq!(heard(&phone, &mut bytes), (2, media));
         assert_eq!(bytes[..2], [0x7f, 1]);
         let mut stream = TcpStream::connect(tcp).expect("connect");
         stream.write_all(b"REGISTER").expect("write");
