@@ -198,7 +198,7 @@ def _datagrams():
 
 def scanner(options, net, directory):
     """Who guesses passwords is dropped in the kernel and counted there, calls go on, and it is heard again in the end."""
-    appliance = Appliance(options, net, directory, guard={"block_time": f"{BLOCK_SECONDS}s", "forget_after": f"{BLOCK_SECONDS}s"}).up()
+    appliance = Appliance(options, net, directory, guard={"block_time": f"{BLOCK_SECONDS}s", "forget_after": "10s"}).up()
     load = Load(options, net, directory, 20, 20).all_up()
     time.sleep(SETTLE_SECONDS)
     answers = int(_scan(net, "guess"))
