@@ -13,6 +13,7 @@ pub mod random;
 pub mod slab;
 pub mod source;
 pub mod time;
+pub mod unusable;
 pub mod wheel;
 
 pub use id::ShardId;
@@ -24,4 +25,5 @@ pub use random::Random;
 pub use slab::{Slab, Slot};
 pub use source::Source;
 pub use time::Instant;
+pub use unusable::Unusable;
 pub use wheel::{TimerKey, Wheel};

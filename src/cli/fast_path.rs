@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use super::finding::Finding;
+use crate::base::Unusable;
 use crate::config::{Config, FastPath as Wanted, Media};
 use crate::media::{FastPath, RelayConfig};
 use crate::xdp::hops::Neighbour;
-use crate::xdp::{self, Fit, Foreseen, Left, Slice, Unusable, Xdp, XdpOptions};
+use crate::xdp::{self, Fit, Foreseen, Left, Slice, Xdp, XdpOptions};
 
 /// What a node has of it. The program stays attached while this lives.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ pub fn take_over(config: &Config, left: Option<Left>) -> Result<(Below, Wish), F
     let options = options(&config.media);
     let (fit, xdp) = match left.inventory.fit(&options) {
         Ok(Fit::OtherDevices(reason)) => {
-            let why = Unusable { reason, remedy: "set media.fast_path_devices as it was, or drain and restart" };
+            let why = Unusable::new("XDP", reason, "set media.fast_path_devices as it was, or drain and restart");
             (Fit::OtherProgram, Err(why))
         }
         Ok(fit) => (fit.clone(), Xdp::inherit(&options, left, &fit)),

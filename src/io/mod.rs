@@ -61,7 +61,7 @@ use bytes::Bytes;
 
 pub use crate::base::Forward;
 use crate::base::{SocketKey, StreamKey};
-pub use probe::{Backend, Choice, Unusable, probe};
+pub use probe::{Backend, Choice, probe};
 pub use released::{Released, ReleasedSocket, ReleasedStream, Role, StreamState};
 pub use types::{
     CloseReason, Counters, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic, UdpOptions,

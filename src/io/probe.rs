@@ -1,6 +1,5 @@
 //! Can this process use io_uring? If not: why, and what to do about it, in words for ops.
 
-use std::fmt;
 use std::io::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,24 +7,9 @@ use std::time::Duration;
 use super::epoll::Epoll;
 use super::uring::Uring;
 use super::{Driver, Forward, Handler, Options, UdpOptions};
-use crate::base::SocketKey;
+use crate::base::{SocketKey, Unusable};
 
-/// Why io_uring is not used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
-    /// What stands in the way.
-    pub reason: String,
-    /// What would remove it.
-    pub remedy: &'static str,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "io_uring cannot be used: {}; {}", self.reason, self.remedy)
-    }
-}
-
-impl std::error::Error for Unusable {}
+const WHAT: &str = "io_uring";
 
 /// Sets up a small ring and sends itself a datagram through it, because some sandboxes allow one and not the other.
 ///
@@ -37,10 +21,11 @@ pub fn probe() -> Result<(), Unusable> {
     let tried = std::thread::Builder::new().name("probe".into()).spawn(|| Uring::new(options).and_then(echo));
     match tried.and_then(|thread| thread.join().unwrap_or(Ok(false))) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Unusable {
-            reason: "a datagram sent through it to ourselves did not come back".into(),
-            remedy: "use backend = \"epoll\", and check whether a sandbox emulates io_uring or blocks loopback",
-        }),
+        Ok(false) => Err(Unusable::new(
+            WHAT,
+            "a datagram sent through it to ourselves did not come back",
+            "use backend = \"epoll\", and check whether a sandbox emulates io_uring or blocks loopback",
+        )),
         Err(error) => Err(explain(&error, &Host::read())),
     }
 }
@@ -177,7 +162,7 @@ fn explain(error: &Error, host: &Host) -> Unusable {
         }
         _ => (error.to_string(), "use backend = \"epoll\" and report this"),
     };
-    Unusable { reason, remedy }
+    Unusable::new(WHAT, reason, remedy)
 }
 
 #[cfg(test)]

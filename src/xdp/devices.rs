@@ -1,7 +1,8 @@
 //! Which devices frames for our media addresses come by.
 
 use super::netlink::{Message, Netlink, address, attributes, kind, word};
-use super::probe::Unusable;
+use super::probe::no_xdp;
+use crate::base::Unusable;
 use std::collections::BTreeMap;
 use std::io::Result;
 use std::net::IpAddr;
@@ -95,7 +96,7 @@ pub fn choose(all: &[Device], names: &[String], ours: &[IpAddr]) -> std::result:
     if names.is_empty() {
         for address in ours {
             let owner = all.iter().find(|device| device.addresses.contains(address)).ok_or_else(|| {
-                Unusable::new(
+                no_xdp(
                     format!("no device has the media address {address}"),
                     "give the address to a device, or name the devices that its frames come by",
                 )
@@ -106,7 +107,7 @@ pub fn choose(all: &[Device], names: &[String], ours: &[IpAddr]) -> std::result:
         for name in names {
             let found = all.iter().find(|device| device.name == *name);
             chosen.push(found.ok_or_else(|| {
-                Unusable::new(format!("there is no device {name}"), "correct the name; `ip link` lists them")
+                no_xdp(format!("there is no device {name}"), "correct the name; `ip link` lists them")
             })?);
         }
     }
@@ -115,13 +116,13 @@ pub fn choose(all: &[Device], names: &[String], ours: &[IpAddr]) -> std::result:
         let parent = device.parent.filter(|_| device.kind == "vlan");
         let device = parent.and_then(|parent| all.iter().find(|other| other.ifindex == parent)).unwrap_or(device);
         if device.is_loopback {
-            return Err(Unusable::new(
+            return Err(no_xdp(
                 format!("the media address is on {}, which carries nothing from elsewhere", device.name),
                 "nothing is to be done: XDP relays what comes by a network card",
             ));
         }
         if !device.is_ethernet {
-            return Err(Unusable::new(
+            return Err(no_xdp(
                 format!("{} is not an Ethernet device", device.name),
                 "use an address of an Ethernet device for media",
             ));
@@ -131,7 +132,7 @@ pub fn choose(all: &[Device], names: &[String], ours: &[IpAddr]) -> std::result:
         }
     }
     if out.is_empty() {
-        return Err(Unusable::new("there is no media address", "set media.address"));
+        return Err(no_xdp("there is no media address", "set media.address"));
     }
     Ok(out)
 }

@@ -11,12 +11,13 @@ use super::layout::{Constants, Reason};
 use super::memory::Memory;
 use super::mirror::Running;
 use super::object::Object;
-use super::probe::{Host, MTU_ALWAYS_TAKEN, Unusable, explain_attach};
+use super::probe::{Host, MTU_ALWAYS_TAKEN, explain_attach, no_xdp};
 use super::succession::{Attached, Will};
 use super::sys::{Mode, Program, pin};
 use super::table::{Commons, ShardTable, Slice, TableOptions};
 use super::ticks::Ticks;
 use super::{OBJECT, layout};
+use crate::base::Unusable;
 use crate::base::time::Duration;
 use crate::media::path::{PassReason, PathTotals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -91,10 +92,7 @@ pub(super) struct Loaded {
 
 pub(super) fn wanted_devices(options: &XdpOptions) -> Result<Vec<Device>, Unusable> {
     let failed = |error: std::io::Error| {
-        Unusable::new(
-            format!("devices cannot be listed ({error})"),
-            "allow AF_NETLINK in the unit's RestrictAddressFamilies",
-        )
+        no_xdp(format!("devices cannot be listed ({error})"), "allow AF_NETLINK in the unit's RestrictAddressFamilies")
     };
     choose(&list().map_err(failed)?, &options.devices, &options.addresses())
 }
@@ -106,15 +104,14 @@ pub(super) fn load(options: &XdpOptions) -> Result<Loaded, Unusable> {
     let rows = (constants.v4_count + constants.v6_count) as usize * constants.pairs as usize;
     let bytes = rows * size_of::<layout::Row>();
     let memory = Memory::create(constants).map_err(|error| host.explain_memory(&error, bytes))?;
-    let object = Object::parse(OBJECT).ok_or_else(|| {
-        Unusable::new("the program in this binary is broken", "build it again with src/xdp/prog/build")
-    })?;
+    let object = Object::parse(OBJECT)
+        .ok_or_else(|| no_xdp("the program in this binary is broken", "build it again with src/xdp/prog/build"))?;
     let load = |name| memory.load(&object, name).map_err(|rejected| host.explain_program(&rejected));
     let program = load("relay")?;
     let clock = load("clock")?;
-    clock.test_run(&[0; 64], None, 1, &mut []).map_err(|error| {
-        Unusable::new(format!("the kernel's tick cannot be read ({error})"), "run Linux 5.15 or newer")
-    })?;
+    clock
+        .test_run(&[0; 64], None, 1, &mut [])
+        .map_err(|error| no_xdp(format!("the kernel's tick cannot be read ({error})"), "run Linux 5.15 or newer"))?;
     let ticks = Ticks::new(&memory.moment[0], Ticks::tick());
     Ok(Loaded { memory: Arc::new(memory), program, ticks, devices })
 }
@@ -128,7 +125,7 @@ pub(super) fn open_all(memory: &Memory, indices: &[(u32, u16)]) -> Result<(), Un
         let map = memory.devices.as_ref();
         let put = map.map(|map| map.update(&u32::from(*index).to_ne_bytes(), &ifindex.to_ne_bytes()));
         if let Some(Err(error)) = put {
-            return Err(Unusable::new(format!("frames may not leave by a device ({error})"), "report this"));
+            return Err(no_xdp(format!("frames may not leave by a device ({error})"), "report this"));
         }
     }
     Ok(())
@@ -136,7 +133,7 @@ pub(super) fn open_all(memory: &Memory, indices: &[(u32, u16)]) -> Result<(), Un
 
 pub(super) fn not_followed(error: std::io::Error) -> Unusable {
     let reason = format!("neighbours cannot be followed ({error})");
-    Unusable::new(reason, "allow AF_NETLINK in the unit's RestrictAddressFamilies")
+    no_xdp(reason, "allow AF_NETLINK in the unit's RestrictAddressFamilies")
 }
 
 /// What attaching would come to, as far as it can be told without.
@@ -357,7 +354,7 @@ pub(super) fn pin_link(link: BorrowedFd<'_>, path: &Path) -> Result<(), Unusable
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| pin(link, path));
     made.map_err(|error| {
         let reason = format!("a link cannot be pinned at {} ({error})", path.display());
-        Unusable::new(reason, "mount a BPF file system there (mount -t bpf bpf /sys/fs/bpf)")
+        no_xdp(reason, "mount a BPF file system there (mount -t bpf bpf /sys/fs/bpf)")
     })
 }
 

@@ -22,7 +22,6 @@ pub mod table;
 pub mod ticks;
 
 pub use kernel::{Foreseen, Xdp, XdpOptions, probe};
-pub use probe::Unusable;
 pub use succession::{Fit, Inventory, Left};
 pub use table::{ShardTable, Slice, TableOptions};
 

@@ -2,30 +2,12 @@
 //! beforehand, the log once at the start.
 
 use super::sys::{Mode, Rejected};
-use std::fmt;
+use crate::base::Unusable;
 use std::io::Error;
 
-/// Why there is no fast path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
-    /// What stands in the way.
-    pub reason: String,
-    /// What would remove it.
-    pub remedy: &'static str,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "XDP cannot be used: {}; {}", self.reason, self.remedy)
-    }
-}
-
-impl std::error::Error for Unusable {}
-
-impl Unusable {
-    pub(super) fn new(reason: impl Into<String>, remedy: &'static str) -> Self {
-        Self { reason: reason.into(), remedy }
-    }
+/// There is no fast path, for this reason.
+pub(super) fn no_xdp(reason: impl Into<String>, remedy: &'static str) -> Unusable {
+    no_xdp("XDP", reason, remedy)
 }
 
 /// What of this host bears on loading programs.
@@ -70,29 +52,27 @@ impl Host {
     pub(super) fn explain_memory(&self, error: &Error, bytes: usize) -> Unusable {
         let missing = self.missing();
         match error.raw_os_error() {
-            Some(libc::ENOSYS) => Unusable::new(
+            Some(libc::ENOSYS) => no_xdp(
                 format!("this kernel is built without bpf(2), or a filter forbids it ({error})"),
                 "use a kernel with CONFIG_BPF_SYSCALL, and allow bpf in the SystemCallFilter",
             ),
-            Some(libc::EPERM | libc::EACCES) if !missing.is_empty() => Unusable::new(
+            Some(libc::EPERM | libc::EACCES) if !missing.is_empty() => no_xdp(
                 format!("this process lacks {}", missing.join(", ")),
                 "run as root, or with AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON in the unit",
             ),
-            Some(libc::EPERM | libc::EACCES) if self.filtered => Unusable::new(
+            Some(libc::EPERM | libc::EACCES) if self.filtered => no_xdp(
                 format!("a seccomp filter forbids bpf(2) ({error})"),
                 "allow bpf in the container's seccomp profile or the unit's SystemCallFilter",
             ),
-            Some(libc::EPERM | libc::EACCES) => Unusable::new(
+            Some(libc::EPERM | libc::EACCES) => no_xdp(
                 format!("the kernel refuses it ({error})"),
                 "raise LimitMEMLOCK= in the unit (kernels before 5.11), or look for a security module or lockdown",
             ),
-            Some(libc::ENOMEM | libc::E2BIG) => Unusable::new(
+            Some(libc::ENOMEM | libc::E2BIG) => no_xdp(
                 format!("the arrays would take {} MiB, which may not be had ({error})", bytes >> 20),
                 "use a smaller range of media ports, or raise the memory limit of the control group",
             ),
-            _ => {
-                Unusable::new(format!("the arrays cannot be made ({error})"), "use fast_path = \"off\" and report this")
-            }
+            _ => no_xdp(format!("the arrays cannot be made ({error})"), "use fast_path = \"off\" and report this"),
         }
     }
 
@@ -105,9 +85,9 @@ impl Host {
         let reason = format!("Linux {} does not take the program: {} ({last})", self.release, rejected.error);
         let missing = self.missing();
         if missing.contains(&"CAP_PERFMON") {
-            return Unusable::new(reason, "give the process CAP_PERFMON too: the verifier is stricter without it");
+            return no_xdp(reason, "give the process CAP_PERFMON too: the verifier is stricter without it");
         }
-        Unusable::new(reason, "run Linux 5.15 or newer")
+        no_xdp(reason, "run Linux 5.15 or newer")
     }
 }
 
@@ -139,7 +119,7 @@ pub(super) fn explain_attach(device: &str, mtu: u32, mode: Mode, error: &Error) 
         ),
         _ => (format!("{device} refuses the program ({error})"), "use fast_path = \"off\" and report this"),
     };
-    Unusable { reason, remedy }
+    no_xdp(reason, remedy)
 }
 
 #[cfg(test)]

@@ -21,9 +21,10 @@ use super::kernel::{Loaded, Xdp, XdpOptions, load, not_followed, open_all, pin_l
 use super::layout::Constants;
 use super::memory::{Memory, NAMES};
 use super::mirror::Running;
-use super::probe::{Host, Unusable};
+use super::probe::{Host, no_xdp};
 use super::sys::Program;
 use super::ticks::Ticks;
+use crate::base::Unusable;
 use crate::base::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -197,10 +198,7 @@ impl Xdp {
     pub fn inherit(options: &XdpOptions, left: Left, fit: &Fit) -> Result<Self, Unusable> {
         let Left { inventory, descriptors } = left;
         if descriptors.len() != inventory.arrays.len() + inventory.devices.len() {
-            return Err(Unusable::new(
-                "the running process has sent other descriptors than it says",
-                "drain and restart",
-            ));
+            return Err(no_xdp("the running process has sent other descriptors than it says", "drain and restart"));
         }
         let mut arrays = descriptors;
         let links = arrays.split_off(inventory.arrays.len());
@@ -208,7 +206,7 @@ impl Xdp {
         let (memory, ticks, running, program) = if *fit == Fit::Same {
             let failed = |error: std::io::Error| {
                 let reason = format!("the arrays of the running process cannot be used ({error})");
-                Unusable::new(reason, "drain and restart")
+                no_xdp(reason, "drain and restart")
             };
             let memory = Memory::adopt(inventory.constants, &mut arrays.into_iter()).map_err(failed)?;
             let memory = Arc::new(memory);
@@ -225,9 +223,8 @@ impl Xdp {
             Some(folder) => inventory.devices.iter().map(|device| folder.join(&device.name)).collect(),
             None => Vec::new(),
         };
-        let will = will(program, &links, &inventory.pins, &pins).map_err(|error| {
-            Unusable::new(format!("nobody can take it on ({error})"), "raise LimitNOFILE= or TasksMax=")
-        })?;
+        let will = will(program, &links, &inventory.pins, &pins)
+            .map_err(|error| no_xdp(format!("nobody can take it on ({error})"), "raise LimitNOFILE= or TasksMax="))?;
         let mut warnings = Vec::new();
         if !Host::read().may_freshen() {
             warnings.push(
