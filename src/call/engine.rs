@@ -143,7 +143,7 @@ impl Engine {
             Incoming::Merged(server) => gate::refuse(&mut self.core, server, &flow, request, 482, &[]),
             Incoming::Full => {
                 self.core.counters.limit(LimitReason::Overload);
-                let after = (2 + self.core.random.below(8)).to_string();
+                let after = gate::retry_after(&mut self.core);
                 let tag = self.core.random.hex::<16>();
                 let headers = [(HeaderName::RetryAfter, after.as_bytes())];
                 let bytes = compose::reply(&self.core, request, &flow, 503, &tag, &headers);

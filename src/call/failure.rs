@@ -70,7 +70,7 @@ pub fn note(best: &mut Option<Failure>, new: Failure) {
 #[must_use]
 pub const fn cause(status: u16) -> EndCause {
     match status {
-        408 | 504 | 502 | 500 => EndCause::Unreachable,
+        408 | 504 | 503 | 502 | 500 => EndCause::Unreachable,
         480 => EndCause::RingTimeout,
         488 => EndCause::BadMedia,
         _ => EndCause::Refused,

@@ -221,9 +221,14 @@ pub fn refuse(
     core.respond(server, status, bytes);
 }
 
-/// 503 with a Retry-After that does not bring everybody back at once.
+/// The seconds of a Retry-After that does not bring everybody back at once.
+pub fn retry_after(core: &mut Core) -> String {
+    (2 + core.random.below(8)).to_string()
+}
+
+/// 503 with a Retry-After.
 pub fn refuse_overloaded(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>) {
-    let seconds = (2 + core.random.below(8)).to_string();
+    let seconds = retry_after(core);
     refuse(core, server, flow, request, 503, &[(HeaderName::RetryAfter, seconds.as_bytes())]);
 }
 

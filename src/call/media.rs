@@ -188,7 +188,7 @@ impl MediaSession {
     /// An offer that changes the session, as the other side is shown it.
     ///
     /// # Errors
-    /// The status with which it is refused: 491 for glare (RFC 3261 §14.2), 500 while the side's own is open, or 488.
+    /// The status with which it is refused: 491 for glare (RFC 3261 §14.2), 500 while the side's own is open, 503 without a media port, or 488.
     pub fn reoffer(&mut self, core: &mut Core, from: Side, sdp: &[u8], codecs: &CodecFilter) -> Result<Vec<u8>, u16> {
         let session = self.read(sdp)?;
         self.negotiation.close();
@@ -306,7 +306,7 @@ impl MediaSession {
                         self.warning = Some(warning::ADDRESSES);
                         return Err(488);
                     }
-                    return Err(500);
+                    return Err(503);
                 }
             }
         }

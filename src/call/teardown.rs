@@ -67,8 +67,10 @@ fn refuse_caller(call: &mut Call, core: &mut Core, status: u16) {
             compose::reply_with(core, &invite.view(), &call.a.flow, (status, phrase), &tag, &headers)
         }
         None => {
-            let headers = warning.map(|warning| (HeaderName::Warning, warning.as_bytes()));
-            compose::reply(core, &invite.view(), &call.a.flow, status, &tag, headers.as_slice())
+            let after = (status == 503).then(|| gate::retry_after(core));
+            let warning = warning.map(|warning| (HeaderName::Warning, warning.as_bytes()));
+            let header = after.as_ref().map(|after| (HeaderName::RetryAfter, after.as_bytes())).or(warning);
+            compose::reply(core, &invite.view(), &call.a.flow, status, &tag, header.as_slice())
         }
     };
     core.respond(server, status, bytes);

@@ -32,7 +32,7 @@ pub fn on_event(call: &mut Call, core: &mut Core, event: MediaEvent) {
         MediaEvent::Dtmf { .. } => core.counters.count(Counter::MediaDtmf),
         MediaEvent::Failed { .. } => {
             log(core, Level::Error, "a media port could not be opened", None);
-            teardown::end(call, core, EndCause::Internal, None, 500);
+            teardown::end(call, core, EndCause::Internal, None, 503);
         }
         MediaEvent::Silent { .. } | MediaEvent::Settled { .. } => {}
     }

@@ -5,7 +5,7 @@
 use super::core::Core;
 use super::directory::Peer;
 use super::state::{Call, EXCHANGES_MAX, Exchange, Phase, Purpose};
-use super::{answer, compose, failure, teardown};
+use super::{answer, compose, failure, gate, teardown};
 use crate::base::Side;
 use crate::observe::EndCause;
 use crate::sip::transaction::{ClientKey, ServerKey};
@@ -93,8 +93,10 @@ fn carry(call: &mut Call, core: &mut Core, side: Side, server: ServerKey, reques
         None => (None, false),
         Some(Ok(sdp)) => (Some(sdp), true),
         Some(Err(status)) => {
+            let after = (status == 503).then(|| gate::retry_after(core));
             let warning = call.media.take_warning().map(|warning| (HeaderName::Warning, warning.as_bytes()));
-            return refuse(call, core, side, server, request, status, warning.as_slice());
+            let header = after.as_ref().map(|after| (HeaderName::RetryAfter, after.as_bytes())).or(warning);
+            return refuse(call, core, side, server, request, status, header.as_slice());
         }
     };
     let token = call.token;
