@@ -106,7 +106,7 @@ impl Shard {
         (shard.now, shard.idle_check, shard.random) = (frozen.now, frozen.idle_check, frozen.random);
         (shard.draining, shard.stopping) = (frozen.draining, frozen.stopping);
         (shard.unreachable_until, shard.unreachable_told) = (frozen.unreachable_until, frozen.unreachable_told);
-        shard.spare();
+        shard.spare_due = true;
         shard.outputs.clear();
         Ok(shard)
     }

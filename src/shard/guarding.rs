@@ -170,6 +170,10 @@ impl Shard {
         }
         self.guard_sweep = self.now + Duration::from_secs(1);
         self.guard.sweep(self.now);
+        // Not before the fast path is there, which may know them, too.
+        if std::mem::take(&mut self.spare_due) {
+            self.spare();
+        }
         // Every shard knows the same of whom something is done about; one says it.
         if self.id == ShardId(0) {
             let count = |measure| self.guard.standings(self.now).filter(|row| row.1.measure == measure).count() as u64;

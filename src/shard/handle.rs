@@ -139,6 +139,8 @@ pub struct Shard {
     pub(super) trust: Trust,
     pub(super) guard: Guard,
     pub(super) guard_sweep: Instant,
+    /// The configuration may be another than when the guard's standings were made.
+    pub(super) spare_due: bool,
     pub(super) mute_log: MuteLog,
     pub(super) idle_timeout: Duration,
     pub(super) idle_check: Instant,
@@ -168,6 +170,7 @@ impl Shard {
             now,
             trust,
             guard_sweep: now,
+            spare_due: false,
             mute_log: MuteLog::default(),
             steering: options.steering,
             directory: Arc::clone(&options.engine.directory),
