@@ -7,7 +7,7 @@ use std::io::Error;
 
 /// There is no fast path, for this reason.
 pub(super) fn no_xdp(reason: impl Into<String>, remedy: &'static str) -> Unusable {
-    no_xdp("XDP", reason, remedy)
+    Unusable::new("XDP", reason, remedy)
 }
 
 /// What of this host bears on loading programs.
