@@ -9,8 +9,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::page::Page;
 use super::state::State;
-use crate::observe::counters::{CLASSES, Counters, TRANSPORTS};
+use crate::observe::counters::{CLASSES, TRANSPORTS};
 use crate::observe::histogram::BOUNDS_MICROS;
 use crate::observe::{
     CallResult, Counter, Direction, DropReason, FastPathPass, Gauge, LimitReason, MediaPath, MethodLabel, Suspicion,
@@ -18,8 +19,6 @@ use crate::observe::{
 
 /// What the encoder writes; Prometheus, and every browser, take it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-type Labels<'l> = Vec<(&'static str, &'l str)>;
 
 /// Reads the cells at each scrape.
 struct Cells(Arc<State>);
@@ -46,66 +45,7 @@ pub fn page(registry: &Registry) -> String {
     out
 }
 
-/// One page being written.
-pub(super) struct Page<'e, 's> {
-    encoder: DescriptorEncoder<'e>,
-    shards: &'s [Arc<Counters>],
-}
-
 impl Page<'_, '_> {
-    fn sum(&self, read: impl Fn(&Counters) -> u64) -> u64 {
-        self.shards.iter().map(|counters| read(counters)).sum()
-    }
-
-    fn counters(&mut self, name: &str, help: &str, values: &[(Labels<'_>, u64)]) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in values {
-            let mut family = metric.encode_family(labels)?;
-            family.encode_counter::<NoLabelSet, _, u64>(value, None)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-
-    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        metric.encode_gauge(&value)
-    }
-
-    pub(super) fn labelled(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &'static str,
-        values: Vec<(&str, u64)>,
-    ) -> fmt::Result {
-        let values: Vec<_> = values.into_iter().map(|(text, value)| (vec![(label, text)], value)).collect();
-        self.counters(name, help, &values)
-    }
-
-    pub(super) fn levels(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &'static str,
-        values: Vec<(&str, f64)>,
-    ) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (text, value) in values {
-            metric.encode_family(&vec![(label, text)])?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
     fn sip(&mut self) -> fmt::Result {
         let mut requests = Vec::new();
         for &method in MethodLabel::ALL {

@@ -9,6 +9,7 @@ pub mod links;
 mod listener;
 pub mod log;
 pub mod metrics;
+mod page;
 mod record_line;
 pub mod records;
 pub mod show;

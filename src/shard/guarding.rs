@@ -2,37 +2,16 @@
 //! its connections and the log in step. Who meets which measure is [`guard`](super::guard)'s business.
 
 use super::boundary::Output;
-use super::guard::{Guard, Measure, Standing, Word};
+use super::guard::{Measure, Standing, Word};
 use super::handle::Shard;
 use super::mailbox::{BlockedInfo, Mail};
 use crate::base::time::Duration;
-use crate::base::{Flow, Instant, ShardId, Source};
-use crate::call::Engine;
+use crate::base::{Instant, ShardId, Source};
 use crate::observe::{Counter, DropReason, Event, Gauge, Level, Suspicion, Value};
-use crate::sip::wire::Message;
 use std::net::IpAddr;
 
 /// Mutes that are logged in a second; others are counted. Who forges addresses can bring about as many as there are.
 const MUTES_LOGGED_MAX: u16 = 1;
-
-/// How much has been said of mutes.
-#[derive(Debug, Default)]
-pub(super) struct MuteLog {
-    until: Instant,
-    logged: u16,
-    silent: u64,
-}
-
-/// True when a request along this flow gets an answer only if it must. A connection shows by itself whose it is.
-pub(super) fn is_muted(guard: &Guard, now: Instant, flow: &Flow) -> bool {
-    let source = || Source::of(flow.remote.ip());
-    !flow.transport.is_reliable() && guard.measure(now, source) == Some(Measure::Muted)
-}
-
-/// False for a message of a muted source that is not worth an answer.
-pub(super) fn is_heard(guard: &Guard, engine: &mut Engine, now: Instant, flow: &Flow, message: &Message<'_>) -> bool {
-    !is_muted(guard, now, flow) || engine.hears_muted(now, flow, message)
-}
 
 impl Shard {
     /// True when nothing from there is to be read.

@@ -1,8 +1,7 @@
 //! The shard itself: takes inputs, steers, handles, and leaves outputs to be drained.
 
 use super::boundary::{Input, Output};
-use super::guard::Guard;
-use super::guarding::{MuteLog, is_heard, is_muted};
+use super::guard::{Guard, MuteLog};
 use super::mailbox::{Answer, CONTACTS_MAX, Mail, Query, ShardInfo};
 use super::steer::Steering;
 use super::streams::{Streams, Way};
@@ -15,7 +14,7 @@ use crate::config::{Config, LimitPolicy};
 use crate::media::{FastPath, LocalAddress, RelayConfig, SocketRequest, Verdict};
 use crate::observe::{Counter, Counters, DropReason, Event, Gauge, Level, MediaPath, Suspicion, Verbosity};
 use crate::sip::transaction::Timers;
-use crate::sip::wire::{ErrorKind, Frame, Framing, Index, parse, reject_to};
+use crate::sip::wire::{ErrorKind, Frame, Framing, Index, Message, parse, reject_to};
 use crate::tally::Note;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -112,6 +111,11 @@ impl ShardOptions {
 
 /// New calls are refused while so many records wait for the sink.
 const RECORDS_WAITING_MAX: usize = 10_000;
+
+/// False for a message of a muted source that is not worth an answer.
+fn is_heard(guard: &Guard, engine: &mut Engine, now: Instant, flow: &Flow, message: &Message<'_>) -> bool {
+    !guard.mutes(now, flow) || engine.hears_muted(now, flow, message)
+}
 
 /// The even/odd pairs of the whole range that are this shard's.
 fn port_slice(min: u16, max: u16, id: u8, shards: u8) -> (u16, u16) {
@@ -308,7 +312,7 @@ impl Shard {
                 self.counters.count_drop(DropReason::SipUnparsable);
                 let proven = flow.transport.is_reliable();
                 self.suspect(Source::of(flow.remote.ip()), Suspicion::Unparsable, proven);
-                if is_muted(&self.guard, self.now, &flow) {
+                if self.guard.mutes(self.now, &flow) {
                     return self.counters.count_drop(DropReason::SourceMuted);
                 }
                 let mut out = Vec::new();

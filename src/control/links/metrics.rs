@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::start::Handle;
 use super::status::{LinkStatus, Reason};
 use crate::base::Instant;
-use crate::control::metrics::Page;
+use crate::control::page::Page;
 
 /// Writes it; without links, only the descriptions.
 pub(in crate::control) fn write(page: &mut Page<'_, '_>, links: Option<&Handle>, now: Instant) -> fmt::Result {

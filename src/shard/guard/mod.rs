@@ -23,7 +23,7 @@ mod table;
 mod tests;
 
 use crate::base::time::Duration;
-use crate::base::{Instant, Random, Source};
+use crate::base::{Flow, Instant, Random, Source};
 use crate::config;
 use crate::observe::Suspicion;
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,17 @@ pub struct Guard {
     told: u16,
 }
 
+/// How much has been said of mutes.
+#[derive(Debug, Default)]
+pub(super) struct MuteLog {
+    /// When the second ends.
+    pub until: Instant,
+    /// Lines in it.
+    pub logged: u16,
+    /// Mutes without a line since the last one.
+    pub silent: u64,
+}
+
 /// A [`Guard`] at rest.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Frozen {
@@ -179,6 +190,13 @@ impl Guard {
             return None;
         }
         self.standings.get(now, source()).map(|standing| standing.measure)
+    }
+
+    /// True when a request along this flow gets an answer only if it must. A connection shows by itself whose it is.
+    #[must_use]
+    pub fn mutes(&self, now: Instant, flow: &Flow) -> bool {
+        let source = || Source::of(flow.remote.ip());
+        !flow.transport.is_reliable() && self.measure(now, source) == Some(Measure::Muted)
     }
 
     /// All who are muted or blocked.
