@@ -9,12 +9,13 @@ use crate::observe::CallId;
 use crate::tally::Permit;
 use bytes::Bytes;
 use crossbeam::channel::Sender;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-/// One letter.
-#[derive(Debug)]
+/// One letter. What is skipped is of its process: whoever asked asks again.
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Mail {
     /// A SIP message that belongs to a call, a dialog or an AOR of yours.
     Message {
@@ -35,6 +36,7 @@ pub enum Mail {
     /// Which contacts does this account have? Answer with [`Mail::Contacts`].
     Locate {
         /// The account's name.
+        #[serde(with = "serde_bytes")]
         account: Box<[u8]>,
         /// Who asks.
         asker: ShardId,
@@ -49,8 +51,10 @@ pub enum Mail {
         contacts: Vec<Binding>,
     },
     /// A new snapshot of accounts, trunks and routes.
+    #[serde(skip)]
     Directory(Arc<Directory>),
     /// A question from the control plane.
+    #[serde(skip)]
     Query {
         /// What is asked.
         query: Query,
@@ -58,6 +62,7 @@ pub enum Mail {
         reply: Sender<Answer>,
     },
     /// End this call.
+    #[serde(skip)]
     Hangup {
         /// Which.
         call: CallId,
@@ -66,6 +71,7 @@ pub enum Mail {
     },
     /// The answer to a [`Note::Borrow`](crate::tally::Note::Borrow). Its slot names one tenant of one place: a letter
     /// that finds the call gone, or waiting for nothing, is dropped, and with it the right goes back.
+    #[serde(skip)]
     Right {
         /// Which call waits.
         call: Slot,
@@ -73,6 +79,7 @@ pub enum Mail {
         permit: Option<Permit>,
     },
     /// There are more calls of this account than rights, and the policy is to end the newest.
+    #[serde(skip)]
     HangUpSome {
         /// Which account.
         account: Arc<str>,
@@ -80,6 +87,7 @@ pub enum Mail {
         budget: Arc<AtomicU32>,
     },
     /// Say all calls that hold rights, as one [`Note::Calls`](crate::tally::Note::Calls).
+    #[serde(skip)]
     TellCalls,
     /// What a shard saw of a source, or what its home says is done about it.
     Guard {
@@ -89,6 +97,7 @@ pub enum Mail {
         word: Word,
     },
     /// Do no more about this source.
+    #[serde(skip)]
     Unblock {
         /// Where it is.
         source: Source,
@@ -100,7 +109,33 @@ pub enum Mail {
     /// Take new calls again.
     Undrain,
     /// Hang up what is left and stop.
+    #[serde(skip)]
     Stop,
+}
+
+impl Mail {
+    /// True where it means the same in another process, and goes along when this one is taken over.
+    #[must_use]
+    pub const fn goes_along(&self) -> bool {
+        match self {
+            Self::Message { .. }
+            | Self::Transmit(_)
+            | Self::Unreachable { .. }
+            | Self::Locate { .. }
+            | Self::Contacts { .. }
+            | Self::Guard { .. }
+            | Self::Drain
+            | Self::Undrain => true,
+            Self::Directory(_)
+            | Self::Query { .. }
+            | Self::Hangup { .. }
+            | Self::Right { .. }
+            | Self::HangUpSome { .. }
+            | Self::TellCalls
+            | Self::Unblock { .. }
+            | Self::Stop => false,
+        }
+    }
 }
 
 /// Most contacts that one account's call forks to.
@@ -198,4 +233,38 @@ pub struct ShardInfo {
     pub ports: usize,
     /// Taking no new calls.
     pub draining: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Transport;
+
+    #[test]
+    fn a_letter_that_goes_along_arrives_as_it_was_and_no_other_can_be_written() {
+        let at: SocketAddr = "192.0.2.1:5060".parse().unwrap();
+        let flow =
+            Flow { transport: Transport::Tcp, shard: ShardId(1), socket: SocketKey(2), stream: None, remote: at };
+        let call = Slot { index: 3, generation: 4 };
+        let (reply, _answers) = crossbeam::channel::bounded(1);
+        for mail in [
+            Mail::Message { flow, bytes: Bytes::from_static(b"BYE") },
+            Mail::Transmit(Transmit { flow, bytes: Bytes::from_static(b"ACK") }),
+            Mail::Unreachable { socket: SocketKey(5), to: at },
+            Mail::Locate { account: b"alice".to_vec().into(), asker: ShardId(6), call },
+            Mail::Contacts { call, contacts: Vec::new() },
+            Mail::Guard { source: Source::of(at.ip()), word: Word::Forgive },
+            Mail::Drain,
+            Mail::Undrain,
+            Mail::Query { query: Query::Shard, reply },
+            Mail::TellCalls,
+            Mail::Stop,
+        ] {
+            let written = rmp_serde::to_vec_named(&mail);
+            assert_eq!(written.is_ok(), mail.goes_along(), "{mail:?}");
+            let Ok(written) = written else { continue };
+            let read: Mail = rmp_serde::from_slice(&written).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{mail:?}"));
+        }
+    }
 }

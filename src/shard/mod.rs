@@ -6,7 +6,6 @@
 
 pub mod boundary;
 mod frozen;
-mod frozen_mail;
 pub mod guard;
 mod guarding;
 mod handle;
@@ -18,7 +17,6 @@ mod trust;
 pub use crate::media::Waiting;
 pub use boundary::{Input, Output};
 pub use frozen::Frozen;
-pub use frozen_mail::FrozenMail;
 pub use handle::{Shard, ShardOptions};
 pub use mailbox::{Answer, Mail, Query, ShardInfo};
 pub use steer::Steering;

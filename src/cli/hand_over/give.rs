@@ -13,7 +13,7 @@ use super::{FORMAT, LINKED, READY_WAIT, STOP_WAIT, ShardSnapshot, Snapshot, WORD
 use crate::base::{Instant, ShardId};
 use crate::cli::fast_path::Wish;
 use crate::config::Config;
-use crate::shard::{FrozenMail, Mail, Waiting};
+use crate::shard::{Mail, Waiting};
 use crate::worker::{Barrier, Clock, Parcel, Post};
 use crate::xdp::Xdp;
 use crate::xdp::hops::Neighbour;
@@ -172,7 +172,8 @@ impl Giver {
             mail: letters
                 .iter()
                 .filter(|(to, _)| *to == parcel.shard)
-                .filter_map(|(_, mail)| FrozenMail::of(mail))
+                .map(|(_, mail)| mail)
+                .filter(|mail| mail.goes_along())
                 .collect(),
             lingering: parcel.lingering.clone(),
             sockets: released.sockets.iter().map(Into::into).collect(),
@@ -180,7 +181,7 @@ impl Giver {
             accepted: released.accepted,
             counts: parcel.counts.clone(),
         });
-        let letters_left = letters.iter().filter(|(_, mail)| FrozenMail::of(mail).is_none()).count() as u64;
+        let letters_left = letters.iter().filter(|(_, mail)| !mail.goes_along()).count() as u64;
         let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours };
         let bytes = rmp_serde::to_vec_named(&snapshot).map_err(|error| error.to_string())?;
         let mut descriptors = vec![self.http.as_fd(), self.unix.as_fd()];

@@ -33,7 +33,6 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Instant, SocketKey, StreamKey};
 use crate::config::Config;
 use crate::io::{ReleasedSocket, ReleasedStream, Role, StreamState, Traffic};
-use crate::shard::FrozenMail;
 use crate::xdp::hops::Neighbour;
 
 /// Of the snapshot; another one is refused. New fields alone need no new number.
@@ -45,10 +44,10 @@ const READY_WAIT: Duration = Duration::from_secs(60);
 /// How long all shards may take to stand still.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// Everything, as MessagePack with names.
+/// Everything, as MessagePack with names; letters as `M`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Snapshot {
-    shards: Vec<ShardSnapshot>,
+struct Snapshot<M> {
+    shards: Vec<ShardSnapshot<M>>,
     /// When the pause began, in the shards' time.
     paused: Instant,
     /// Letters that are not for another process.
@@ -59,9 +58,9 @@ struct Snapshot {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct ShardSnapshot {
+struct ShardSnapshot<M> {
     frozen: Bytes,
-    mail: Vec<FrozenMail>,
+    mail: Vec<M>,
     lingering: Vec<(Instant, StreamKey)>,
     /// In the order of their descriptors.
     sockets: Vec<Socket>,

@@ -166,7 +166,7 @@ fn below(stream: &UnixStream, word: &Value) -> Result<Option<Left>, Fault> {
 }
 
 fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Taken, String> {
-    let snapshot: Snapshot = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
+    let snapshot: Snapshot<Mail> = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
     if snapshot.letters_left > 0 {
         tracing::info!(letters = snapshot.letters_left, "questions of the control plane were not taken along");
     }
@@ -190,7 +190,6 @@ fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
             let (key, unsent) = (stream.key, stream.unsent);
             released.streams.push(ReleasedStream { key, state, unsent, descriptor: next()? });
         }
-        let mail = mail.into_iter().map(Mail::from).collect();
         shards.push(TakenShard { frozen, mail, lingering, released, counts });
     }
     let stream = stream.try_clone().map_err(|error| error.to_string())?;
