@@ -23,6 +23,7 @@ enum Metric {
     Latency(usize, Statistic),
     Timer(String, Statistic),
     Ratio(&'static str),
+    Score(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +45,7 @@ enum Compare {
     Unequal,
 }
 
+const SCORES: [&str; 3] = ["mos_min", "mos_p5", "mos_mean"];
 const RATIOS: [&str; 6] = ["ser", "seer", "scr", "asr", "ner", "rtp_loss"];
 const COMPARE: [(&str, Compare); 6] = [
     ("<=", Compare::LessOrEqual),
@@ -71,7 +73,7 @@ impl Assertion {
             Metric::Ratio(_) => units::percent(value)?,
             _ => match units::split(value)? {
                 (number, "") => number,
-                _ => return Err(format!("'{name}' counts events: '{value}' must be a plain number")),
+                _ => return Err(format!("'{name}' has no unit: '{value}' must be a plain number")),
             },
         };
         Ok(Self { text: text.to_string(), metric, compare, bound })
@@ -106,6 +108,7 @@ impl Assertion {
                 units::human(value)
             }
             Metric::Ratio(_) => format!("{value:.3}%"),
+            Metric::Score(_) => format!("{value:.2}"),
             _ => format!("{value}"),
         }
     }
@@ -115,6 +118,9 @@ impl Metric {
     fn parse(name: &str) -> Result<Self, String> {
         if let Some(&ratio) = RATIOS.iter().find(|&&ratio| ratio == name) {
             return Ok(Self::Ratio(ratio));
+        }
+        if let Some(&score) = SCORES.iter().find(|&&score| score == name) {
+            return Ok(Self::Score(score));
         }
         if let Some(index) = Counters::NAMES.iter().position(|&counter| counter == name) {
             return Ok(Self::Counter(index));
@@ -133,7 +139,7 @@ impl Metric {
             return Ok(Self::Timer(timer.to_string(), statistic));
         }
         let latencies = Latencies::NAMES.iter().map(|latency| format!("{latency}_p99"));
-        let names = RATIOS.iter().chain(Counters::NAMES).map(|&name| name.to_string()).chain(latencies);
+        let names = RATIOS.iter().chain(&SCORES).chain(Counters::NAMES).map(|&name| name.to_string()).chain(latencies);
         let nearest = names.max_by(|a, b| jaro_winkler(a, name).total_cmp(&jaro_winkler(b, name)));
         Err(format!("nothing is called '{name}'; did you mean {}?", nearest.unwrap_or_default()))
     }
@@ -149,6 +155,11 @@ impl Metric {
                 let wanted = |timer: &&(String, Latency)| timer.0.strip_prefix("rtd_") == Some(name);
                 statistic.of(&stats.timers.iter().find(wanted)?.1)
             }
+            Self::Score(name) => stats.scores.summary().map(|mos| match *name {
+                "mos_min" => mos.min,
+                "mos_p5" => mos.p5,
+                _ => mos.mean,
+            }),
             Self::Ratio("rtp_loss") => Some(stats.rtp_loss()),
             Self::Ratio(name) => stats.ratios().map(|ratios| match *name {
                 "ser" => ratios.ser,
@@ -207,6 +218,8 @@ mod tests {
         (1..=1000).for_each(|millis| record(&mut stats.latencies.srd, Duration::from_millis(millis)));
         stats.counters.calls_attempted = 4;
         stats.counters.calls_established = 3;
+        stats.scores.record(4.2);
+        stats.scores.record(4.4);
         Assertion::parse(text).unwrap().check(&stats).1
     }
 
@@ -223,6 +236,8 @@ mod tests {
             "calls_failed != 1",
             "ser==75%",
             "rtp_loss<0.1%",
+            "mos_min>4.1",
+            "mos_mean<=4.4",
         ] {
             assert!(holds(text), "{text}");
         }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::assertion::Assertion;
 use crate::core::distribution::Distribution;
+use crate::core::flow;
 use crate::core::pattern::Pattern;
 use crate::units;
 
@@ -85,6 +86,8 @@ pub enum Arrivals {
 pub enum Codec {
     /// G.711 µ-law, 20 ms, both ways.
     Pcmu,
+    /// G.711 A-law, 20 ms, both ways.
+    Pcma,
     /// Signalling only.
     Off,
 }
@@ -271,6 +274,51 @@ pub struct Calls {
     /// Longest wait for an answer to a call that rings; then it is cancelled
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     pub setup_max: Duration,
+    /// What some calls do besides.
+    #[command(flatten)]
+    pub flow: FlowOptions,
+    /// What the RTP carries.
+    #[command(flatten)]
+    pub audio: Audio,
+}
+
+/// What some calls do besides the plain flow.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What some calls do besides")]
+pub struct FlowOptions {
+    /// Calls that the calling side cancels while they ring; 487 is then as it should be
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::percent)]
+    pub cancel: f64,
+    /// From the first ringing to that CANCEL
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::duration)]
+    pub cancel_after: Duration,
+    /// Calls that the answering side refuses, as 486:5%; may be repeated. Tell the calling side too when it runs apart: these
+    /// answers are then as they should be
+    #[arg(long, value_name = "STATUS:PERCENT", value_parser = flow::parse_answer)]
+    pub answer_with: Vec<(u16, f64)>,
+    /// Calls with early media: 183 with SDP and RTP both ways until --ring is over
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::percent)]
+    pub early_media: f64,
+    /// Calls that are negotiated again by a re-INVITE, over which media must go on
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::percent)]
+    pub reinvite: f64,
+    /// From answer to re-INVITE
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub reinvite_after: Duration,
+    /// Put the peer on hold for so long (sendonly), then take it back [default: offer the same again]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub on_hold: Option<Duration>,
+    /// Who sends the re-INVITE (tell both sides when they run apart)
+    #[arg(long, value_enum, default_value = "uac")]
+    pub reinvite_by: Side,
+}
+
+/// What the RTP carries.
+#[derive(Clone, Debug, Args)]
+pub struct Audio {
+    /// What the RTP carries: pattern (verifies most), silence, tone, or a file: WAV (8 kHz, mono) or pcap
+    #[arg(long, value_name = "WHAT", default_value = "pattern")]
+    pub rtp_from: String,
 }
 
 /// `rtp`.
@@ -291,6 +339,9 @@ pub struct Rtp {
     /// Lost RTP that still counts as good
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::percent)]
     pub rtp_loss_max: f64,
+    /// What the RTP carries.
+    #[command(flatten)]
+    pub audio: Audio,
 }
 
 /// `register`.

@@ -52,6 +52,7 @@ impl Report<'_> {
                 "ser": r.ser, "seer": r.seer, "scr": r.scr, "asr": r.asr, "ner": r.ner,
             })),
             "rtp_loss_percent": stats.rtp_loss(),
+            "mos": stats.scores.summary().map(|mos| json!({"min": mos.min, "p5": mos.p5, "mean": mos.mean})),
             "latency_ms": latencies,
             "refusals": refusals,
             "rate_changes": self.outcome.changes.iter().map(|change| json!({
@@ -88,7 +89,7 @@ impl Report<'_> {
             "hold": plan.hold.to_string(),
             "ring_s": plan.ring.as_secs_f64(),
             "hangup": format!("{:?}", plan.hangup).to_lowercase(),
-            "rtp": if plan.rtp { "pcmu" } else { "off" },
+            "rtp": if plan.rtp { plan.flow.codec.name().to_lowercase() } else { "off".into() },
             "t1_s": plan.timers.t1.as_secs_f64(),
             "check": plan.check,
         })

@@ -135,7 +135,9 @@ impl Report<'_> {
         say(c.scenario_receive_timeouts, "of them waited in vain for a message (timeout)");
         say(c.scenario_checks_failed, "of them failed a check (check_it, check_it_inverse)");
         say(c.uas_failed, "calls were not acknowledged or not hung up on the answering side");
-        say(c.uas_refused, "calls were refused by the answering side: no port left, or no PCMU in the offer");
+        say(c.uas_refused, "calls were refused by the answering side: no port left, or not our codec in the offer");
+        say(c.reinvites_failed, "re-INVITEs were refused or not answered");
+        say(c.calls_early_silent, "calls had early media of 500 ms and more in which nothing came");
         if matches!(self.plan.job, Job::Register) {
             say(c.registrations_failed, "registrations failed");
             say(
@@ -147,11 +149,12 @@ impl Report<'_> {
         say(c.check_failed, "messages were read differently by rsip");
         say(c.rtp_corrupted, "RTP packets were damaged");
         say(c.rtp_misdirected, "RTP packets arrived at another call");
-        say(c.rtp_silent, "directions of calls had no audio at all (if the other end sends none: --rtp off)");
+        say(c.rtp_silent, "directions of calls had no audio at all, or none after a hold (if the other end sends none: --rtp off)");
         if stats.rtp_loss() > self.rtp_loss_max {
             out.push(format!("{} RTP packets were lost ({:.4}%)", c.rtp_lost, stats.rtp_loss()));
         }
-        for (status, (count, reason)) in &stats.refusals {
+        let unwanted = stats.refusals.iter().filter(|(status, _)| !self.plan.flow.is_wanted(**status));
+        for (status, (count, reason)) in unwanted {
             out.push(format!("{count} requests were answered {status} {reason}"));
         }
         out

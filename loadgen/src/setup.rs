@@ -10,11 +10,14 @@ use strowger::io::{self, Choice, Driver};
 use crate::cli;
 use crate::core::digest::Secret;
 use crate::core::distribution::Distribution;
+use crate::core::audio::Codec;
+use crate::core::flow::Flow;
 use crate::core::pattern::Pattern;
 use crate::core::retransmit::Timers;
 use crate::core::schedule::{Arrivals, Load};
 use crate::core::station::{Options, Station};
 use crate::core::{Job, Plan, Role};
+use crate::flow;
 use crate::machine::{clock_domain, now};
 use crate::ng;
 use crate::preflight::{self, Trouble};
@@ -132,6 +135,7 @@ pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> R
         hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,
+        flow: Flow::default(),
         from: name("loadgen")?,
         to: name("service")?,
         users: common.users,
@@ -201,7 +205,8 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
     plan.hold = options.hold;
     plan.ring = options.ring;
     plan.setup_max = options.setup_max;
-    plan.rtp = options.rtp == cli::Codec::Pcmu;
+    plan.rtp = options.rtp != cli::Codec::Off;
+    plan.flow = flow::plan(options)?;
     plan.hangup = if options.hangup == cli::Side::Uac { Role::Uac } else { Role::Uas };
     if let Some((user, _)) = &plan.secret {
         plan.from = user.clone();
@@ -250,6 +255,7 @@ pub fn rtp(options: &cli::Rtp) -> Result<Setup, Trouble> {
     let load = load(common, f64::from(options.streams), Some(u64::from(options.streams)), Some(duration));
     let mut plan = base_plan(common, &place, Job::Streams, load)?;
     plan.rtp = true;
+    plan.flow.frames = flow::frames(&options.audio, Codec::Pcmu)?;
     plan.hold = Distribution::Fixed(duration);
     plan.concurrent = options.streams.div_ceil(u32::from(common.threads)) as usize;
     plan.concurrent_uas = plan.concurrent;

@@ -78,6 +78,14 @@ impl Report<'_> {
                 c.calls_skipped,
                 ratios.unwrap_or_default()
             ));
+            if c.calls_cancelled + c.calls_cancel_late + c.calls_refused_as_asked > 0 {
+                lines.push(format!(
+                    "  as asked       {} cancelled ({} answered before), {} refused",
+                    c.calls_cancelled + c.calls_cancel_late,
+                    c.calls_cancel_late,
+                    c.calls_refused_as_asked
+                ));
+            }
         }
         if uas {
             lines.push(format!(
@@ -99,6 +107,12 @@ impl Report<'_> {
             c.received_again,
             c.strays
         ));
+        if c.reinvites_sent > 0 {
+            lines.push(format!(
+                "  re-INVITEs     {} sent, {} completed, {} failed; {} RTP packets came from peers on hold",
+                c.reinvites_sent, c.reinvites_completed, c.reinvites_failed, c.rtp_while_held
+            ));
+        }
         self.rtp(lines);
     }
 
@@ -117,6 +131,12 @@ impl Report<'_> {
                 c.rtp_corrupted,
                 c.rtp_misdirected
             ));
+            if c.calls_early > 0 {
+                lines.push(format!("  early media    {} packets in {} calls before the answer", c.rtp_early, c.calls_early));
+            }
+            if let Some(mos) = stats.scores.summary() {
+                lines.push(format!("  mos            min {:.2}  p5 {:.2}  mean {:.2}", mos.min, mos.p5, mos.mean));
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The RTP of one core: ports, who sends when, and the sinks.
 //!
-//! The side that will hang up knows how many packets fit before it does, and says so in each of them; the other side
-//! learns it and stops at the same time. So nothing is in flight when the call ends, and every packet not received is
-//! lost and not merely late. All streams have the same period, so a FIFO in the order of their due times is the pacer.
+//! The side that will hang up knows when, and says in each packet how many it will send in all; the other side learns from
+//! it when to stop. So nothing is in flight when the call ends, and every packet not received is lost and not merely late.
+//! All streams have the same period, so a FIFO in the order of their due times is the pacer.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,13 +13,14 @@ use strowger::base::{Instant, Random, Slab, Slot, SocketKey};
 
 use super::Role;
 use super::news::MediaNow;
-use super::rtp::{PACKET_LEN, PERIOD, Sink, Source, Verdict};
+use super::rtp::{Common, PACKET_LEN, PERIOD, Sink, Source, Verdict};
+use super::sdp::Direction;
 use super::stats::{Stats, record};
 
 /// Media ends this long before the hang-up.
 const GUARD: Duration = Duration::from_millis(100);
 /// A call shorter than this may have had no packet for honest reasons.
-const SILENT_AFTER: Duration = Duration::from_millis(500);
+pub const SILENT_AFTER: Duration = Duration::from_millis(500);
 /// Packets share allocations of this size.
 const ARENA_BYTES: usize = 64 * 1024;
 
@@ -30,6 +31,22 @@ struct Stream {
     sink: Sink,
     remote: Option<SocketAddr>,
     started: Option<Instant>,
+    /// Nothing is sent from then on.
+    until: Option<Instant>,
+    /// False while the peer has us on hold.
+    sending: bool,
+    /// It has its place in the pacer.
+    paced: bool,
+    last_sent: Option<Instant>,
+}
+
+impl Stream {
+    /// How many packets there will have been, if the next is sent when it is due.
+    fn planned(&self, due: Instant) -> u32 {
+        let Some(until) = self.until else { return 0 };
+        let left = until.since(due).as_nanos().div_ceil(PERIOD.as_nanos());
+        self.source.sent.saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
+    }
 }
 
 /// All streams of one core.
@@ -41,14 +58,14 @@ pub struct Media {
     streams: Slab<Stream>,
     pacer: VecDeque<(Instant, Slot)>,
     arena: BytesMut,
-    domain: u32,
+    common: Common,
     /// The sinks of calls that are up, taken together.
     pub sinks: MediaNow,
 }
 
 impl Media {
-    /// Sockets `base`, `base + 1`, … are bound to `ports`, each for one role. Packets whose `domain` is ours carry our own clock.
-    pub fn new(base: u32, ports: Vec<(Role, SocketAddr)>, domain: u32) -> Self {
+    /// Sockets `base`, `base + 1`, … are bound to `ports`, each for one role.
+    pub fn new(base: u32, ports: Vec<(Role, SocketAddr)>, common: Common) -> Self {
         Self {
             base,
             free: [Role::Uac, Role::Uas].map(|role| (0..ports.len()).filter(|&port| ports[port].0 == role).collect()),
@@ -57,7 +74,7 @@ impl Media {
             pacer: VecDeque::with_capacity(ports.len()),
             arena: BytesMut::with_capacity(ARENA_BYTES),
             ports,
-            domain,
+            common,
             sinks: MediaNow::default(),
         }
     }
@@ -65,8 +82,10 @@ impl Media {
     /// Takes a port for one side of a call; packets are awaited from now on.
     pub fn open(&mut self, role: Role, random: &mut Random) -> Option<(Slot, SocketAddr)> {
         let port = self.free[role as usize].pop_front()?;
-        let source = Source::new(random.next_u64(), self.domain, random.next_u64());
-        let stream = Stream { port, role, source, sink: Sink::default(), remote: None, started: None };
+        let source = Source::new(random.next_u64(), random.next_u64());
+        let (sink, remote, started, until, last_sent) = Default::default();
+        let stream =
+            Stream { port, role, source, sink, remote, started, until, sending: true, paced: false, last_sent };
         let Ok(slot) = self.streams.insert(stream) else {
             self.free[role as usize].push_front(port);
             return None;
@@ -75,23 +94,52 @@ impl Media {
         Some((slot, self.ports[port].1))
     }
 
-    /// Begins to send to `remote`, at once. `hold` is given by the side that will hang up after it.
-    pub fn start(&mut self, now: Instant, slot: Slot, remote: SocketAddr, hold: Option<Duration>) {
+    /// Begins to send to `remote` at `at`, or goes on there. `at` is at most one period away.
+    pub fn start(&mut self, at: Instant, slot: Slot, remote: SocketAddr) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.remote = Some(remote);
-        if stream.started.is_some() {
-            return;
+        if stream.started.is_none() {
+            stream.started = Some(at);
+            self.pace(at, slot);
         }
-        stream.started = Some(now);
-        if let Some(hold) = hold {
-            let planned = hold.saturating_sub(GUARD).as_millis() / PERIOD.as_millis();
-            stream.source.planned = u32::try_from(planned).unwrap_or(u32::MAX);
-            if planned == 0 {
-                return;
+    }
+
+    /// Given by the side that will hang up: when it will.
+    pub fn end_at(&mut self, slot: Slot, hang_up: Instant) {
+        if let Some(stream) = self.streams.get_mut(slot) {
+            stream.until = Some(Instant::ZERO + hang_up.since(Instant::ZERO).saturating_sub(GUARD));
+        }
+    }
+
+    /// What is sent and what is expected from now on (RFC 3264 §8.4).
+    pub fn set_direction(&mut self, now: Instant, slot: Slot, direction: Direction) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        if direction.receives() {
+            stream.sink.resume(now);
+        } else {
+            stream.sink.hold(now);
+        }
+        let resumed = direction.sends() && !stream.sending;
+        stream.sending = direction.sends();
+        if resumed && stream.started.is_some() && !stream.paced {
+            if let Some(last) = stream.last_sent {
+                stream.source.resume(now.since(last));
             }
+            self.pace(now, slot);
         }
-        let behind = self.pacer.partition_point(|&(due, _)| due <= now);
-        self.pacer.insert(behind, (now, slot));
+    }
+
+    fn pace(&mut self, due: Instant, slot: Slot) {
+        if let Some(stream) = self.streams.get_mut(slot) {
+            stream.paced = true;
+        }
+        let behind = self.pacer.partition_point(|&(other, _)| other <= due);
+        self.pacer.insert(behind, (due, slot));
+    }
+
+    /// Packets that a stream has received so far.
+    pub fn received(&self, slot: Slot) -> u64 {
+        self.streams.get(slot).map_or(0, |stream| stream.sink.unique)
     }
 
     /// When the next packet is due.
@@ -105,13 +153,16 @@ impl Media {
             let &(due, slot) = self.pacer.front().filter(|&&(due, _)| due <= now)?;
             self.pacer.pop_front();
             let Some(stream) = self.streams.get_mut(slot) else { continue };
-            let source = &mut stream.source;
-            if source.planned > 0 && source.sent >= source.planned {
+            stream.paced = false;
+            let Some(remote) = stream.remote.filter(|_| stream.sending) else { continue };
+            if stream.until.is_some_and(|until| due >= until) {
                 continue;
             }
-            let Some(remote) = stream.remote else { continue };
+            stream.paced = true;
+            stream.source.planned = stream.planned(due);
             let mut packet = [0; PACKET_LEN];
-            source.write(now, &mut packet);
+            stream.source.write(now, &self.common, &mut packet);
+            stream.last_sent = Some(due);
             record(&mut stats.latencies.late_rtp, now.since(due));
             match stream.role {
                 Role::Uac => stats.counters.rtp_sent_uac += 1,
@@ -136,7 +187,7 @@ impl Media {
             return;
         };
         self.sinks.leave(&stream.sink);
-        let verdict = stream.sink.handle_packet(now, packet, self.domain);
+        let verdict = stream.sink.handle_packet(now, packet, &self.common);
         self.sinks.enter(&stream.sink);
         if let Verdict::Good(delay) = verdict {
             let latencies = &mut stats.latencies;
@@ -149,8 +200,8 @@ impl Media {
                 record(histogram, delay);
             }
         }
-        if let (0, Some(remaining)) = (stream.source.planned, stream.sink.remaining) {
-            stream.source.planned = (stream.source.sent + remaining).max(1);
+        if let (None, Some(remaining)) = (stream.until, stream.sink.remaining) {
+            stream.until = Some(now + PERIOD * remaining);
         }
     }
 
@@ -165,12 +216,20 @@ impl Media {
         counters.rtp_reordered += sink.reordered;
         counters.rtp_corrupted += sink.corrupted;
         counters.rtp_misdirected += sink.misdirected;
-        counters.rtp_lost += sink.expected(now).saturating_sub(sink.unique);
+        counters.rtp_while_held += sink.while_held;
+        let heard = sink.heard(now);
+        counters.rtp_lost += heard.lost;
         if sink.unique > 0 {
-            record(&mut stats.latencies.rtp_jitter, sink.jitter());
+            record(&mut stats.latencies.rtp_jitter, heard.jitter);
+            stats.scores.record(heard.score());
         } else if stream.started.is_some_and(|started| now.since(started) >= SILENT_AFTER) {
             counters.rtp_silent += 1;
             counters.rtp_lost += u64::from(stream.source.sent); // the peer was to send as many as we did
+        }
+        let dead = sink.resumed_in_vain().filter(|_| sink.unique > 0).map(|since| now.since(since));
+        if let Some(dead) = dead.filter(|&dead| dead >= SILENT_AFTER) {
+            counters.rtp_silent += 1;
+            counters.rtp_lost += u64::try_from(dead.as_nanos() / PERIOD.as_nanos()).unwrap_or(u64::MAX);
         }
     }
 }
@@ -179,18 +238,22 @@ impl Media {
 mod tests {
     use super::*;
 
+    fn ports() -> Vec<(Role, SocketAddr)> {
+        [(Role::Uac, 1000), (Role::Uas, 1002)].map(|(role, port)| (role, ([127, 0, 0, 1], port).into())).to_vec()
+    }
+
     /// Two sides joined by a wire of 3 ms that drops what `lose` says; returns the merged stats.
     fn talk(hold: Duration, lose: impl Fn(SocketKey, u64) -> bool) -> Stats {
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut random = Random::from_u64(3);
-        let mut media = Media::new(10, vec![(Role::Uac, address(1000)), (Role::Uas, address(1002))], 9);
+        let mut media = Media::new(10, ports(), Common { domain: 9, ..Common::default() });
         let mut stats = Stats::default();
         let (uac, uac_address) = media.open(Role::Uac, &mut random).unwrap();
         let (uas, uas_address) = media.open(Role::Uas, &mut random).unwrap();
         assert!(media.open(Role::Uas, &mut random).is_none());
         let end = Instant::ZERO + hold;
-        media.start(Instant::ZERO, uac, uas_address, Some(hold));
-        media.start(Instant::from_millis(7), uas, uac_address, None);
+        media.start(Instant::ZERO, uac, uas_address);
+        media.end_at(uac, end);
+        media.start(Instant::from_millis(7), uas, uac_address);
         let (mut wire, mut counts) = (VecDeque::new(), [0u64; 2]);
         for millis in 0..=hold.as_millis() as u64 {
             let now = Instant::from_millis(millis);

@@ -4,14 +4,18 @@
 //! pretended network in simulated time (`tests.rs`). Same verbs as the appliance: `handle_*`, `poll_*`, `next_deadline`.
 #![forbid(unsafe_code)]
 
+pub mod audio;
 pub mod check;
 pub mod digest;
 pub mod distribution;
+pub mod flow;
 pub mod latency;
 pub mod media;
 pub mod message;
 pub mod news;
 pub mod pattern;
+pub mod quality;
+pub mod recording;
 pub mod registrar;
 pub mod retransmit;
 pub mod rtp;
@@ -38,6 +42,7 @@ use strowger::base::{Instant, Random, Slot, SocketKey, StreamKey, TimerKey, Tran
 
 use digest::Secret;
 use distribution::Distribution;
+use flow::Flow;
 use media::Media;
 use pattern::Pattern;
 use retransmit::Timers;
@@ -91,6 +96,8 @@ pub struct Plan {
     pub ring: Duration,
     /// Who hangs up.
     pub hangup: Role,
+    /// What some calls do besides.
+    pub flow: Flow,
     /// Calling users.
     pub from: Pattern,
     /// Called users.
@@ -123,6 +130,18 @@ pub struct Plan {
     pub scenario: Option<Arc<Environment>>,
 }
 
+impl Plan {
+    /// What all streams have in common.
+    pub fn media(&self) -> rtp::Common {
+        rtp::Common {
+            domain: self.clock_domain,
+            payload_type: self.flow.codec.payload_type(),
+            frames: self.flow.frames.clone(),
+            both_ends: matches!(self.job, Job::Streams | Job::Calls { uac: true, uas: true }),
+        }
+    }
+}
+
 /// The way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
@@ -152,11 +171,11 @@ pub enum Output {
 pub enum Timer {
     /// A request of the calling side is not answered yet.
     UacPending(Slot),
-    /// The calling side hangs up.
-    UacHold(Slot),
+    /// The next step of the calling side: hang up, offer again, cancel.
+    UacStep(Slot),
     /// A 200 is not acknowledged, or a BYE not answered, on the answering side.
     UasPending(Slot),
-    /// The answering side answers, or hangs up.
+    /// The next step of the answering side: answer, offer again, hang up.
     UasStep(Slot),
     /// A REGISTER is not answered yet.
     Register(Slot),

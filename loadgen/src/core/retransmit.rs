@@ -1,5 +1,5 @@
-//! When to send a message again: timers A/B (INVITE), E/F (other requests) and the repetition of a 2xx.
-//! RFC 3261 §17.1.1.2, §17.1.2.2, §13.3.1.4; the times of table 4.
+//! When to send a message again: timers A/B (INVITE), E/F (other requests), G/H and the repetition of a 2xx.
+//! RFC 3261 §17.1.1.2, §17.1.2.2, §17.2.1, §13.3.1.4; the times of table 4.
 
 use strowger::base::Instant;
 use strowger::base::time::Duration;
@@ -24,6 +24,8 @@ pub enum Kind {
     Request,
     /// A 2xx to INVITE: as a request, over every transport, until the ACK.
     Success,
+    /// Any other final answer to INVITE: as a request, until the ACK (timers G, H).
+    Refusal,
 }
 
 /// What to do when the timer fires.
@@ -108,6 +110,7 @@ mod tests {
         let others = vec![500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500];
         assert_eq!(fired(Kind::Request, true), (others.clone(), 32000));
         assert_eq!(fired(Kind::Success, false), (others, 32000));
-        assert_eq!(fired(Kind::Request, false), (vec![], 32000));
+        assert_eq!(fired(Kind::Refusal, true), fired(Kind::Request, true));
+        assert_eq!((fired(Kind::Request, false), fired(Kind::Refusal, false)), ((vec![], 32000), (vec![], 32000)));
     }
 }

@@ -1,15 +1,18 @@
-//! RTP whose every packet proves itself at the sink: a PCMU payload with stream, index, planned total, send time and a
-//! checksum. RFC 3550 §5.1, §6.4.1 (jitter), RFC 3551 (PCMU = 0, 8 kHz, 160 octets each 20 ms).
+//! RTP and its verification at the sink. RFC 3550 §5.1, §6.4.1 (jitter), RFC 3551 (8 kHz, 160 octets each 20 ms).
 //!
-//! The payload, big endian: 0 magic, 4 clock domain, 8 stream, 16 index, 20 planned total (0 = unknown), 24 send time in
-//! nanoseconds, 32 pattern, 156 checksum. It passes any relay that does not transcode.
+//! By default every packet proves itself: a payload with stream, index, planned total, send time and a checksum. Big endian:
+//! 0 magic, 4 clock domain, 8 stream, 16 index, 20 planned total (0 = unknown), 24 send time in nanoseconds, 32 pattern,
+//! 156 checksum. It passes any relay that does not transcode. Audio (`audio.rs`) is judged by its sequence numbers, and
+//! damage by its frames being known.
 
 use strowger::base::Instant;
 use strowger::base::time::Duration;
 
-/// Header and 20 ms of PCMU.
-pub const PACKET_LEN: usize = 12 + PAYLOAD_LEN;
-const PAYLOAD_LEN: usize = 160;
+use super::audio::{FRAME_LEN, Frames};
+use super::quality::Heard;
+
+/// Header and 20 ms of G.711.
+pub const PACKET_LEN: usize = 12 + FRAME_LEN;
 /// Units of the RTP clock in a second.
 pub const CLOCK_HZ: f64 = 8000.0;
 /// One packet each.
@@ -17,6 +20,8 @@ pub const PERIOD: Duration = Duration::from_millis(20);
 const MAGIC: u32 = 0x5354_5257;
 /// Recent packets remembered to tell late from twice.
 const WINDOW: u64 = 128;
+/// Packets on the way when the peer is put on hold may arrive for so long.
+const HELD_GRACE: Duration = Duration::from_millis(500);
 
 /// Makes the packets of one direction of one call.
 #[derive(Clone, Debug)]
@@ -25,30 +30,60 @@ pub struct Source {
     sequence: u16,
     timestamp: u32,
     stream: u64,
-    domain: u32,
+    /// The next packet begins a talk spurt.
+    spurt: bool,
     /// Packets made.
     pub sent: u32,
     /// Packets that will be made; 0 while unknown.
     pub planned: u32,
 }
 
+/// What all streams of a run have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    /// Names our clock.
+    pub domain: u32,
+    /// RFC 3551.
+    pub payload_type: u8,
+    /// Audio instead of the pattern.
+    pub frames: Option<std::sync::Arc<Frames>>,
+    /// Both ends are ours: nothing but our own packets is sound.
+    pub both_ends: bool,
+}
+
 impl Source {
     /// `seed` is random; `stream` tells one direction of one call from all others.
-    pub fn new(stream: u64, domain: u32, seed: u64) -> Self {
+    pub fn new(stream: u64, seed: u64) -> Self {
         let (ssrc, sequence) = (seed as u32, (seed >> 32) as u16);
-        Self { ssrc, sequence, timestamp: (seed >> 40) as u32, stream, domain, sent: 0, planned: 0 }
+        Self { ssrc, sequence, timestamp: (seed >> 40) as u32, stream, spurt: true, sent: 0, planned: 0 }
+    }
+
+    /// After a pause of `pause` since the last packet: a new talk spurt, on the same clock (RFC 3551 §4.1).
+    pub fn resume(&mut self, pause: Duration) {
+        let units = (pause.as_micros() / 125) as u32;
+        self.timestamp = self.timestamp.wrapping_add(units.saturating_sub(FRAME_LEN as u32));
+        self.spurt = true;
     }
 
     /// Writes the next packet.
-    pub fn write(&mut self, now: Instant, out: &mut [u8; PACKET_LEN]) {
+    pub fn write(&mut self, now: Instant, common: &Common, out: &mut [u8; PACKET_LEN]) {
         out[0] = 0x80;
-        out[1] = if self.sent == 0 { 0x80 } else { 0 }; // RFC 3551 §4.1: marker on the first packet of a talk spurt
+        out[1] = common.payload_type | if std::mem::take(&mut self.spurt) { 0x80 } else { 0 };
         out[2..4].copy_from_slice(&self.sequence.to_be_bytes());
         out[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
         out[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        let payload = &mut out[12..];
+        match &common.frames {
+            Some(frames) => out[12..].copy_from_slice(frames.get(self.sent)),
+            None => self.write_pattern(now, common.domain, &mut out[12..]),
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(FRAME_LEN as u32);
+        self.sent += 1;
+    }
+
+    fn write_pattern(&self, now: Instant, domain: u32, payload: &mut [u8]) {
         payload[0..4].copy_from_slice(&MAGIC.to_be_bytes());
-        payload[4..8].copy_from_slice(&self.domain.to_be_bytes());
+        payload[4..8].copy_from_slice(&domain.to_be_bytes());
         payload[8..16].copy_from_slice(&self.stream.to_be_bytes());
         payload[16..20].copy_from_slice(&self.sent.to_be_bytes());
         payload[20..24].copy_from_slice(&self.planned.to_be_bytes());
@@ -60,9 +95,6 @@ impl Source {
         }
         let sum = checksum(payload);
         payload[156..].copy_from_slice(&sum.to_be_bytes());
-        self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(PAYLOAD_LEN as u32);
-        self.sent += 1;
     }
 }
 
@@ -93,12 +125,21 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Sink {
     stream: Option<u64>,
-    ours: bool,
-    first: Option<(Instant, u64)>,
+    /// Contents are verified, not only sequence numbers.
+    verified: bool,
+    /// Numbers are those of the pattern, from zero.
+    indexed: bool,
+    first: Option<u64>,
     highest: u64,
     window: u128,
+    gaps: u64,
     last_transit: Option<i64>,
     jitter: f64,
+    delays: (Duration, u32),
+    /// The highest packet's arrival, and how many its sender still had to send.
+    last: Option<(Instant, u32)>,
+    held_since: Option<Instant>,
+    resumed: Option<Instant>,
     /// Packets received for the first time.
     pub unique: u64,
     /// Received again.
@@ -109,56 +150,84 @@ pub struct Sink {
     pub corrupted: u64,
     /// Of another stream.
     pub misdirected: u64,
+    /// Received though the peer was on hold.
+    pub while_held: u64,
     /// What the sender says it will send in all; 0 while unknown.
     pub planned: u32,
     /// Packets the sender still had to send, as of its first packet that said so.
     pub remaining: Option<u32>,
 }
 
+/// What can be read from one packet.
+struct Read {
+    stream: u64,
+    number: u64,
+    planned: u32,
+    delay: Option<Duration>,
+}
+
 impl Sink {
     /// A packet arrived.
-    pub fn handle_packet(&mut self, now: Instant, packet: &[u8], domain: u32) -> Verdict {
-        // RFC 3550 §5.1: version 2; no padding, extension or contributing sources are expected of a call.
-        if packet.len() < 12 || packet[0] >> 6 != 2 {
+    pub fn handle_packet(&mut self, now: Instant, packet: &[u8], common: &Common) -> Verdict {
+        let Some(read) = self.read(now, packet, common) else {
             self.corrupted += 1;
             return Verdict::Corrupted;
-        }
-        let word = |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
-        let double = |at: usize| u64::from(word(at)) << 32 | u64::from(word(at + 4));
-        let ours = packet.len() == PACKET_LEN && word(12) == MAGIC;
-        let (stream, number, mut delay) = if ours {
-            if word(PACKET_LEN - 4) != checksum(&packet[12..]) || packet[1] & 0x7f != 0 {
-                self.corrupted += 1;
-                return Verdict::Corrupted;
-            }
-            let delay = (word(16) == domain).then(|| now.since(Instant::from_nanos(double(36))));
-            (double(20), u64::from(word(28)), delay)
-        } else {
-            (u64::from(word(8)), self.extend(u16::from_be_bytes([packet[2], packet[3]])), None)
         };
-        if self.stream.is_none() {
-            (self.stream, self.ours) = (Some(stream), ours);
-        }
-        if ours != self.ours {
-            self.corrupted += 1;
-            return Verdict::Corrupted;
-        }
-        if self.stream != Some(stream) {
+        if *self.stream.get_or_insert(read.stream) != read.stream {
             self.misdirected += 1;
             return Verdict::Misdirected;
         }
-        if ours && word(32) != 0 {
-            self.planned = word(32);
-            self.remaining = self.remaining.or(Some(word(32).saturating_sub(word(28) + 1)));
-        }
-        if !self.is_new(number) {
+        let ahead = self.first.is_none() || read.number > self.highest;
+        if !self.is_new(read.number) {
             self.duplicates += 1;
             return Verdict::Duplicate;
         }
         self.unique += 1;
-        self.first.get_or_insert((now, number));
-        self.measure_jitter(now, word(4));
-        Verdict::Good(delay.take())
+        self.while_held += u64::from(self.held_since.is_some_and(|since| now > since + HELD_GRACE));
+        if ahead {
+            self.resumed = None;
+            let remaining = read.planned.saturating_sub(u32::try_from(read.number + 1).unwrap_or(u32::MAX));
+            self.planned = read.planned;
+            self.last = Some((now, remaining));
+            if read.planned != 0 {
+                self.remaining.get_or_insert(remaining);
+            }
+        }
+        if let Some(delay) = read.delay {
+            self.delays = (self.delays.0 + delay, self.delays.1 + 1);
+        }
+        self.measure_jitter(now, u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]));
+        Verdict::Good(read.delay)
+    }
+
+    /// `None` for damage. The first packet decides whether the peer is judged by contents or by sequence numbers only.
+    fn read(&mut self, now: Instant, packet: &[u8], common: &Common) -> Option<Read> {
+        // RFC 3550 §5.1: version 2; no padding, extension or contributing sources are expected of a call.
+        if packet.len() < 12 || packet[0] >> 6 != 2 {
+            return None;
+        }
+        let word = |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
+        let double = |at: usize| u64::from(word(at)) << 32 | u64::from(word(at + 4));
+        let (known, indexed) = match &common.frames {
+            Some(frames) => (frames.contains(&packet[12..]), false),
+            None => (packet.len() == PACKET_LEN && word(12) == MAGIC, true),
+        };
+        if self.stream.is_none() {
+            self.verified = common.both_ends || known;
+            self.indexed = self.verified && indexed;
+        }
+        if self.verified && (!known || packet[1] & 0x7f != common.payload_type) || !self.verified && indexed && known {
+            return None;
+        }
+        if !self.indexed {
+            let number = self.extend(u16::from_be_bytes([packet[2], packet[3]]));
+            return Some(Read { stream: u64::from(word(8)), number, planned: 0, delay: None });
+        }
+        if word(PACKET_LEN - 4) != checksum(&packet[12..]) {
+            return None;
+        }
+        let delay = (word(16) == common.domain).then(|| now.since(Instant::from_nanos(double(36))));
+        Some(Read { stream: double(20), number: u64::from(word(28)), planned: word(32), delay })
     }
 
     /// RFC 3550 appendix A.1: the 16-bit number nearest to the highest so far.
@@ -172,11 +241,12 @@ impl Sink {
 
     fn is_new(&mut self, number: u64) -> bool {
         if self.first.is_none() {
-            (self.highest, self.window) = (number, 1);
+            (self.first, self.highest, self.window) = (Some(number), number, 1);
             return true;
         }
         if number > self.highest {
             let ahead = number - self.highest;
+            self.gaps += u64::from(ahead > 1);
             self.window = if ahead >= WINDOW { 1 } else { self.window << ahead | 1 };
             self.highest = number;
             return true;
@@ -186,7 +256,15 @@ impl Sink {
         if bit.is_some_and(|bit| self.window & bit != 0) {
             return false;
         }
-        self.window |= bit.unwrap_or(0);
+        if let Some(bit) = bit {
+            self.window |= bit;
+            let (before, after) = (self.window & bit << 1 != 0, self.window & bit >> 1 != 0);
+            match (before, after) {
+                (true, true) => self.gaps = self.gaps.saturating_sub(1),
+                (false, false) => self.gaps += 1,
+                _ => {}
+            }
+        }
         self.reordered += 1;
         true
     }
@@ -212,8 +290,8 @@ impl Sink {
 
     /// Packets up to the highest that came.
     fn seen(&self) -> u64 {
-        let Some((_, first)) = self.first else { return 0 };
-        if self.ours { self.highest + 1 } else { self.highest.saturating_sub(first) + 1 }
+        let Some(first) = self.first else { return 0 };
+        if self.indexed { self.highest + 1 } else { self.highest.saturating_sub(first) + 1 }
     }
 
     /// Packets that a later one has overtaken and that have not come.
@@ -221,75 +299,43 @@ impl Sink {
         self.seen().saturating_sub(self.unique)
     }
 
+    /// The peer is asked to send nothing.
+    pub fn hold(&mut self, now: Instant) {
+        self.held_since.get_or_insert(now);
+    }
+
+    /// The peer is asked to send again.
+    pub fn resume(&mut self, now: Instant) {
+        if self.held_since.take().is_some() {
+            self.resumed = Some(now);
+            self.last = None;
+        }
+    }
+
+    /// The peer was asked to send again at this instant, and nothing has come since.
+    pub fn resumed_in_vain(&self) -> Option<Instant> {
+        self.resumed
+    }
+
     /// Packets that should have come by `now`: the sender's plan where it has run its course, otherwise the highest seen.
     pub fn expected(&self, now: Instant) -> u64 {
-        let Some((at, first)) = self.first else { return 0 };
         let seen = self.seen();
-        let planned = u64::from(self.planned);
-        let periods = u32::try_from(planned.saturating_sub(first)).unwrap_or(u32::MAX);
-        if planned > 0 && now >= at + PERIOD * periods { planned.max(seen) } else { seen }
+        let has_run = self.last.is_some_and(|(at, remaining)| now >= at + PERIOD * remaining);
+        if self.planned > 0 && has_run && self.held_since.is_none() { seen.max(self.planned.into()) } else { seen }
+    }
+
+    /// What a listener heard by `now`.
+    pub fn heard(&self, now: Instant) -> Heard {
+        let expected = self.expected(now);
+        Heard {
+            expected,
+            lost: expected.saturating_sub(self.unique),
+            gaps: self.gaps,
+            delay: if self.delays.1 == 0 { Duration::ZERO } else { self.delays.0 / self.delays.1 },
+            jitter: self.jitter(),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn packets(count: u32, planned: u32) -> Vec<[u8; PACKET_LEN]> {
-        let mut source = Source { planned, ..Source::new(77, 5, 0xffff_fffe_1234_5678) };
-        (0..count)
-            .map(|index| {
-                let mut out = [0; PACKET_LEN];
-                source.write(Instant::from_millis(u64::from(index) * 20), &mut out);
-                out
-            })
-            .collect()
-    }
-
-    fn at(index: u64) -> Instant {
-        Instant::from_millis(index * 20 + 3)
-    }
-
-    #[test]
-    fn loss_at_the_end_is_seen_once_the_plan_has_run() {
-        let mut sink = Sink::default();
-        for (index, packet) in packets(10, 10).iter().enumerate().filter(|(index, _)| !matches!(index, 4 | 9)) {
-            let verdict = sink.handle_packet(at(index as u64), packet, 5);
-            assert_eq!(verdict, Verdict::Good(Some(Duration::from_millis(3))));
-        }
-        assert_eq!((sink.unique, sink.expected(at(8)), sink.expected(at(11))), (8, 9, 10));
-        assert_eq!(sink.missing(), 1, "the last one may still come");
-        assert!(sink.jitter() < Duration::from_micros(200));
-    }
-
-    #[test]
-    fn duplicates_reordering_corruption_and_strays_are_told_apart() {
-        let sent = packets(6, 0);
-        let mut sink = Sink::default();
-        for index in [0, 2, 1, 1, 5, 3] {
-            sink.handle_packet(at(index), &sent[index as usize], 6);
-        }
-        assert_eq!((sink.unique, sink.duplicates, sink.reordered, sink.expected(at(9))), (5, 1, 2, 6));
-        for byte in 12..PACKET_LEN {
-            let mut broken = sent[4];
-            broken[byte] ^= 1;
-            assert_eq!(sink.handle_packet(at(4), &broken, 6), Verdict::Corrupted, "octet {byte}");
-        }
-        let mut stray = [0; PACKET_LEN];
-        Source::new(78, 6, 1).write(at(0), &mut stray);
-        assert_eq!(sink.handle_packet(at(4), &stray, 6), Verdict::Misdirected);
-        assert_eq!(sink.handle_packet(at(4), &sent[4], 6), Verdict::Good(None));
-        assert_eq!(sink.handle_packet(at(4), &[0x80], 6), Verdict::Corrupted);
-    }
-
-    #[test]
-    fn a_plain_peer_is_counted_by_its_sequence_numbers() {
-        let mut sink = Sink::default();
-        for sequence in [65534u16, 65535, 1, 0, 2] {
-            let mut packet = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0xff, 0xff];
-            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-            assert!(matches!(sink.handle_packet(at(0), &packet, 5), Verdict::Good(None)));
-        }
-        assert_eq!((sink.unique, sink.reordered, sink.expected(at(9))), (5, 1, 5));
-    }
-}
+mod tests;

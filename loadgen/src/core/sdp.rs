@@ -1,24 +1,101 @@
-//! The one session description a generator needs: PCMU both ways. RFC 8866, RFC 3264.
+//! The one session description a generator needs: G.711 in 20 ms, with its direction. RFC 8866, RFC 3264, RFC 3551.
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use super::audio::Codec;
 use super::scan::{number, trim};
 
-/// Appends our offer or answer.
-pub fn write(out: &mut Vec<u8>, session: u32, local: SocketAddr) {
-    let family = if local.is_ipv4() { "IP4" } else { "IP6" };
-    let (address, port) = (local.ip(), local.port());
-    use std::io::Write as _;
-    let _ = write!(
-        out,
-        "v=0\r\no=- {session} 1 IN {family} {address}\r\ns=strowger-loadgen\r\nc=IN {family} {address}\r\nt=0 0\r\n\
-         m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n"
-    );
+/// Who sends (RFC 8866 §6.7), as the side sees it that says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both.
+    #[default]
+    Both,
+    /// Only the side that says so.
+    Send,
+    /// Only the other side.
+    Receive,
+    /// Nobody.
+    Neither,
 }
 
-/// Where the peer wants PCMU; `None` if it takes none.
-pub fn remote(body: &[u8]) -> Option<SocketAddr> {
+impl Direction {
+    /// We send.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::Both | Self::Send)
+    }
+
+    /// The peer sends.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::Both | Self::Receive)
+    }
+
+    /// As the other side sees it (RFC 3264 §6.1).
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Send => Self::Receive,
+            Self::Receive => Self::Send,
+            same => same,
+        }
+    }
+
+    fn attribute(self) -> &'static str {
+        match self {
+            Self::Both => "sendrecv",
+            Self::Send => "sendonly",
+            Self::Receive => "recvonly",
+            Self::Neither => "inactive",
+        }
+    }
+}
+
+/// What we offer or answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Names the session.
+    pub session: u32,
+    /// One more with each change (RFC 3264 §8).
+    pub version: u32,
+    /// Where we want RTP.
+    pub local: SocketAddr,
+    /// What we want.
+    pub codec: Codec,
+    /// Who sends.
+    pub direction: Direction,
+}
+
+impl Description {
+    /// Appends it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Self { session, version, local, codec, direction } = *self;
+        let family = if local.is_ipv4() { "IP4" } else { "IP6" };
+        let (address, port, kind) = (local.ip(), local.port(), codec.payload_type());
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            out,
+            "v=0\r\no=- {session} {version} IN {family} {address}\r\ns=strowger-loadgen\r\nc=IN {family} {address}\r\n\
+             t=0 0\r\nm=audio {port} RTP/AVP {kind}\r\na=rtpmap:{kind} {}/8000\r\na=ptime:20\r\na={}\r\n",
+            codec.name(),
+            direction.attribute()
+        );
+    }
+}
+
+/// What the peer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where it wants RTP.
+    pub address: SocketAddr,
+    /// Who sends, as we see it.
+    pub direction: Direction,
+}
+
+/// Where the peer wants the codec, and who sends; `None` if it takes none.
+pub fn remote(body: &[u8], codec: Codec) -> Option<Remote> {
     let (mut session, mut own, mut audio) = (None, None, None);
+    let (mut whole, mut media) = (None, None);
     let mut in_media = false;
     for line in body.split(|&byte| byte == b'\n').map(trim) {
         match line.get(..2) {
@@ -27,12 +104,24 @@ pub fn remote(body: &[u8]) -> Option<SocketAddr> {
             Some(b"m=") if audio.is_some() => break,
             Some(b"m=") => {
                 in_media = true;
-                audio = pcmu_port(&line[2..]);
+                audio = port_of(&line[2..], codec);
             }
+            Some(b"a=") if !in_media => whole = whole.or_else(|| direction(&line[2..])),
+            Some(b"a=") if audio.is_some() => media = media.or_else(|| direction(&line[2..])),
             _ => {}
         }
     }
-    Some(SocketAddr::new(own.or(session)?, audio?))
+    let address = SocketAddr::new(own.or(session)?, audio?);
+    let said = media.or(whole).unwrap_or_default();
+    // RFC 3264 §8.4: the unspecified address is the old way to put on hold.
+    let said = if address.ip().is_unspecified() && said == Direction::Both { Direction::Send } else { said };
+    Some(Remote { address, direction: said.reversed() })
+}
+
+fn direction(attribute: &[u8]) -> Option<Direction> {
+    [Direction::Both, Direction::Send, Direction::Receive, Direction::Neither]
+        .into_iter()
+        .find(|direction| direction.attribute().as_bytes() == attribute)
 }
 
 fn address(value: &[u8]) -> Option<IpAddr> {
@@ -41,34 +130,50 @@ fn address(value: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(host).ok()?.parse().ok()
 }
 
-fn pcmu_port(media: &[u8]) -> Option<u16> {
+fn port_of(media: &[u8], codec: Codec) -> Option<u16> {
     let mut words = media.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     let (kind, port, _protocol) = (words.next()?, words.next()?, words.next()?);
     let port = number(port).and_then(|port| u16::try_from(port).ok()).filter(|&port| port > 0)?;
-    (kind == b"audio" && words.any(|format| format == b"0")).then_some(port)
+    (kind == b"audio" && words.any(|format| number(format) == Some(codec.payload_type().into()))).then_some(port)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PCMU: Codec = Codec::Pcmu;
+
     #[test]
     fn our_own_description_reads_back() {
-        for local in ["192.0.2.1:4000", "[2001:db8::1]:65534"] {
-            let mut out = Vec::new();
-            write(&mut out, 7, local.parse().unwrap());
-            assert_eq!(remote(&out), local.parse().ok());
+        for (local, codec) in [("192.0.2.1:4000", PCMU), ("[2001:db8::1]:65534", Codec::Pcma)] {
+            for direction in [Direction::Both, Direction::Send, Direction::Receive, Direction::Neither] {
+                let mut out = Vec::new();
+                let address = local.parse().unwrap();
+                Description { session: 7, version: 2, local: address, codec, direction }.write(&mut out);
+                assert_eq!(remote(&out, codec), Some(Remote { address, direction: direction.reversed() }));
+                assert_eq!(remote(&out, if codec == PCMU { Codec::Pcma } else { PCMU }), None);
+            }
         }
     }
 
     #[test]
     fn the_nearest_address_counts_and_a_rejected_line_does_not() {
+        let address = |body: &[u8]| remote(body, PCMU).map(|remote| remote.address.to_string());
         let body = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=video 9 RTP/AVP 31\r\nc=IN IP4 192.0.2.8\r\n\
             m=audio 4002 RTP/AVP 8 0\r\nc=IN IP4 192.0.2.9/127\r\nm=audio 5000 RTP/AVP 0\r\nc=IN IP4 192.0.2.7\r\n";
-        assert_eq!(remote(body), "192.0.2.9:4002".parse().ok());
-        assert_eq!(remote(b"c=IN IP4 192.0.2.1\nm=audio 0 RTP/AVP 0\n"), None);
-        assert_eq!(remote(b"c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 8\n"), None);
-        assert_eq!(remote(b"m=audio 4000 RTP/AVP 0\n"), None);
-        assert_eq!(remote(b""), None);
+        assert_eq!(address(body), Some("192.0.2.9:4002".into()));
+        assert_eq!(address(b"c=IN IP4 192.0.2.1\nm=audio 0 RTP/AVP 0\n"), None);
+        assert_eq!(address(b"c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 8\n"), None);
+        assert_eq!(address(b"m=audio 4000 RTP/AVP 0\n"), None);
+        assert_eq!(address(b""), None);
+    }
+
+    #[test]
+    fn hold_is_understood_in_both_of_its_forms() {
+        let direction = |body: &[u8]| remote(body, PCMU).unwrap().direction;
+        let audio = b"c=IN IP4 192.0.2.1\na=sendonly\nm=audio 4000 RTP/AVP 0\n";
+        assert_eq!(direction(audio), Direction::Receive);
+        assert_eq!(direction(&[&audio[..], b"a=inactive\n"].concat()), Direction::Neither);
+        assert_eq!(direction(b"c=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\n"), Direction::Receive);
     }
 }

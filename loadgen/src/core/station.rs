@@ -159,11 +159,11 @@ impl Station {
             _ => None,
         };
         Self {
-            templates: Templates::new(plan.transport),
+            templates: Templates::new(plan.transport, plan.flow.answers.iter().map(|&(status, _)| status)),
             stats: Stats::default(),
             wheel: Wheel::new(now, 2 * bound + 2 * plan.concurrent_uas + 64),
             outbox: VecDeque::new(),
-            media: Media::new(options.media_base, options.media_ports, plan.clock_domain),
+            media: Media::new(options.media_base, options.media_ports, plan.media()),
             media_base: options.media_base,
             uac: uac.then(|| Uac::new(shard, schedule, lines, bound)),
             uas: options.uas.filter(|_| uas).map(|(_, local)| Uas::new(shard, local, plan.concurrent_uas, random)),
@@ -520,7 +520,7 @@ impl Station {
         while let Some(timer) = self.wheel.pop_expired(now) {
             let cx = context!(self, now);
             match timer {
-                Timer::UacPending(_) | Timer::UacHold(_) => {
+                Timer::UacPending(_) | Timer::UacStep(_) => {
                     if let Some(uac) = &mut self.uac {
                         uac.handle_timer(cx, timer);
                     }

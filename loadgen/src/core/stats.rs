@@ -49,13 +49,23 @@ counters! {
     calls_established,
     /// Calls that went through to the 200 for BYE.
     calls_completed,
+    /// Calls cancelled while they rang, as --cancel asks, and answered 487.
+    calls_cancelled,
+    /// Calls that --cancel came too late for: answered 200, and hung up at once.
+    calls_cancel_late,
+    /// Calls refused with an answer that --answer-with names.
+    calls_refused_as_asked,
+    /// Calls that were answered after early media.
+    calls_early,
+    /// Of them: 500 ms of it and not one packet.
+    calls_early_silent,
     /// Calls that failed at any point.
     calls_failed,
     /// Of them: refused with a final answer.
     calls_refused,
-    /// Of them: refused as user busy, no answer, or declined (480, 486, 600, 603), which RFC 6076 counts apart.
+    /// Calls refused as user busy, no answer, or declined (480, 486, 600, 603), which RFC 6076 counts apart.
     calls_declined,
-    /// Of them: answered 3xx.
+    /// Calls answered 3xx.
     calls_redirected,
     /// Of them: no answer at all within 64*T1.
     calls_timed_out,
@@ -77,10 +87,18 @@ counters! {
     uas_completed,
     /// Of them: cancelled by the caller.
     uas_cancelled,
-    /// Of them: refused by us for want of ports or PCMU.
+    /// Of them: refused as --answer-with asks.
+    uas_declined,
+    /// Of them: refused by us for want of ports or of our codec.
     uas_refused,
     /// Of them: never acknowledged, or never hung up.
     uas_failed,
+    /// Re-INVITEs begun by either side.
+    reinvites_sent,
+    /// Of them: answered 200.
+    reinvites_completed,
+    /// Of them: refused or not answered.
+    reinvites_failed,
     /// Pairs of streams begun, media alone.
     streams_begun,
     /// Registrations begun.
@@ -103,6 +121,8 @@ counters! {
     retransmitted_request,
     /// 200 for INVITE sent again.
     retransmitted_success,
+    /// Other final answers for INVITE sent again.
+    retransmitted_refusal,
     /// Requests received again.
     received_again,
     /// Messages that belong to nothing here.
@@ -125,6 +145,10 @@ counters! {
     rtp_received_uac,
     /// RTP packets received by the answering side, each counted once.
     rtp_received_uas,
+    /// RTP packets received by the calling side before the answer.
+    rtp_early,
+    /// RTP packets received 500 ms and more after the peer was put on hold.
+    rtp_while_held,
     /// RTP packets that never came, both directions.
     rtp_lost,
     /// RTP packets that came again.
@@ -137,7 +161,7 @@ counters! {
     rtp_misdirected,
     /// RTP packets to a port no call uses now.
     rtp_strays,
-    /// Directions of established calls in which not one packet came.
+    /// Directions of calls in which not one packet came, or none after a hold.
     rtp_silent,
     /// Calls of a scenario ended by a message that it does not expect there.
     scenario_unexpected,
@@ -188,6 +212,8 @@ macro_rules! latencies {
 latencies! {
     /// Session request delay: scheduled INVITE to the first 180 (or later) answer of calls that were answered.
     srd,
+    /// Post dial delay: scheduled INVITE to the first 180 to 189 of any call.
+    pdd,
     /// Scheduled INVITE to 200.
     setup,
     /// Session disconnect delay: scheduled BYE to its 200.
@@ -211,6 +237,46 @@ pub fn record(latency: &mut Latency, value: Duration) {
     latency.record(value);
 }
 
+/// Mean opinion scores, one for each direction of each call.
+#[derive(Clone, Debug)]
+pub struct Scores(Histogram<u64>);
+
+impl Default for Scores {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, 5000, 3).expect("constant bounds"))
+    }
+}
+
+/// What there is to say of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreSummary {
+    /// The worst.
+    pub min: f64,
+    /// One in twenty is below.
+    pub p5: f64,
+    /// Mean.
+    pub mean: f64,
+}
+
+impl Scores {
+    /// Adds one, 1.0 to 4.5.
+    pub fn record(&mut self, score: f64) {
+        self.0.saturating_record((score * 1000.0).round() as u64);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        // Histograms of the same bounds can always be added.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// `None` before there is any.
+    pub fn summary(&self) -> Option<ScoreSummary> {
+        let (min, mean) = (self.0.min() as f64 / 1000.0, self.0.mean() / 1000.0);
+        let p5 = self.0.value_at_quantile(0.05) as f64 / 1000.0;
+        (!self.0.is_empty()).then_some(ScoreSummary { min, p5, mean })
+    }
+}
+
 /// Everything counted by one core, or by all once merged.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -220,6 +286,8 @@ pub struct Stats {
     pub latencies: Latencies,
     /// Final answers that refused, by status, with the first reason phrase seen.
     pub refusals: BTreeMap<u16, (u64, String)>,
+    /// Opinion scores of all directions of calls, in thousandths.
+    pub scores: Scores,
     /// A few sentences about single failures.
     pub samples: Vec<String>,
     /// The timers of a scenario, by name.
@@ -237,6 +305,7 @@ impl Stats {
     pub fn merge(&mut self, other: &Self) {
         self.counters.merge(&other.counters);
         self.latencies.merge(&other.latencies);
+        self.scores.merge(&other.scores);
         for (&status, (count, reason)) in &other.refusals {
             self.refusals.entry(status).or_insert_with(|| (0, reason.clone())).0 += count;
         }
@@ -274,7 +343,7 @@ impl Stats {
             seer: percent(c.calls_established + c.calls_declined, asked),
             scr: percent(c.calls_completed, c.calls_attempted),
             asr: percent(c.calls_established, c.calls_attempted),
-            ner: percent(c.calls_established + c.calls_declined, c.calls_attempted),
+            ner: percent(c.calls_established + c.calls_declined + c.calls_cancelled, c.calls_attempted),
         })
     }
 

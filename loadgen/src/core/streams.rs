@@ -54,11 +54,12 @@ impl Streams {
             let remotes = self.remotes[self.waiting];
             self.waiting += 1;
             cx.stats.counters.streams_begun += 1;
-            for (role, remote, hold) in
-                [(Role::Uac, remotes[0], Some(cx.plan.hold.longest())), (Role::Uas, remotes[1], None)]
-            {
+            for (role, remote) in [(Role::Uac, remotes[0]), (Role::Uas, remotes[1])] {
                 let Some((slot, _)) = cx.media.open(role, cx.random) else { continue };
-                cx.media.start(cx.now, slot, remote, hold);
+                cx.media.start(cx.now, slot, remote);
+                if role == Role::Uac {
+                    cx.media.end_at(slot, cx.now + cx.plan.hold.longest());
+                }
                 self.open.push(slot);
             }
         }

@@ -3,6 +3,8 @@
 //! `rsip` is another project's idea of SIP, so the appliance is not tested against its own; filling holes costs a few
 //! copies a message, so the generator outruns what it measures. RFC 3261 §8.1.1, §8.2.6, §20.
 
+use std::collections::BTreeMap;
+
 use rsip::common::uri::{HostWithPort, Uri};
 use rsip::headers::{
     CSeq, CallId, Contact, ContentLength, ContentType, From, Header, MaxForwards, To, UntypedHeader, UserAgent, Via,
@@ -165,12 +167,17 @@ pub struct Templates {
     pub unavailable: Template,
     /// 405 for everything else.
     pub not_allowed: Template,
+    /// 183 with Contact and SDP.
+    pub progress: Template,
+    /// 491 where a re-INVITE meets ours.
+    pub pending: Template,
+    refusals: BTreeMap<u16, Template>,
 }
 
 impl Templates {
-    /// Builds and prints all of them.
+    /// Builds and prints all of them, with `refusals` among the final answers.
     #[must_use]
-    pub fn new(transport: Transport) -> Self {
+    pub fn new(transport: Transport, refusals: impl IntoIterator<Item = u16>) -> Self {
         let plain = |code, reason| response(code, reason, false, &[]);
         let allow = Header::Allow(rsip::headers::Allow::new("INVITE, ACK, CANCEL, BYE, OPTIONS"));
         Self {
@@ -187,7 +194,35 @@ impl Templates {
             terminated: plain(487, "Request Terminated"),
             unavailable: plain(503, "Service Unavailable"),
             not_allowed: response(405, "Method Not Allowed", false, &[allow]),
+            progress: response(183, "Session Progress", true, &[contact()]),
+            pending: plain(491, "Request Pending"),
+            refusals: refusals.into_iter().map(|status| (status, plain(status, phrase(status)))).collect(),
         }
+    }
+
+    /// A final answer that was named at the start.
+    pub fn refusal(&self, status: u16) -> &Template {
+        self.refusals.get(&status).unwrap_or(&self.unavailable)
+    }
+}
+
+/// RFC 3261 §21, for answers that are asked for.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        302 => "Moved Temporarily",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        480 => "Temporarily Unavailable",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        500 => "Server Internal Error",
+        503 => "Service Unavailable",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        604 => "Does Not Exist Anywhere",
+        _ => "Refused",
     }
 }
 
@@ -249,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_filled_invite_reads_back_the_same_in_both_parsers() {
-        let templates = Templates::new(Transport::Udp);
+        let templates = Templates::new(Transport::Udp, []);
         let mut out = Vec::new();
         let values = Values {
             uri: b"sip:bob@[::1]:5060",
@@ -275,8 +310,8 @@ mod tests {
 
     #[test]
     fn no_template_keeps_a_mark() {
-        let t = Templates::new(Transport::Tcp);
-        for template in [&t.invite, &t.ack, &t.bye, &t.cancel, &t.register, &t.ringing, &t.answer, &t.not_allowed] {
+        let t = Templates::new(Transport::Tcp, [486]);
+        for template in [&t.invite, &t.ack, &t.bye, &t.cancel, &t.register, &t.ringing, &t.answer, &t.not_allowed, t.refusal(486)] {
             assert!(!template.text.windows(2).any(|pair| pair == b"@@"));
         }
     }

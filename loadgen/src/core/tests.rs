@@ -11,6 +11,7 @@ use strowger::base::{Instant, Random, SocketKey, StreamKey, Transport};
 
 use super::digest::Secret;
 use super::distribution::Distribution;
+use super::flow::Flow;
 use super::message::{Answer, answer};
 use super::pattern::Pattern;
 use super::retransmit::Timers;
@@ -38,6 +39,7 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         hold: Distribution::Fixed(Duration::from_secs(1)),
         ring: Duration::ZERO,
         hangup: Role::Uac,
+        flow: Flow::default(),
         from: Pattern::parse("alice{}").unwrap(),
         to: Pattern::parse("bob").unwrap(),
         users: 10,
@@ -206,6 +208,8 @@ macro_rules! counts {
     ($net:expr, $($name:ident),*) => {{ let c = &$net.station.stats().counters; ($(c.$name),*) }};
 }
 
+mod flows;
+
 #[test]
 fn a_clean_network_completes_everything() {
     let net = Net::new(plan(100.0, 2), 1, steady).run();
@@ -312,7 +316,7 @@ fn calls_and_registration_over_connections() {
 
 /// A registrar and UAS of a few lines: challenges once, accepts the second time, as its `mood` says.
 fn server(mood: &'static str) -> impl FnMut(&[u8]) -> Vec<Bytes> {
-    let templates = Templates::new(Transport::Udp);
+    let templates = Templates::new(Transport::Udp, []);
     move |bytes| {
         let fields = scan::scan(bytes).unwrap();
         let Start::Request { method, .. } = fields.start else { return vec![] };

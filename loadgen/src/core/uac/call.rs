@@ -1,4 +1,5 @@
-//! One call of the calling side: the machine drawn in the parent, one method per event.
+//! One call of the calling side: the machine drawn in the parent, one method per event. What a call that is up negotiates
+//! again is in `reoffer.rs`.
 
 use std::net::SocketAddr;
 
@@ -8,12 +9,16 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot, TimerKey};
 
 use super::super::digest::{Asked, Challenge};
-use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact, write};
+use super::super::distribution::chance;
+use super::super::flow::{Act, Steps};
+use super::super::media::SILENT_AFTER;
+use super::super::message::{self, Owner, Remote, branch, contact, write};
 use super::super::retransmit::{Due, Kind};
 use super::super::scan::{self, Fields};
 use super::super::stats::record;
 use super::super::template::Values;
-use super::super::{Context, Path, Pending, Role, Timer, pattern, sdp};
+use super::super::sdp::{self, Description, Direction};
+use super::super::{Context, Pending, Role, Timer, pattern};
 use super::{Line, acknowledge};
 
 /// How long the calling side waits for a BYE that the answering side owes.
@@ -46,7 +51,15 @@ pub(super) struct Call {
     pub(super) to: Vec<u8>,
     pub(super) remote: Remote,
     pub(super) pending: Option<Pending>,
-    pub(super) hold: Option<TimerKey>,
+    pub(super) step: Option<TimerKey>,
+    pub(super) steps: Steps,
+    /// This call is to be cancelled while it rings.
+    pub(super) cancels: bool,
+    pub(super) early: Option<Instant>,
+    pub(super) version: u32,
+    /// What we answered to a re-INVITE, in force with its ACK.
+    pub(super) agreed: Option<Direction>,
+    pub(super) cseq_remote: u32,
     pub(super) media: Option<(Slot, SocketAddr)>,
     pub(super) failed: bool,
 }
@@ -61,8 +74,24 @@ pub(super) enum Failure {
     Transport,
 }
 
+/// How a call ended.
+pub(super) enum Outcome {
+    /// Hung up.
+    Completed,
+    /// Cancelled, as asked.
+    Cancelled,
+    /// Refused, as asked.
+    RefusedAsAsked,
+    /// Otherwise.
+    Failed(Failure),
+}
+
 /// Set when the call is over.
-pub(super) type Over = Option<Result<(), Failure>>;
+pub(super) type Over = Option<Outcome>;
+
+fn failed(failure: Failure) -> Over {
+    Some(Outcome::Failed(failure))
+}
 
 impl Call {
     pub(super) fn new(
@@ -89,13 +118,19 @@ impl Call {
             to: format!("<{callee}>").into_bytes(),
             remote: Remote { target: callee.into_bytes(), ..Remote::default() },
             pending: None,
-            hold: None,
+            step: None,
+            steps: Steps::default(),
+            cancels: false,
+            early: None,
+            version: 1,
+            agreed: None,
+            cseq_remote: 0,
             media,
             failed: false,
         }
     }
 
-    fn slot_timer(&self) -> Timer {
+    pub(super) fn slot_timer(&self) -> Timer {
         Timer::UacPending(self.token.slot)
     }
 
@@ -144,17 +179,26 @@ impl Call {
         self.pending = Some(Pending::start(cx, path, bytes, serial, kind, self.slot_timer()));
     }
 
-    fn drop_pending(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn drop_pending(&mut self, cx: &mut Context<'_>) {
         if let Some(mut pending) = self.pending.take() {
             cx.cancel(&mut pending.timer);
         }
     }
 
     pub(super) fn invite(&mut self, cx: &mut Context<'_>, lines: &[u8]) {
-        let mut body = Vec::with_capacity(192);
-        sdp::write(&mut body, self.token.salt, self.media_address());
+        if self.cseq == 0 {
+            self.cancels = cx.plan.flow.cancel.is_some_and(|(percent, _)| chance(cx.random, percent));
+        }
+        let body = self.describe(cx, self.steps.asking().unwrap_or_default());
         self.request(cx, "INVITE", lines, &body, Kind::Invite);
         self.invite_serial = self.serial;
+    }
+
+    pub(super) fn describe(&self, cx: &Context<'_>, direction: Direction) -> Vec<u8> {
+        let (session, version, local) = (self.token.salt, self.version, self.media_address());
+        let mut body = Vec::with_capacity(192);
+        Description { session, version, local, codec: cx.plan.flow.codec, direction }.write(&mut body);
+        body
     }
 
     /// Without RTP the offer names the discard port: nothing will listen.
@@ -162,14 +206,14 @@ impl Call {
         self.media.map_or(SocketAddr::new(self.line.local.ip(), 9), |(_, address)| address)
     }
 
-    fn ack(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn ack(&mut self, cx: &mut Context<'_>) {
         let (bytes, _) = self.write(cx, "ACK", &[], &[]);
         let path = self.remote.path(self.line.path);
         cx.send(path, bytes);
     }
 
     pub(super) fn bye(&mut self, cx: &mut Context<'_>) {
-        cx.cancel(&mut self.hold);
+        cx.cancel(&mut self.step);
         self.state = State::Ending;
         self.bye_due = self.bye_due.min(cx.now);
         self.challenges = 0;
@@ -178,6 +222,7 @@ impl Call {
 
     pub(super) fn cancel(&mut self, cx: &mut Context<'_>, slot: Slot) {
         self.state = State::Cancelling;
+        cx.cancel(&mut self.step);
         let (bytes, serial) = self.write(cx, "CANCEL", &[], &[]);
         self.drop_pending(cx);
         self.pending = Some(Pending::start(cx, self.line.path, bytes, serial, Kind::Request, Timer::UacPending(slot)));
@@ -188,7 +233,7 @@ impl Call {
         match (self.state, status) {
             (State::Calling | State::Proceeding, 100..=199) => {
                 if status > 100 {
-                    self.rang.get_or_insert(cx.now);
+                    self.on_ringing(cx, fields);
                 }
                 if self.state == State::Calling {
                     self.state = State::Proceeding;
@@ -201,6 +246,7 @@ impl Call {
             }
             (State::Calling | State::Proceeding | State::Cancelling, 200..=299) => self.establish(cx, fields),
             (State::Calling | State::Proceeding | State::Cancelling, _) if status >= 300 => self.refuse(cx, fields),
+            (State::Up, _) if self.steps.asking().is_some() => self.on_reoffer_answer(cx, fields),
             (_, 200..) => {
                 acknowledge(cx, fields, self.token, self.invite_serial, Some(&self.line));
                 None
@@ -219,39 +265,95 @@ impl Call {
         cx.stats.counters.calls_established += 1;
         record(&mut cx.stats.latencies.srd, self.rang.unwrap_or(cx.now).since(self.scheduled));
         record(&mut cx.stats.latencies.setup, cx.now.since(self.scheduled));
+        self.count_early(cx);
         if cancelled {
-            self.failed = true;
+            self.failed = !self.cancels;
+            cx.stats.counters.calls_cancel_late += u64::from(self.cancels);
             self.bye(cx);
             return None;
         }
-        let hold = cx.plan.hold.sample(cx.random);
-        let owed = match cx.plan.hangup {
-            Role::Uac => hold,
-            Role::Uas => cx.plan.hold.longest() + HANGUP_GRACE,
-        };
-        if let (Some((media, _)), Some(to)) = (self.media, sdp::remote(fields.body)) {
-            let hold = (cx.plan.hangup == Role::Uac).then_some(hold);
-            cx.media.start(cx.now, media, to, hold);
+        let hang_up = cx.now
+            + match cx.plan.hangup {
+                Role::Uac => cx.plan.hold.sample(cx.random),
+                Role::Uas => cx.plan.hold.longest() + HANGUP_GRACE,
+            };
+        self.follow(cx, fields);
+        if let (Some((media, _)), Role::Uac) = (self.media, cx.plan.hangup) {
+            cx.media.end_at(media, hang_up);
         }
-        let due = cx.now + owed;
-        if cx.plan.hangup == Role::Uac {
-            self.bye_due = due;
-        }
-        if owed.is_zero() {
-            self.bye(cx);
-        } else {
-            self.hold = cx.schedule(due, Timer::UacHold(self.token.slot));
-        }
+        self.steps = Steps::new(&cx.plan.flow, Role::Uac, cx.random, cx.now, Some(hang_up));
+        self.on_step(cx);
         None
+    }
+
+    /// A provisional answer above 100: PDD, early media, and the time from which a CANCEL counts.
+    fn on_ringing(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) {
+        if self.rang.is_none() {
+            record(&mut cx.stats.latencies.pdd, cx.now.since(self.scheduled));
+            self.rang = Some(cx.now);
+            if let Some((_, after)) = cx.plan.flow.cancel.filter(|_| self.cancels) {
+                cx.cancel(&mut self.step);
+                self.step = cx.schedule(cx.now + after, Timer::UacStep(self.token.slot));
+            }
+        }
+        if self.early.is_none() && !fields.body.is_empty() && self.follow(cx, fields) {
+            self.early = Some(cx.now);
+        }
+    }
+
+    fn count_early(&self, cx: &mut Context<'_>) {
+        let (Some(since), Some((media, _))) = (self.early, self.media) else { return };
+        let received = cx.media.received(media);
+        let silent = received == 0 && cx.now.since(since) >= SILENT_AFTER;
+        let counters = &mut cx.stats.counters;
+        counters.calls_early += 1;
+        counters.rtp_early += received;
+        counters.calls_early_silent += u64::from(silent);
+    }
+
+    /// RTP goes where the peer's description says; true if there is one.
+    pub(super) fn follow(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) -> bool {
+        let (Some((media, _)), Some(remote)) = (self.media, sdp::remote(fields.body, cx.plan.flow.codec)) else {
+            return false;
+        };
+        if !remote.address.ip().is_unspecified() {
+            cx.media.start(cx.now, media, remote.address);
+        }
+        true
+    }
+
+    /// Does what is due in a call that is up, and sets the timer for what comes next.
+    pub(super) fn on_step(&mut self, cx: &mut Context<'_>) {
+        cx.cancel(&mut self.step);
+        match self.steps.take_due(cx.now) {
+            Some(Act::HangUp(due)) => {
+                if cx.plan.hangup == Role::Uac {
+                    self.bye_due = due;
+                }
+                return self.bye(cx);
+            }
+            Some(Act::Offer(_)) => {
+                cx.stats.counters.reinvites_sent += 1;
+                self.version += 1;
+                self.challenges = 0;
+                self.invite(cx, &[]);
+            }
+            None => {}
+        }
+        self.step = self.steps.next_deadline().and_then(|at| cx.schedule(at, Timer::UacStep(self.token.slot)));
     }
 
     fn refuse(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) -> Over {
         let status = fields.status();
         acknowledge(cx, fields, self.token, self.invite_serial, Some(&self.line));
         if self.state == State::Cancelling {
-            return Some(Err(Failure::Unanswered));
+            match (self.cancels, status) {
+                (true, 487) => return Some(Outcome::Cancelled),
+                (true, _) => {}
+                (false, _) => return failed(Failure::Unanswered),
+            }
         }
-        if matches!(status, 401 | 407) {
+        if matches!(status, 401 | 407) && self.state != State::Cancelling {
             if let Some(line) = self.credentials(cx, "INVITE", fields) {
                 cx.stats.counters.challenges_answered += 1;
                 self.state = State::Calling;
@@ -259,16 +361,19 @@ impl Call {
                 return None;
             }
             count_refusal(cx, fields);
-            return Some(Err(Failure::Unauthorized));
+            return failed(Failure::Unauthorized);
         }
         count_refusal(cx, fields);
         let counters = &mut cx.stats.counters;
         counters.calls_declined += u64::from(matches!(status, 480 | 486 | 600 | 603));
         counters.calls_redirected += u64::from((300..400).contains(&status));
-        Some(Err(Failure::Refused))
+        if cx.plan.flow.is_wanted(status) {
+            return Some(Outcome::RefusedAsAsked);
+        }
+        failed(Failure::Refused)
     }
 
-    fn credentials(&mut self, cx: &mut Context<'_>, method: &str, fields: &Fields<'_>) -> Option<Vec<u8>> {
+    pub(super) fn credentials(&mut self, cx: &mut Context<'_>, method: &str, fields: &Fields<'_>) -> Option<Vec<u8>> {
         self.challenges += 1;
         let mut challenge = Challenge::choose(fields.challenges.iter().copied())?;
         let secret = message::secret(cx.plan, self.user)?;
@@ -294,7 +399,7 @@ impl Call {
         match status {
             200..=299 => {
                 record(&mut cx.stats.latencies.sdd, cx.now.since(self.bye_due));
-                Some(Ok(()))
+                Some(Outcome::Completed)
             }
             401 | 407 => match self.credentials(cx, "BYE", fields) {
                 Some(line) => {
@@ -302,11 +407,11 @@ impl Call {
                     self.request(cx, "BYE", &line, &[], Kind::Request);
                     None
                 }
-                None => Some(Err(Failure::Unauthorized)),
+                None => failed(Failure::Unauthorized),
             },
             _ => {
                 count_refusal(cx, fields);
-                Some(Err(Failure::Hangup))
+                failed(Failure::Hangup)
             }
         }
     }
@@ -316,6 +421,15 @@ impl Call {
         let due = self.pending.as_mut()?.on_timer(cx, path, Timer::UacPending(slot));
         match (due, self.state) {
             (Due::No, _) => None,
+            (Due::Again, _) if self.steps.asking().is_some() => {
+                cx.stats.counters.retransmitted_invite += 1;
+                None
+            }
+            (Due::GiveUp, State::Up) if self.steps.asking().is_some() => {
+                cx.stats.sample(|| "a re-INVITE was not answered within 64*T1".into());
+                self.on_reoffer_failed(cx);
+                None
+            }
             (Due::Again, State::Calling | State::Proceeding) => {
                 cx.stats.counters.retransmitted_invite += 1;
                 None
@@ -326,30 +440,18 @@ impl Call {
             }
             (Due::GiveUp, State::Calling) => {
                 cx.stats.sample(|| "an INVITE was not answered within 64*T1".into());
-                Some(Err(Failure::TimedOut))
+                failed(Failure::TimedOut)
             }
             (Due::GiveUp, State::Proceeding) => {
                 self.cancel(cx, slot);
                 None
             }
-            (Due::GiveUp, State::Cancelling) => Some(Err(Failure::Unanswered)),
+            (Due::GiveUp, State::Cancelling) => failed(Failure::Unanswered),
             (Due::GiveUp, State::Up | State::Ending) => {
                 cx.stats.sample(|| "a BYE was not answered within 64*T1".into());
-                Some(Err(Failure::Hangup))
+                failed(Failure::Hangup)
             }
         }
-    }
-
-    /// A re-INVITE from the peer: the same description again, RTP follows its new address (RFC 3264 §8).
-    pub(super) fn answer_reoffer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path) -> Bytes {
-        if let (Some((media, _)), Some(to)) = (self.media, sdp::remote(fields.body)) {
-            cx.media.start(cx.now, media, to, None);
-        }
-        let mut body = Vec::with_capacity(192);
-        sdp::write(&mut body, self.token.salt, self.media_address());
-        let contact = contact(&cx.plan.from.fill(self.user), self.line.local, cx.plan);
-        let reply = Answer { tag: b"", contact: contact.as_bytes(), body: &body };
-        answer(&cx.templates.answer, fields, path, reply)
     }
 }
 
@@ -357,7 +459,7 @@ fn callee(cx: &Context<'_>, user: u64) -> String {
     format!("sip:{}@{}", cx.plan.to.fill(user), cx.plan.domain)
 }
 
-fn count_refusal(cx: &mut Context<'_>, fields: &Fields<'_>) {
+pub(super) fn count_refusal(cx: &mut Context<'_>, fields: &Fields<'_>) {
     if let scan::Start::Response { status, reason } = fields.start {
         cx.stats.refused(status, reason);
     }

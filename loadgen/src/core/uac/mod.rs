@@ -4,18 +4,20 @@
 //!            INVITE            1xx                2xx: ACK          hold over: BYE
 //!  schedule ───────▶ Calling ───────▶ Proceeding ────────▶ Up ─────────────────────▶ Ending ──200──▶ done
 //!                       │ 3xx–6xx: ACK, again with credentials or failed  │ BYE from the peer: 200 ──▶ done
-//!                       └────────── too long: CANCEL ──▶ Cancelling       └ no BYE: ours, failed
+//!                       └─ too long, or asked: CANCEL ──▶ Cancelling      └ no BYE: ours, failed
 //! ```
+//! A call that is up may send a re-INVITE; while that is not answered the BYE waits (`flow.rs`).
 //! Answers to INVITE that come when their call is gone are still acknowledged, from what stands in the answer itself.
 
 mod call;
+mod reoffer;
 
 use std::net::SocketAddr;
 
 use strowger::base::id::Token;
 use strowger::base::{Instant, ShardId, Slab, Slot};
 
-use self::call::{Call, Failure, State};
+use self::call::{Call, Failure, Outcome, State};
 use super::message::{self, Answer, Owner, Remote, answer, branch, write};
 use super::scan::{self, Fields};
 use super::schedule::Schedule;
@@ -119,6 +121,9 @@ impl Uac {
         };
         let over = if is_invite && serial == call.invite_serial {
             call.on_invite_answer(cx, fields)
+        } else if is_invite && status >= 200 {
+            acknowledge(cx, fields, token, serial, Some(&call.line));
+            None
         } else {
             call.on_other_answer(cx, serial, fields)
         };
@@ -144,13 +149,13 @@ impl Uac {
             b"BYE" => {
                 cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
                 let early = call.state == State::Up && cx.plan.hangup == Role::Uac;
-                self.finish(cx, token.slot, if early { Err(Failure::Hangup) } else { Ok(()) });
+                self.finish(cx, token.slot, if early { Outcome::Failed(Failure::Hangup) } else { Outcome::Completed });
             }
-            b"INVITE" => {
+            b"INVITE" if call.state == State::Up => {
                 let bytes = call.answer_reoffer(cx, fields, path);
                 cx.send(path, bytes);
             }
-            b"ACK" => {}
+            b"ACK" => call.on_reoffer_ack(cx),
             _ => message::answer_stranger(cx, method, fields, path),
         }
     }
@@ -158,10 +163,16 @@ impl Uac {
     /// A timer of the calling side fired.
     pub fn handle_timer(&mut self, cx: &mut Context<'_>, timer: Timer) {
         match timer {
-            Timer::UacHold(slot) => {
-                if let Some(call) = self.calls.get_mut(slot).filter(|call| call.state == State::Up) {
-                    call.failed = cx.plan.hangup == Role::Uas && !self.draining;
-                    call.bye(cx);
+            Timer::UacStep(slot) => {
+                let Some(call) = self.calls.get_mut(slot) else { return };
+                call.step = None;
+                match call.state {
+                    State::Up => {
+                        call.on_step(cx);
+                        call.failed |= call.state == State::Ending && cx.plan.hangup == Role::Uas && !self.draining;
+                    }
+                    State::Proceeding if call.cancels => call.cancel(cx, slot),
+                    _ => {}
                 }
             }
             Timer::UacPending(slot) => {
@@ -186,7 +197,7 @@ impl Uac {
         let lost: Vec<Slot> =
             self.calls.iter().filter(|(_, call)| call.line.path == path).map(|(slot, _)| slot).collect();
         for slot in lost {
-            self.finish(cx, slot, Err(Failure::Transport));
+            self.finish(cx, slot, Outcome::Failed(Failure::Transport));
         }
     }
 
@@ -197,27 +208,32 @@ impl Uac {
         let slots: Vec<Slot> = self.calls.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             match self.calls.get_mut(slot) {
-                Some(call) if call.state == State::Up => call.bye(cx),
+                Some(call) if call.state == State::Up => {
+                    call.steps.end(cx.now);
+                    call.on_step(cx);
+                }
                 Some(call) if call.state == State::Proceeding => call.cancel(cx, slot),
                 _ => {}
             }
         }
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>, slot: Slot, result: Result<(), Failure>) {
+    fn finish(&mut self, cx: &mut Context<'_>, slot: Slot, outcome: Outcome) {
         let Some(mut call) = self.calls.remove(slot) else { return };
         if let Some(pending) = &mut call.pending {
             cx.cancel(&mut pending.timer);
         }
-        cx.cancel(&mut call.hold);
+        cx.cancel(&mut call.step);
         if let Some((media, _)) = call.media {
             cx.media.close(cx.now, media, cx.stats);
         }
-        let result = if call.failed { result.and(Err(Failure::Hangup)) } else { result };
         let counters = &mut cx.stats.counters;
-        let Err(failure) = result else {
-            counters.calls_completed += 1;
-            return;
+        let failure = match outcome {
+            Outcome::Failed(failure) => failure,
+            _ if call.failed => Failure::Hangup,
+            Outcome::Completed => return counters.calls_completed += 1,
+            Outcome::Cancelled => return counters.calls_cancelled += 1,
+            Outcome::RefusedAsAsked => return counters.calls_refused_as_asked += 1,
         };
         counters.calls_failed += 1;
         *match failure {

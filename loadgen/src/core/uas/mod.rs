@@ -1,11 +1,13 @@
 //! The answering side: 180, 200 until it is acknowledged, BYE from either end. RFC 3261 §13.3, §12.1.1, §15, §17.2.
 //!
 //! ```text
-//!  INVITE: 180 ──ring over: 200──▶ Answered ──ACK──▶ Up ──BYE: 200──▶ done
-//!     │ CANCEL: 487 ──▶ done          │ no ACK          └─hold over (we hang up): BYE ──▶ Ending ──200──▶ done
+//!  INVITE: 180, 183 ──ring over: 200──▶ Answered ──ACK──▶ Up ──BYE: 200──▶ done
+//!     │ CANCEL: 487, or refused: ──▶ Refusing ──ACK──▶ done  └─hold over (we hang up): BYE ──▶ Ending ──200──▶ done
 //! ```
+//! A call that is up may send a re-INVITE; while that is not answered the BYE waits (`flow.rs`).
 
 mod call;
+mod reoffer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -17,7 +19,9 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, Slab, Slot};
 
 use self::call::{Call, State};
-use super::message::{self, Answer, Remote, answer, contact};
+use super::distribution::chance;
+use super::flow::Steps;
+use super::message::{self, Answer, Remote, answer};
 use super::scan::{self, Fields};
 use super::stats::record;
 use super::template::Template;
@@ -88,7 +92,8 @@ impl Uas {
                 cx.send(path, again);
             }
             b"INVITE" => call.reoffer(cx, fields, path, self.local),
-            b"ACK" => call.on_ack(cx, fields),
+            b"ACK" if call.state == State::Refusing => self.finish(cx, slot, true),
+            b"ACK" => call.on_ack(cx, fields, self.local),
             b"BYE" => {
                 cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
                 self.finish(cx, slot, true);
@@ -99,7 +104,6 @@ impl Uas {
                 if call.state == State::Ringing {
                     call.terminate(cx);
                     cx.stats.counters.uas_cancelled += 1;
-                    self.release(cx, slot);
                 }
             }
             _ => message::answer_stranger(cx, method, fields, path),
@@ -130,13 +134,15 @@ impl Uas {
 
     fn begin(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, bytes: &[u8], key: u64) {
         let tag = super::pattern::word(cx.random);
-        let remote_media = sdp::remote(fields.body);
+        let remote_media = sdp::remote(fields.body, cx.plan.flow.codec);
         cx.stats.counters.uas_calls += 1;
         if cx.plan.rtp && !fields.body.is_empty() && remote_media.is_none() {
             return self.refuse(cx, &cx.templates.not_acceptable, fields, path, key);
         }
-        let media = if cx.plan.rtp { cx.media.open(Role::Uas, cx.random) } else { None };
-        let slot = self.calls.next_slot().filter(|_| media.is_some() || !cx.plan.rtp);
+        let refusal = cx.plan.flow.refusal(cx.random);
+        let wants_media = cx.plan.rtp && refusal.is_none();
+        let media = if wants_media { cx.media.open(Role::Uas, cx.random) } else { None };
+        let slot = self.calls.next_slot().filter(|_| media.is_some() || !wants_media);
         let Some(slot) = slot else {
             if let Some((media, _)) = media {
                 cx.media.close(cx.now, media, cx.stats);
@@ -155,18 +161,23 @@ impl Uas {
             cseq: 0,
             serial: 0,
             bye_due: Instant::MAX,
-            hold: cx.plan.hold.sample(cx.random),
+            steps: Steps::default(),
+            refusal,
+            version: 1,
+            agreed: None,
+            cancelled: false,
             remote: Remote::learn(fields, false, scan::uri(fields.from)),
             pending: None,
             step: None,
             media,
         };
-        let contact = contact("uas", self.local, cx.plan);
-        let reply = Answer { tag: &tag, contact: contact.as_bytes(), body: &[] };
-        call.last = answer(&cx.templates.ringing, fields, path, reply);
-        cx.send(path, call.last.clone());
-        if cx.plan.ring.is_zero() {
-            call.accept(cx, fields, self.local);
+        let busy = matches!(refusal, Some(486 | 600));
+        if !busy {
+            let early = chance(cx.random, cx.plan.flow.early_media);
+            call.ring(cx, fields, self.local, early);
+        }
+        if cx.plan.ring.is_zero() || busy {
+            call.conclude(cx, fields, self.local);
         } else {
             call.step = cx.schedule(cx.now + cx.plan.ring, Timer::UasStep(slot));
         }
@@ -185,9 +196,12 @@ impl Uas {
 
     /// An answer whose top branch is ours: to a BYE.
     pub fn handle_response(&mut self, cx: &mut Context<'_>, token: Token, serial: u32, fields: &Fields<'_>) {
-        let call = self.calls.get_mut(token.slot).filter(|call| call.token == token);
-        let Some(call) = call.filter(|call| call.pending.as_ref().is_some_and(|pending| pending.serial == serial))
-        else {
+        let mut call = self.calls.get_mut(token.slot).filter(|call| call.token == token);
+        let latest = |call: &&mut Call| call.pending.as_ref().is_some_and(|pending| pending.serial == serial);
+        if let (Some(call), b"INVITE") = (&mut call, fields.cseq_method) {
+            return call.on_offer_answer(cx, fields, self.local);
+        }
+        let Some(call) = call.filter(latest) else {
             cx.stats.counters.strays += 1;
             return;
         };
@@ -215,16 +229,16 @@ impl Uas {
                     State::Ringing => {
                         let invite = std::mem::take(&mut call.invite);
                         if let Ok(fields) = scan::scan(&invite) {
-                            call.accept(cx, &fields, local);
+                            call.conclude(cx, &fields, local);
                         }
                     }
-                    State::Up => call.bye(cx, local),
-                    State::Answered | State::Ending => {}
+                    State::Up => call.on_step(cx, local),
+                    State::Refusing | State::Answered | State::Ending => {}
                 }
             }
             Timer::UasPending(slot) => {
                 let Some(call) = self.calls.get_mut(slot) else { return };
-                if call.on_pending_timer(cx) {
+                if call.on_pending_timer(cx, self.local) {
                     self.finish(cx, slot, false);
                 }
             }
@@ -249,9 +263,14 @@ impl Uas {
     }
 
     fn finish(&mut self, cx: &mut Context<'_>, slot: Slot, completed: bool) {
+        let Some(call) = self.calls.get(slot) else { return };
         let counters = &mut cx.stats.counters;
-        counters.uas_completed += u64::from(completed);
-        counters.uas_failed += u64::from(!completed);
+        match (call.cancelled, call.refusal, completed) {
+            (true, ..) => {} // counted when it was cancelled
+            (_, Some(_), true) => counters.uas_declined += 1,
+            (_, _, true) => counters.uas_completed += 1,
+            (_, _, false) => counters.uas_failed += 1,
+        }
         self.release(cx, slot);
     }
 

@@ -9,7 +9,7 @@ use super::super::theme::Theme;
 use super::section::{Cell, Plot, Section, TITLE_WIDTH, flow};
 use crate::core::Job;
 use crate::core::stats::{Counters, Latencies};
-use crate::quality;
+use crate::core::quality;
 use crate::series::Point;
 use crate::units::{grouped, human};
 use crate::watch::{Gist, View, gist};
@@ -207,7 +207,7 @@ fn rtp(view: &View<'_>, theme: &Theme, width: usize) -> Section {
     }
     if received > 0 {
         let delay = total.recent.at("rtp_delay_uas", 0.5).map_or(Duration::ZERO, Duration::from_nanos);
-        let score = quality::mos(loss, delay, jitter.unwrap_or_default());
+        let score = quality::mos(loss, 1.0, delay, jitter.unwrap_or_default());
         cells.push(Cell::new("MOS", format!("{score:.2}"), if score < 4.0 { theme.bad } else { theme.good }));
     }
     Section { title: "RTP", rank: 5, lines: flow(cells, theme, width), plot: None }
