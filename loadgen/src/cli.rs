@@ -10,7 +10,7 @@ use crate::assertion::Assertion;
 use crate::core::distribution::Distribution;
 use crate::core::flow;
 use crate::core::pattern::Pattern;
-use crate::units;
+use crate::units::{self, Addresses};
 
 const AFTER: &str = "\
 Exit codes: 0 all good; 1 some calls, registrations or packets failed, or the target cannot be reached; 2 usage;
@@ -45,6 +45,10 @@ pub enum Command {
     Calls(Box<Calls>),
     /// Media alone through a relay that is asked for its ports, verified where it arrives
     Rtp(Box<Rtp>),
+    /// Search for the highest rate, or number of calls at once, that stays within bounds
+    FindMax(Box<FindMax>),
+    /// Overload: up in steps, hold, and down again; what is answered at each
+    Ramp(Box<Ramp>),
     /// Register users, again and again until the duration is over
     Register(Box<Register>),
     /// Run a SIPp XML scenario, calling or answering as it says
@@ -56,6 +60,8 @@ impl Command {
     pub fn common(&self) -> &Common {
         match self {
             Self::Calls(calls) => &calls.common,
+            Self::FindMax(find) => &find.calls.common,
+            Self::Ramp(ramp) => &ramp.calls.common,
             Self::Rtp(rtp) => &rtp.common,
             Self::Register(register) => &register.common,
             Self::Sipp(sipp) => &sipp.common,
@@ -134,7 +140,7 @@ pub enum When {
 }
 
 /// Options of all commands.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Common {
     /// The server under test (port 5060 if none is given)
     #[arg(long, value_name = "HOST:PORT")]
@@ -160,10 +166,11 @@ pub struct Common {
     /// How many users {} runs through
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub users: u64,
-    /// Our address [default: the one the kernel takes to reach the target], and the first port we call from over UDP
-    #[arg(long, value_name = "IP[:PORT]", value_parser = units::address)]
-    pub bind: Option<SocketAddr>,
-    /// Ports (UDP) or connections (TCP) to the target, per thread
+    /// Our address [default: the one the kernel takes to reach the target], and the first port we call from
+    /// over UDP; a range of addresses is called from in turn: 127.0.0.2-127.0.0.50
+    #[arg(long, value_name = "IP[-IP][:PORT]", value_parser = Addresses::parse)]
+    pub bind: Option<Addresses>,
+    /// Ports (UDP) or connections (TCP) to the target, per thread [with a range in --bind at least one for each address]
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub sources: u16,
     /// Expires of registrations, in seconds
@@ -223,7 +230,7 @@ pub struct Common {
 }
 
 /// `calls`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Calls {
     /// Options of all commands.
     #[command(flatten)]
@@ -319,6 +326,70 @@ pub struct Audio {
     /// What the RTP carries: pattern (verifies most), silence, tone, or a file: WAV (8 kHz, mono) or pcap
     #[arg(long, value_name = "WHAT", default_value = "pattern")]
     pub rtp_from: String,
+}
+
+/// What is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Calls per second.
+    Rate,
+    /// Calls at once.
+    Concurrent,
+}
+
+/// `find-max`.
+#[derive(Debug, Args)]
+pub struct FindMax {
+    /// Options of `calls`.
+    #[command(flatten)]
+    pub calls: Calls,
+    /// What is searched: calls per second, or calls at once
+    #[arg(long, value_enum, default_value = "rate")]
+    pub by: By,
+    /// Where the search begins
+    #[arg(long, value_name = "N", default_value = "10", value_parser = units::rate)]
+    pub low: f64,
+    /// Where it ends at the latest
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = units::rate)]
+    pub high: f64,
+    /// A condition that a step must hold, as --assert takes it; may be repeated [default: nothing fails and nothing is lost]
+    #[arg(long, value_name = "CONDITION", value_parser = Assertion::parse)]
+    pub within: Vec<Assertion>,
+    /// Length of a step: so long calls begin that count
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub step: Duration,
+    /// Before that, calls that do not count
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub settle: Duration,
+    /// Done when what passes and what fails are so near
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = units::percent)]
+    pub precision: f64,
+    /// How often the result must pass again
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=20))]
+    pub confirm: u32,
+}
+
+/// `ramp`.
+#[derive(Debug, Args)]
+pub struct Ramp {
+    /// Options of `calls`.
+    #[command(flatten)]
+    pub calls: Calls,
+    /// Rate of the first step and of the last
+    #[arg(long, value_name = "N", value_parser = units::rate)]
+    pub low: f64,
+    /// Rate at the top
+    #[arg(long, value_name = "N", value_parser = units::rate)]
+    pub high: f64,
+    /// Steps from --low to --high, both included
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub steps: u32,
+    /// Length of a step
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub step: Duration,
+    /// Length of the top [default: that of a step]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub top: Option<Duration>,
 }
 
 /// `rtp`.

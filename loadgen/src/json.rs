@@ -51,6 +51,7 @@ impl Report<'_> {
             "ratios_percent": stats.ratios().map(|r| json!({
                 "ser": r.ser, "seer": r.seer, "scr": r.scr, "asr": r.asr, "ner": r.ner,
             })),
+            "ramp": self.ramp_json(),
             "rtp_loss_percent": stats.rtp_loss(),
             "mos": stats.scores.summary().map(|mos| json!({"min": mos.min, "p5": mos.p5, "mean": mos.mean})),
             "latency_ms": latencies,

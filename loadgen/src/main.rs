@@ -7,14 +7,17 @@ mod causes;
 mod cli;
 mod command_line;
 mod core;
+mod find;
 mod flow;
 mod html;
 mod json;
 mod junit;
+mod limiter;
 mod machine;
 mod ng;
 mod pace;
 mod preflight;
+mod ramp;
 mod report;
 mod run;
 mod scenario;
@@ -38,6 +41,7 @@ use time::OffsetDateTime;
 use preflight::Trouble;
 use report::Report;
 use screen::Onlooker;
+use strowger::base::Transport;
 
 fn main() -> ExitCode {
     let arguments = match sipp_options::translate(std::env::args().collect()) {
@@ -69,6 +73,8 @@ fn work(cli: &cli::Cli, arguments: &[String]) -> Result<u8, Trouble> {
     report::examine_files(cli.command.common())?;
     let onlooker = Onlooker::choose(cli.command.common())?;
     let (command, common, mut setup, rtp_loss_max) = match &cli.command {
+        cli::Command::FindMax(options) => return find::find_max(options),
+        cli::Command::Ramp(ramp) => ("ramp", &ramp.calls.common, setup::ramp(ramp)?, ramp.calls.rtp_loss_max),
         cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
         cli::Command::Sipp(options) => match sipp::sipp(options)? {
             Some(setup) => ("sipp", &options.common, setup, 0.0),
@@ -83,14 +89,17 @@ fn work(cli: &cli::Cli, arguments: &[String]) -> Result<u8, Trouble> {
     if let (Some(uas), false) = (setup.uas, common.quiet) {
         say(format_args!("answering on {uas}"));
     }
-    let (plan, backend, concurrent) = (setup.plan.clone(), setup.backend, setup.concurrent);
+    let (plan, backend, concurrent, local) = (setup.plan.clone(), setup.backend, setup.concurrent, setup.local);
     let began = OffsetDateTime::now_utc();
     let relay = setup.relay.take();
     let mut watch = onlooker.open(common)?;
     let outcome = run::run(command, common, setup, &mut *watch);
     // The terminal is given back before anything is written on it.
     drop(watch);
-    let outcome = outcome?;
+    let mut outcome = outcome?;
+    if plan.transport == Transport::Udp && limiter::is_suspicious(&outcome.stats) && !outcome.interrupted {
+        outcome.sentences.extend(limiter::ask(plan.target, local.ip(), plan.load.rate));
+    }
     if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
         say(format_args!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence));
     }

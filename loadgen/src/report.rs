@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::cli::Common;
@@ -85,7 +86,8 @@ impl Report<'_> {
         let c = &self.outcome.stats.counters;
         let mut sentences = self.outcome.sentences.clone();
         let saturated = self.saturated();
-        let failures = self.failures();
+        // What overload costs is what a ramp is to show; it stands in the table.
+        let failures = if self.plan.steps.is_empty() { self.failures() } else { Vec::new() };
         let unheld: Vec<&str> = self.asserts().filter(|(_, _, holds)| !holds).map(|(text, ..)| text).collect();
         let begun = c.calls_attempted + c.uas_calls + c.registrations_attempted + c.streams_begun;
         let (code, result) = if self.outcome.end == End::TimedOut {
@@ -149,7 +151,10 @@ impl Report<'_> {
         say(c.check_failed, "messages were read differently by rsip");
         say(c.rtp_corrupted, "RTP packets were damaged");
         say(c.rtp_misdirected, "RTP packets arrived at another call");
-        say(c.rtp_silent, "directions of calls had no audio at all, or none after a hold (if the other end sends none: --rtp off)");
+        say(
+            c.rtp_silent,
+            "directions of calls had no audio at all, or none after a hold (if the other end sends none: --rtp off)",
+        );
         if stats.rtp_loss() > self.rtp_loss_max {
             out.push(format!("{} RTP packets were lost ({:.4}%)", c.rtp_lost, stats.rtp_loss()));
         }
@@ -205,12 +210,7 @@ impl Report<'_> {
     pub fn write(&self, verdict: &Verdict) -> Result<(), String> {
         let failed = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
         if let Some(path) = &self.common.json {
-            let text = format!("{:#}\n", self.json(verdict));
-            if path.as_os_str() == "-" {
-                std::io::stdout().write_all(text.as_bytes()).map_err(|error| failed(path, error))?;
-            } else {
-                fs::write(path, text).map_err(|error| failed(path, error))?;
-            }
+            put(path, &self.json(verdict))?;
         }
         if let Some(path) = &self.common.html {
             fs::write(path, self.html(verdict)).map_err(|error| failed(path, error))?;
@@ -228,4 +228,12 @@ impl Report<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes JSON to a file, or to standard output for `-`.
+pub fn put(path: &Path, document: &Value) -> Result<(), String> {
+    let text = format!("{document:#}\n");
+    let done =
+        if path.as_os_str() == "-" { std::io::stdout().write_all(text.as_bytes()) } else { fs::write(path, text) };
+    done.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

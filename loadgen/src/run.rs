@@ -1,7 +1,7 @@
 //! Runs the threads: start when all are ready, a line per second, the end, and what came of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub struct Outcome {
     pub series: Series,
     /// Other rates than the one asked for at first.
     pub changes: Vec<RateChange>,
+    /// The user has had enough.
+    pub interrupted: bool,
 }
 
 struct Handle {
@@ -149,8 +151,14 @@ pub fn run(command: &'static str, common: &Common, setup: Setup, watch: &mut dyn
     Ok(outcome)
 }
 
-/// Counts Ctrl-C from a thread of its own. SIGTERM and the loss of the terminal count as a second one: end now, and report.
+/// Counts Ctrl-C, the same for all runs of this process.
 fn watch_interrupts() -> Arc<AtomicU32> {
+    static COUNT: OnceLock<Arc<AtomicU32>> = OnceLock::new();
+    COUNT.get_or_init(count_interrupts).clone()
+}
+
+/// Counts from a thread of its own. SIGTERM and the loss of the terminal count as a second Ctrl-C: end now, and report.
+fn count_interrupts() -> Arc<AtomicU32> {
     let count = Arc::new(AtomicU32::new(0));
     let counter = count.clone();
     let watch = move || {
@@ -199,7 +207,8 @@ impl Runner<'_> {
         self.handles.iter().for_each(|handle| stats.merge(&handle.stats));
         let (driver, series) = (self.driver(), std::mem::take(&mut self.series));
         let (cpu_s, changes) = (cpu_seconds() - cpu_before, self.pace.changes().to_vec());
-        Outcome { stats, driver, end, elapsed, cpu_s, sentences, series, changes }
+        let interrupted = self.interrupts.load(Ordering::Relaxed) > 0;
+        Outcome { stats, driver, end, elapsed, cpu_s, sentences, series, changes, interrupted }
     }
 
     fn driver(&self) -> DriverCounters {
@@ -384,7 +393,7 @@ impl Runner<'_> {
 
     fn answering_done(&self, elapsed: Duration) -> bool {
         let c = &self.series.total.events;
-        let ended = c.uas_completed + c.uas_failed + c.uas_cancelled;
+        let ended = c.uas_completed + c.uas_declined + c.uas_failed + c.uas_cancelled;
         let counted = self.plan.load.count.is_some_and(|calls| ended >= calls);
         counted || self.plan.load.duration.is_some_and(|duration| elapsed >= duration)
     }

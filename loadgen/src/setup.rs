@@ -8,20 +8,22 @@ use strowger::base::{Random, Transport};
 use strowger::io::{self, Choice, Driver};
 
 use crate::cli;
+use crate::core::audio::Codec;
 use crate::core::digest::Secret;
 use crate::core::distribution::Distribution;
-use crate::core::audio::Codec;
 use crate::core::flow::Flow;
 use crate::core::pattern::Pattern;
 use crate::core::retransmit::Timers;
 use crate::core::schedule::{Arrivals, Load};
 use crate::core::station::{Options, Station};
+use crate::core::steps::shape;
 use crate::core::{Job, Plan, Role};
 use crate::flow;
 use crate::machine::{clock_domain, now};
 use crate::ng;
 use crate::preflight::{self, Trouble};
 use crate::sockets::Sockets;
+use crate::units::Addresses;
 
 /// Arrivals per second when nothing is said.
 pub const RATE: f64 = 10.0;
@@ -72,29 +74,32 @@ pub struct Place {
     pub host: String,
     /// Its address.
     pub target: SocketAddr,
-    /// Our address.
-    pub local: SocketAddr,
+    /// Our addresses.
+    pub local: Addresses,
 }
 
 fn place(common: &cli::Common, otherwise: Option<SocketAddr>) -> Result<Place, Trouble> {
+    if common.bind.is_some_and(|bind| bind.count > 1) && common.transport == cli::Transport::Tcp {
+        return Err(Trouble::usage("--bind: a range of addresses is for UDP; give one address with --transport tcp"));
+    }
     place_of(common.target.as_deref(), common.bind, otherwise)
 }
 
 /// Resolves `target`; without one, what is called and calls is at `otherwise`.
 pub fn place_of(
     target: Option<&str>,
-    bind: Option<SocketAddr>,
+    bind: Option<Addresses>,
     otherwise: Option<SocketAddr>,
 ) -> Result<Place, Trouble> {
     let Some(target) = target else {
         let local = otherwise.ok_or_else(|| Trouble::usage("--target HOST:PORT is missing: the server under test"))?;
-        let own = bind.unwrap_or(SocketAddr::new(local.ip(), 0));
+        let own = bind.unwrap_or(Addresses { first: SocketAddr::new(local.ip(), 0), count: 1 });
         return Ok(Place { host: local.ip().to_string(), target: local, local: own });
     };
-    let (host, target) = preflight::resolve(target, bind.map(|bind| bind.ip()))?;
+    let (host, target) = preflight::resolve(target, bind.map(|bind| bind.first.ip()))?;
     let local = match bind {
         Some(bind) => bind,
-        None => SocketAddr::new(preflight::local_address(target)?, 0),
+        None => Addresses { first: SocketAddr::new(preflight::local_address(target)?, 0), count: 1 },
     };
     Ok(Place { host, target, local })
 }
@@ -132,6 +137,8 @@ pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> R
         transport: transport(common),
         domain: common.domain.clone().unwrap_or_else(|| place.host.clone()),
         load,
+        steps: Vec::new(),
+        settle: Duration::ZERO,
         hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,
@@ -169,6 +176,32 @@ pub fn load_time(load: &Load) -> Duration {
 
 /// Prepares `calls`.
 pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
+    calls_shaped(options, Vec::new(), Duration::ZERO)
+}
+
+/// Prepares `calls` whose figures begin anew after `settle`.
+pub fn calls_measured(options: &cli::Calls, settle: Duration) -> Result<Setup, Trouble> {
+    calls_shaped(options, Vec::new(), settle)
+}
+
+/// Prepares a ramp.
+pub fn ramp(options: &cli::Ramp) -> Result<Setup, Trouble> {
+    let common = &options.calls.common;
+    if common.rate.is_some() || common.duration.is_some() || options.calls.calls.is_some() || options.calls.uas {
+        return Err(Trouble::usage(
+            "ramp chooses load and length itself and must call: leave out --rate, --duration, --calls and --uas; give --low, \
+             --high, --steps and --step",
+        ));
+    }
+    let top = options.top.unwrap_or(options.step);
+    let steps = shape(options.low, options.high, options.steps, options.step, top);
+    let mut calls = options.calls.clone();
+    calls.common.rate = Some(options.low.max(options.high));
+    calls.common.duration = Some(steps.iter().map(|&(_, length)| length).sum());
+    calls_shaped(&calls, steps, Duration::ZERO)
+}
+
+fn calls_shaped(options: &cli::Calls, steps: Vec<(f64, Duration)>, settle: Duration) -> Result<Setup, Trouble> {
     let common = &options.common;
     let answers = !options.uac;
     if answers && !options.uas && options.uas_listen.is_none() && options.register_uas.is_none() {
@@ -190,6 +223,7 @@ pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
     let load = load(common, rate, options.calls, duration);
     let job = Job::Calls { uac: !options.uas, uas: answers };
     let mut plan = base_plan(common, &place, job, load)?;
+    (plan.steps, plan.settle) = (steps, settle);
     let most = options.calls.map_or(u32::MAX, |calls| u32::try_from(calls).unwrap_or(u32::MAX));
     let derived = calls_up(rate * (up + SLACK).as_secs_f64(), options.hold);
     let concurrent = match options.concurrent {
@@ -298,7 +332,7 @@ pub fn open(
         Job::Register => (true, false),
         Job::Streams => (false, false),
     };
-    let mut uas = answers.then(|| uas_listen.unwrap_or(SocketAddr::new(place.local.ip(), 0)));
+    let mut uas = answers.then(|| uas_listen.unwrap_or(SocketAddr::new(place.local.first.ip(), 0)));
     let threads = usize::from(common.threads);
     let pins = preflight::pins(common.pin.as_deref(), threads)?;
     let places_calls = uac || plan.job == Job::Streams;
@@ -307,7 +341,7 @@ pub fn open(
         false => [0, 0],
     };
     let rtp_ports = preflight::rtp_ports(rtp_range, threads * rtp_per_core.iter().sum::<usize>())?;
-    let sources = if uac { usize::from(common.sources) } else { 0 };
+    let sources = if uac { usize::from(common.sources).max(usize::from(place.local.count)) } else { 0 };
     examine(&plan, uas, threads * (sources + 8 + rtp_per_core.iter().sum::<usize>()))?;
     let choice = choose(common)?;
     let mut notes: Vec<String> = choice.fallback.iter().map(ToString::to_string).collect();
@@ -324,7 +358,7 @@ pub fn open(
         };
         uas = uas_opened.map(|(_, local)| local);
         let media_base = sockets.count();
-        let ips = [place.local.ip(), uas.map_or(place.local.ip(), |uas| uas.ip())];
+        let ips = [place.local.first.ip(), uas.map_or(place.local.first.ip(), |uas| uas.ip())];
         let media_ports = sockets.media(&mut ports, ips, rtp_per_core)?;
         let remotes = match plan.job {
             Job::Streams => join(&mut relay, usize::from(core) * plan.concurrent, &media_ports)?,
@@ -336,7 +370,7 @@ pub fn open(
             Options { plan: plan.clone(), core, cores, uac, uas: uas_opened, media_base, media_ports, remotes, random };
         opened.push(Core { driver, sockets, station: Station::new(now(), options) });
     }
-    let (backend, local) = (choice.name(), place.local);
+    let (backend, local) = (choice.name(), place.local.first);
     Ok(Setup { plan, cores: opened, pins, backend, local, uas, timeout: None, concurrent, notes, relay })
 }
 

@@ -146,7 +146,7 @@ fn run(
     let listen = if calls_out { None } else { Some(listen(options, target.as_deref())?) };
     let mut place = setup::place_of(target.as_deref(), common.bind, listen)?;
     if let (Some(port), true) = (options.port, calls_out) {
-        place.local.set_port(port);
+        place.local.first.set_port(port);
     }
     let notes = program.notes.clone();
     let up = program.pauses(options.pause);
@@ -154,7 +154,7 @@ fn run(
         service: options.service.clone(),
         remote_host: target.map(|_| place.host.clone()),
         pid: std::process::id(),
-        media_ip: options.media_ip.unwrap_or(listen.map_or(place.local.ip(), |listen| listen.ip())),
+        media_ip: options.media_ip.unwrap_or(listen.map_or(place.local.first.ip(), |listen| listen.ip())),
         media_port: options.media_port,
         pause: options.pause,
         base_cseq: options.base_cseq,
@@ -210,9 +210,9 @@ fn bounds(options: &cli::Sipp, env: &Environment, up: Duration) -> (f64, u32) {
 /// Where a scenario that answers listens; port 5060 unless another is given, as with SIPp.
 fn listen(options: &cli::Sipp, target: Option<&str>) -> Result<SocketAddr, Trouble> {
     let bind = options.common.bind;
-    let port = options.port.or(bind.map(|bind| bind.port()).filter(|&port| port != 0)).unwrap_or(5060);
+    let port = options.port.or(bind.map(|bind| bind.first.port()).filter(|&port| port != 0)).unwrap_or(5060);
     let ip: IpAddr = match (bind, target) {
-        (Some(bind), _) => bind.ip(),
+        (Some(bind), _) => bind.first.ip(),
         (None, Some(target)) => crate::preflight::local_address(crate::preflight::resolve(target, None)?.1)?,
         (None, None) => {
             return Err(Trouble::usage(

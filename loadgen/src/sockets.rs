@@ -7,6 +7,7 @@ use strowger::io::{self, Choice, Driver, UdpOptions};
 
 use crate::core::{Plan, Role};
 use crate::preflight::Trouble;
+use crate::units::Addresses;
 
 /// Asked of the kernel for sockets that carry SIP.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -47,22 +48,23 @@ impl Sockets {
     pub fn uac(
         &mut self,
         plan: &Plan,
-        local: SocketAddr,
+        local: Addresses,
         before: usize,
         sources: usize,
     ) -> Result<Vec<(SocketKey, SocketAddr)>, Trouble> {
-        let wrong = |error| Trouble::usage(format!("--bind {local}: {error}"));
         let mut out = Vec::with_capacity(sources);
         for source in before..before + sources {
-            out.push(match (plan.transport, local.port()) {
-                (Transport::Udp, 0) => self.signalling(local, false).map_err(wrong)?,
-                (Transport::Udp, first) => {
-                    let port = u16::try_from(usize::from(first) + source);
-                    let port =
-                        port.map_err(|_| Trouble::usage(format!("--bind {local}: {sources} ports do not fit")))?;
-                    self.signalling(SocketAddr::new(local.ip(), port), false).map_err(wrong)?
+            out.push(match plan.transport {
+                Transport::Udp => {
+                    let first = local.first;
+                    let own = local
+                        .source(source)
+                        .ok_or_else(|| Trouble::usage(format!("--bind {first}: {sources} ports do not fit")))?;
+                    let wrong =
+                        |error| Trouble::usage(format!("--bind: {own}: {error}; is it an address of this machine?"));
+                    self.signalling(own, false).map_err(wrong)?
                 }
-                _ => (self.key(), SocketAddr::new(local.ip(), 0)),
+                _ => (self.key(), SocketAddr::new(local.first.ip(), 0)),
             });
         }
         Ok(out)

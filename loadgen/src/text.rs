@@ -33,6 +33,7 @@ impl Report<'_> {
             let count = self.outcome.changes.len();
             lines.push(format!("  rate           changed by hand {count} times, to {}/s in the end", last.rate));
         }
+        lines.extend(self.ramp_text());
         for (text, value, holds) in self.asserts() {
             let value = value.unwrap_or_else(|| "nothing measured".into());
             lines.push(format!("  assert         {text}: {} ({value})", if holds { "holds" } else { "FAILED" }));
@@ -132,7 +133,10 @@ impl Report<'_> {
                 c.rtp_misdirected
             ));
             if c.calls_early > 0 {
-                lines.push(format!("  early media    {} packets in {} calls before the answer", c.rtp_early, c.calls_early));
+                lines.push(format!(
+                    "  early media    {} packets in {} calls before the answer",
+                    c.rtp_early, c.calls_early
+                ));
             }
             if let Some(mos) = stats.scores.summary() {
                 lines.push(format!("  mos            min {:.2}  p5 {:.2}  mean {:.2}", mos.min, mos.p5, mos.mean));

@@ -56,6 +56,52 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("'{text}' is not an address: write 192.0.2.1 or 192.0.2.1:5060"))
 }
 
+/// One address, or a range of them, and the first port; 0 where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The first address, and the first port.
+    pub first: SocketAddr,
+    /// How many there are.
+    pub count: u16,
+}
+
+impl Addresses {
+    /// Most addresses in a range.
+    const MAX: u128 = 10_000;
+
+    /// Reads `192.0.2.1`, `192.0.2.1:5060`, `192.0.2.1-192.0.2.20`, `192.0.2.1-192.0.2.20:5060`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((first, last)) = text.split_once('-') else {
+            return address(text).map(|first| Self { first, count: 1 });
+        };
+        let wrong =
+            || format!("'{text}' is not a range of addresses: write 127.0.0.2-127.0.0.50 or 127.0.0.2-127.0.0.50:5060");
+        let first: IpAddr = first.parse().map_err(|_| wrong())?;
+        let last = address(last).map_err(|_| wrong())?;
+        let number = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            IpAddr::V6(ip) => u128::from(ip),
+        };
+        let count = number(last.ip()).checked_sub(number(first)).map(|more| more + 1);
+        let count = count.filter(|&count| count <= Self::MAX && first.is_ipv4() == last.is_ipv4()).ok_or_else(wrong)?;
+        Ok(Self { first: SocketAddr::new(first, last.port()), count: count as u16 })
+    }
+
+    /// The local end of source number `index`: address after address, and then the next port on each.
+    pub fn source(&self, index: usize) -> Option<SocketAddr> {
+        let (port, ahead) = (index / usize::from(self.count), (index % usize::from(self.count)) as u32);
+        let ip = match self.first.ip() {
+            IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) + ahead).into()),
+            IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) + u128::from(ahead)).into()),
+        };
+        let port = match self.first.port() {
+            0 => 0,
+            first => u16::try_from(usize::from(first) + port).ok()?,
+        };
+        Some(SocketAddr::new(ip, port))
+    }
+}
+
 /// The number in front and what follows it.
 pub fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
@@ -102,6 +148,18 @@ mod tests {
         assert_eq!(ports("2-65535"), Ok((2, 65535)));
         assert_eq!(address("::1").map(|address| address.to_string()), Ok("[::1]:0".into()));
         assert!(address("[::1]:5060").is_ok() && address("localhost").is_err());
+        let range = |text| Addresses::parse(text).unwrap();
+        let source = |text, index| range(text).source(index).map(|source| source.to_string());
+        assert_eq!(source("127.0.0.250-127.0.1.5:5060", 6), Some("127.0.1.0:5060".into()));
+        assert_eq!(source("127.0.0.1-127.0.0.2:5060", 5), Some("127.0.0.2:5062".into()));
+        assert_eq!((source("::1-::3", 4), range("::1-::3").count), (Some("[::2]:0".into()), 3));
+        assert_eq!((source("127.0.0.1:65535", 1), source("127.0.0.1", 9)), (None, Some("127.0.0.1:0".into())));
+        assert!(
+            ["127.0.0.2-127.0.0.1", "127.0.0.1-::1", "10.0.0.0-11.0.0.0", "1-2"]
+                .map(Addresses::parse)
+                .iter()
+                .all(Result::is_err)
+        );
         assert!(ports("9-2").is_err() && ports("1").is_err() && ports("1-70000").is_err());
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((human(999.0), human(1.5e6), human(2e9)), ("999ns".into(), "1.50ms".into(), "2.00s".into()));

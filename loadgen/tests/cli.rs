@@ -39,6 +39,13 @@ fn expect(arguments: &str, code: i32, words: &[&str]) -> Ran {
 
 /// Runs `each` on whatever a UDP port of loopback receives; the port, and a guard that ends it.
 fn server(mut each: impl FnMut(&str) -> Option<String> + Send + 'static) -> (u16, impl Drop) {
+    server_by_source(move |request, _| each(request))
+}
+
+/// The same, told where each request came from.
+fn server_by_source(
+    mut each: impl FnMut(&str, std::net::SocketAddr) -> Option<String> + Send + 'static,
+) -> (u16, impl Drop) {
     struct Guard(Arc<AtomicBool>);
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -54,7 +61,7 @@ fn server(mut each: impl FnMut(&str) -> Option<String> + Send + 'static) -> (u16
         let mut buffer = [0; 65536];
         while !stop.load(Ordering::Relaxed) {
             let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
-            if let Some(answer) = each(&String::from_utf8_lossy(&buffer[..len])) {
+            if let Some(answer) = each(&String::from_utf8_lossy(&buffer[..len]), from) {
                 let _ = socket.send_to(answer.as_bytes(), from);
             }
         }
@@ -93,6 +100,40 @@ fn calls_to_ourselves_complete_on_every_path() {
         );
         assert!(options.contains("--rtp off") || ran.said.contains(" 0 lost "), "{}", ran.said);
     }
+}
+
+#[test]
+fn calls_of_every_kind_from_many_sources_end_as_asked() {
+    let to = free("127.0.0.1");
+    for (side, audio) in [("uac", "--rtp pcma --rtp-from tone"), ("uas", "--rtp pcmu")] {
+        let ran = expect(
+            &format!(
+                "calls --target {to} --uas-listen {to} --rate 40 --calls 60 --hold uniform:1500ms-2s --ring 700ms --cancel 20% \
+                 --cancel-after 100ms --answer-with 486:10% --answer-with 480:10% --early-media 50% --reinvite 60% \
+                 --reinvite-after 300ms --on-hold 300ms --reinvite-by {side} --bind 127.0.0.2-127.0.0.9 --sources 500 --users 1000 \
+                 --from caller{{}} {audio} {PATIENT} --rtp-loss-max 100% --assert mos_mean>1 --assert calls_early>0 --assert \
+                 calls_refused_as_asked>0 --assert calls_cancelled>0 --assert reinvites_completed>0"
+            ),
+            0,
+            &["60 begun", "0 failed", "re-INVITEs", "early media", "as asked"],
+        );
+        assert!(ran.said.contains("NER 100.00%"), "{}", ran.said);
+    }
+}
+
+#[test]
+fn a_target_that_limits_each_source_is_told_from_a_slow_one() {
+    let mut counts = std::collections::HashMap::new();
+    let (port, _guard) = server_by_source(move |request, from| {
+        let count: &mut u32 = counts.entry(from).or_default();
+        *count += 1;
+        answer(request, if *count > 10 { "503 Too Many" } else { "404 Not Found" })
+    });
+    expect(
+        &format!("calls --uac --rtp off --calls 50 --rate 100 --target 127.0.0.1:{port} {PATIENT}"),
+        1,
+        &["503 Too Many", "seems to limit each source", "--sources N"],
+    );
 }
 
 /// An address whose port nobody holds over UDP or TCP.
@@ -240,6 +281,24 @@ fn usage_is_refused_before_anything_is_sent() {
     expect("register --target 127.0.0.1:15090 --user bob --users 9", 2, &["'user{}'"]);
     expect("calls --target 127.0.0.1:15090 --uas-listen 0.0.0.0:15091", 2, &["--uas-listen"]);
     expect("calls --uac --target 127.0.0.1:15090 --pin 4096", 2, &["--pin"]);
+    let ours = "calls --target 127.0.0.1:15090 --uas-listen 127.0.0.1:15090";
+    for (options, words) in [
+        ("--hold pareto:5s", ["no distribution", "lognormal:5s,3s"]),
+        ("--early-media 10%", ["answered at once", "--ring 2s"]),
+        ("--early-media 10% --rtp off --ring 2s", ["needs RTP", "--rtp off"]),
+        ("--cancel 10% --ring 200ms", ["answered already", "--cancel-after"]),
+        ("--answer-with 486:60% --answer-with 603:60%", ["more than all calls", "100%"]),
+        ("--answer-with 99:5%", ["final answer", "486:5%"]),
+        ("--reinvite 10% --hold 500ms", ["end before --reinvite-after", "--hold"]),
+        ("--on-hold 1s", ["--on-hold", "--reinvite 20%"]),
+        ("--rtp-from no-such-file.wav", ["no-such-file.wav", "silence, tone"]),
+        ("--rtp-from Cargo.toml", ["neither WAV nor pcap", "sox"]),
+        ("--bind 127.0.0.9-127.0.0.2", ["not a range", "127.0.0.2-127.0.0.50"]),
+        ("--bind 127.0.0.2-127.0.0.9 --transport tcp", ["is for UDP", "one address"]),
+        ("--bind 203.0.113.1", ["203.0.113.1", "an address of this machine"]),
+    ] {
+        expect(&format!("{ours} --calls 1 {options}"), 2, &words);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from . import cargo, growth, kamailio, relay
+from . import cargo, growth, kamailio, relay, sipp
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ ENTRIES = [
     Entry("register_vs_kamailio", "<= 0.5", "CPU per registration with digest, Kamailio with usrloc in memory", kamailio.registrations),
     Entry("growth_calls", "<= 1.15", "CPU per call with 5,000 calls up, with 100", growth.calls),
     Entry("growth_contacts", "<= 1.3", "CPU per registration with 1,000,000 contacts, with 1,000", growth.contacts),
+    Entry("loadgen_vs_sipp_speedup", ">= 8", "CPU of the load generator per call, SIPp's calling side", sipp.calls),
 ]
 
 

@@ -25,7 +25,8 @@ def compare(name, options, ours, theirs, unit, sides=("ours", "theirs")):
         print(f"round {number}: {sides[0]} {cost['ours']:.3f} {unit}, {sides[1]} {cost['theirs']:.3f} {unit} {note}", flush=True)
         rounds.append({"runs": runs, "void": void, "warm_up": number == 0})
         if not note:
-            ratios.append(cost["ours"] / cost["theirs"])
+            ratio = cost["ours"] / cost["theirs"]
+            ratios.append(1 / ratio if name.endswith("_speedup") else ratio)
     keep(name, options, {"unit": unit, "ratios": ratios, "rounds": rounds, "machine": before})
     if len(ratios) < min(SOUND_MIN, options.rounds - 1):
         raise Failure(f"{len(ratios)} of {options.rounds} rounds were sound; is the machine busy with something else?")

@@ -60,8 +60,7 @@ fn mu_law(sample: i16) -> u8 {
 
 /// G.711 table 1: 13 bits, eight segments of which the first two are alike; even bits inverted.
 fn a_law(sample: i16) -> u8 {
-    let (sign, magnitude) =
-        if sample >= 0 { (0x80, (sample as u16) >> 4) } else { (0, (!sample as u16) >> 4) };
+    let (sign, magnitude) = if sample >= 0 { (0x80, (sample as u16) >> 4) } else { (0, (!sample as u16) >> 4) };
     let segment = if magnitude < 32 { u16::from(magnitude >= 16) } else { magnitude.ilog2() as u16 - 3 };
     let step = if segment < 2 { magnitude & 0x0f } else { (magnitude >> (segment - 1)) & 0x0f };
     (sign | (segment << 4) as u8 | step as u8) ^ 0x55

@@ -184,6 +184,8 @@ mod tests {
         assert!((850..1150).contains(&count(Some(486))) && (3800..4200).contains(&count(Some(603))));
         assert!(flow.is_wanted(603) && !flow.is_wanted(503));
         assert_eq!(parse_answer("486:5%"), Ok((486, 5.0)));
-        assert!(["486", "200:5%", "486:5", "x:5%"].iter().all(|text| parse_answer(text).unwrap_err().contains("486:5%")));
+        assert!(
+            ["486", "200:5%", "486:5", "x:5%"].iter().all(|text| parse_answer(text).unwrap_err().contains("486:5%"))
+        );
     }
 }

@@ -22,8 +22,10 @@ pub mod rtp;
 pub mod scan;
 pub mod schedule;
 pub mod sdp;
+pub mod search;
 pub mod station;
 pub mod stats;
+pub mod steps;
 pub mod stream;
 pub mod streams;
 pub mod template;
@@ -90,6 +92,10 @@ pub struct Plan {
     pub domain: String,
     /// How much and how long.
     pub load: Load,
+    /// Rates of a ramp, one after the other, each for so long; empty for one rate.
+    pub steps: Vec<(f64, Duration)>,
+    /// Figures begin anew after so long.
+    pub settle: Duration,
     /// From answer to hang-up.
     pub hold: Distribution,
     /// From 180 to 200.

@@ -74,8 +74,7 @@ fn score(rating: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const CLEAN: Heard =
-        Heard { expected: 1000, lost: 0, gaps: 0, delay: Duration::ZERO, jitter: Duration::ZERO };
+    const CLEAN: Heard = Heard { expected: 1000, lost: 0, gaps: 0, delay: Duration::ZERO, jitter: Duration::ZERO };
 
     #[test]
     fn ratings_become_the_scores_of_annex_b() {

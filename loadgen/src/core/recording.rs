@@ -44,7 +44,8 @@ fn wave(bytes: &[u8], codec: Codec) -> Result<Frames, String> {
                 if (channels, rate, rate_high) != (1, 8000, 0) {
                     return Err(format!("is not mono at 8 kHz; {MAKE_IT_FIT}"));
                 }
-                return samples(kind, bits, body, codec).ok_or_else(|| format!("has nothing in it, or more than ten minutes; {MAKE_IT_FIT}"))?;
+                return samples(kind, bits, body, codec)
+                    .ok_or_else(|| format!("has nothing in it, or more than ten minutes; {MAKE_IT_FIT}"))?;
             }
             _ => {}
         }
@@ -56,8 +57,7 @@ fn wave(bytes: &[u8], codec: Codec) -> Result<Frames, String> {
 fn samples(kind: u16, bits: u16, body: &[u8], codec: Codec) -> Option<Result<Frames, String>> {
     Some(Ok(match (kind, bits, codec) {
         (WAVE_PCM, 16, _) => {
-            let samples: Vec<i16> =
-                body.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+            let samples: Vec<i16> = body.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
             Frames::of_samples(codec, &samples)?
         }
         (WAVE_MU_LAW, 8, Codec::Pcmu) | (WAVE_A_LAW, 8, Codec::Pcma) => {

@@ -62,7 +62,6 @@ impl Schedule {
         schedule
     }
 
-    #[allow(dead_code, reason = "for the commands that change the rate")]
     /// Other rates one after the other, each for so long, instead of the one of the load.
     #[must_use]
     pub fn with_steps(mut self, steps: &[(f64, Duration)]) -> Self {
@@ -131,7 +130,6 @@ impl Schedule {
         Some((number, at))
     }
 
-    #[allow(dead_code, reason = "for the commands that change the rate")]
     /// In which of the steps an instant lies.
     pub fn step_of(&self, at: Instant) -> usize {
         let from_s = self.start.map_or(0.0, |start| at.since(start).as_secs_f64()) + 1e-9;

@@ -105,6 +105,8 @@ pub struct Station {
     scenario: Option<Engine>,
     pairs: Option<Streams>,
     registered: Registered,
+    /// When the figures begin anew.
+    settled: Option<Instant>,
     streams: HashMap<StreamKey, Stream>,
     lines: usize,
     stream_next: u64,
@@ -135,7 +137,8 @@ impl Station {
         let shard = ShardId(options.core);
         let bound = plan.concurrent;
         let random = &mut options.random;
-        let schedule = Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork());
+        let schedule = Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork())
+            .with_steps(&plan.steps);
         let tcp = plan.transport == Transport::Tcp;
         let (uac, uas) = match plan.job {
             Job::Calls { uac, uas } if plan.scenario.is_none() => (uac, uas),
@@ -169,6 +172,7 @@ impl Station {
             uas: options.uas.filter(|_| uas).map(|(_, local)| Uas::new(shard, local, plan.concurrent_uas, random)),
             uas_socket: options.uas.map(|(socket, _)| socket),
             registered: if own.is_some() { Registered::No } else { Registered::NotWanted },
+            settled: None,
             registrar,
             own,
             scenario,
@@ -207,6 +211,7 @@ impl Station {
 
     /// Arrivals begin at `at`.
     pub fn start(&mut self, at: Instant) {
+        self.settled = Some(at + self.plan.settle).filter(|_| !self.plan.settle.is_zero());
         if let Some(uac) = &mut self.uac {
             uac.schedule.start(at);
         }
@@ -517,6 +522,9 @@ impl Station {
 
     /// Timers and arrivals up to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.settled.take_if(|at| *at <= now).is_some() {
+            self.stats = Stats::default();
+        }
         while let Some(timer) = self.wheel.pop_expired(now) {
             let cx = context!(self, now);
             match timer {

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use strowger::base::time::Duration;
 
 use super::latency::Latency;
+use super::steps::StepFigures;
 
 /// Sentences kept about single failures.
 const SAMPLES_MAX: usize = 8;
@@ -288,6 +289,8 @@ pub struct Stats {
     pub refusals: BTreeMap<u16, (u64, String)>,
     /// Opinion scores of all directions of calls, in thousandths.
     pub scores: Scores,
+    /// The steps of a ramp.
+    pub steps: Vec<StepFigures>,
     /// A few sentences about single failures.
     pub samples: Vec<String>,
     /// The timers of a scenario, by name.
@@ -306,6 +309,7 @@ impl Stats {
         self.counters.merge(&other.counters);
         self.latencies.merge(&other.latencies);
         self.scores.merge(&other.scores);
+        other.steps.iter().enumerate().for_each(|(index, step)| self.step(index).merge(step));
         for (&status, (count, reason)) in &other.refusals {
             self.refusals.entry(status).or_insert_with(|| (0, reason.clone())).0 += count;
         }
@@ -316,6 +320,14 @@ impl Stats {
             }
         }
         other.samples.iter().for_each(|sample| self.sample(|| sample.clone()));
+    }
+
+    /// The figures of one step.
+    pub fn step(&mut self, index: usize) -> &mut StepFigures {
+        if self.steps.len() <= index {
+            self.steps.resize_with(index + 1, StepFigures::default);
+        }
+        &mut self.steps[index]
     }
 
     /// Counts a refusal.

@@ -311,7 +311,9 @@ mod tests {
     #[test]
     fn no_template_keeps_a_mark() {
         let t = Templates::new(Transport::Tcp, [486]);
-        for template in [&t.invite, &t.ack, &t.bye, &t.cancel, &t.register, &t.ringing, &t.answer, &t.not_allowed, t.refusal(486)] {
+        for template in
+            [&t.invite, &t.ack, &t.bye, &t.cancel, &t.register, &t.ringing, &t.answer, &t.not_allowed, t.refusal(486)]
+        {
             assert!(!template.text.windows(2).any(|pair| pair == b"@@"));
         }
     }

@@ -36,6 +36,8 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         transport: Transport::Udp,
         domain: "example.com".into(),
         load: Load { rate, duration: Some(Duration::from_secs(seconds)), count: None, arrivals: Arrivals::Uniform },
+        steps: Vec::new(),
+        settle: Duration::ZERO,
         hold: Distribution::Fixed(Duration::from_secs(1)),
         ring: Duration::ZERO,
         hangup: Role::Uac,

@@ -15,9 +15,9 @@ use super::super::media::SILENT_AFTER;
 use super::super::message::{self, Owner, Remote, branch, contact, write};
 use super::super::retransmit::{Due, Kind};
 use super::super::scan::{self, Fields};
+use super::super::sdp::{self, Description, Direction};
 use super::super::stats::record;
 use super::super::template::Values;
-use super::super::sdp::{self, Description, Direction};
 use super::super::{Context, Pending, Role, Timer, pattern};
 use super::{Line, acknowledge};
 
@@ -62,6 +62,9 @@ pub(super) struct Call {
     pub(super) cseq_remote: u32,
     pub(super) media: Option<(Slot, SocketAddr)>,
     pub(super) failed: bool,
+    pub(super) answered: bool,
+    /// The step of a ramp it was scheduled in.
+    pub(super) ramp_step: Option<usize>,
 }
 
 /// Why a call failed.
@@ -127,6 +130,8 @@ impl Call {
             cseq_remote: 0,
             media,
             failed: false,
+            answered: false,
+            ramp_step: None,
         }
     }
 
@@ -263,7 +268,12 @@ impl Call {
         self.state = State::Up;
         self.ack(cx);
         cx.stats.counters.calls_established += 1;
-        record(&mut cx.stats.latencies.srd, self.rang.unwrap_or(cx.now).since(self.scheduled));
+        let srd = self.rang.unwrap_or(cx.now).since(self.scheduled);
+        record(&mut cx.stats.latencies.srd, srd);
+        self.answered = true;
+        if let Some(step) = self.ramp_step {
+            cx.stats.step(step).answer(srd);
+        }
         record(&mut cx.stats.latencies.setup, cx.now.since(self.scheduled));
         self.count_early(cx);
         if cancelled {
@@ -299,6 +309,16 @@ impl Call {
         if self.early.is_none() && !fields.body.is_empty() && self.follow(cx, fields) {
             self.early = Some(cx.now);
         }
+    }
+
+    /// What came of the call, for the step it belongs to; an answer is counted when it comes.
+    pub(super) fn count_step(&self, cx: &mut Context<'_>, outcome: &Outcome) {
+        let Some(step) = self.ramp_step.filter(|_| !self.answered) else { return };
+        let refused =
+            matches!(outcome, Outcome::Failed(Failure::Refused) | Outcome::RefusedAsAsked | Outcome::Cancelled);
+        let figures = cx.stats.step(step);
+        figures.refused += u64::from(refused);
+        figures.failed += u64::from(!refused);
     }
 
     fn count_early(&self, cx: &mut Context<'_>) {

@@ -79,13 +79,18 @@ impl Uac {
     pub fn handle_schedule(&mut self, cx: &mut Context<'_>) {
         while let Some((number, scheduled)) = self.schedule.take(cx.now) {
             record(&mut cx.stats.latencies.late_start, cx.now.since(scheduled));
-            if !self.begin(cx, number, scheduled) {
-                cx.stats.counters.calls_skipped += 1;
+            let step = if cx.plan.steps.is_empty() { None } else { Some(self.schedule.step_of(scheduled)) };
+            let begun = self.begin(cx, number, scheduled, step);
+            cx.stats.counters.calls_skipped += u64::from(!begun);
+            if let Some(step) = step {
+                let figures = cx.stats.step(step);
+                figures.offered += 1;
+                figures.failed += u64::from(!begun);
             }
         }
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>, number: u64, scheduled: Instant) -> bool {
+    fn begin(&mut self, cx: &mut Context<'_>, number: u64, scheduled: Instant, step: Option<usize>) -> bool {
         let Some(slot) = self.calls.next_slot() else { return false };
         let media = if cx.plan.rtp { cx.media.open(Role::Uac, cx.random) } else { None };
         let Some(&line) = self.lines.get(number as usize % self.lines.len().max(1)) else { return false };
@@ -94,6 +99,7 @@ impl Uac {
         }
         let token = Token { shard: self.shard, slot, salt: cx.random.next_u32() };
         let mut call = Call::new(cx, token, line, number % cx.plan.users, scheduled, media);
+        call.ramp_step = step;
         cx.stats.counters.calls_attempted += 1;
         call.invite(cx, &[]);
         self.calls.insert(call).is_ok()
@@ -227,6 +233,7 @@ impl Uac {
         if let Some((media, _)) = call.media {
             cx.media.close(cx.now, media, cx.stats);
         }
+        call.count_step(cx, &outcome);
         let counters = &mut cx.stats.counters;
         let failure = match outcome {
             Outcome::Failed(failure) => failure,

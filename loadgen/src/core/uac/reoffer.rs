@@ -31,7 +31,8 @@ impl Call {
             }
             status => {
                 acknowledge(cx, fields, self.token, self.invite_serial, Some(&self.line));
-                let credentials = if matches!(status, 401 | 407) { self.credentials(cx, "INVITE", fields) } else { None };
+                let credentials =
+                    if matches!(status, 401 | 407) { self.credentials(cx, "INVITE", fields) } else { None };
                 match credentials {
                     Some(line) => {
                         cx.stats.counters.challenges_answered += 1;

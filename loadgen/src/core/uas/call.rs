@@ -12,9 +12,9 @@ use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact
 use super::super::retransmit::{Due, Kind};
 use super::super::rtp::PERIOD;
 use super::super::scan::{self, Fields};
-use super::super::template::Values;
 use super::super::sdp::{self, Description, Direction};
 use super::super::template::Template;
+use super::super::template::Values;
 use super::super::{Context, Path, Pending, Role, Timer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -231,6 +231,7 @@ impl Uas {
                         if let Ok(fields) = scan::scan(&invite) {
                             call.conclude(cx, &fields, local);
                         }
+                        call.invite = invite;
                     }
                     State::Up => call.on_step(cx, local),
                     State::Refusing | State::Answered | State::Ending => {}
