@@ -181,15 +181,18 @@ impl Datagrams {
     }
 
     /// Has the kernel end what is armed, each by its name: asked for all at once, it looks again through those that it has
-    /// ended for each of the others, which for thousands takes longer than all else in a pause.
-    pub(super) fn cancel_armed(&self, ring: &mut Ring) {
+    /// ended for each of the others, which takes long for thousands. How many there were.
+    pub(super) fn cancel_armed(&self, ring: &mut Ring) -> usize {
+        let mut count = 0;
         for (key, open) in (0..).zip(&self.sockets) {
             let Some(open) = open.as_ref().filter(|open| open.armed) else { continue };
             let target = CancelBuilder::user_data(tag(open.role.kind(), open.generation, key));
             let request = opcode::AsyncCancel2::new(target).build().flags(Flags::SKIP_SUCCESS);
             // SAFETY: a cancellation points to nothing.
             unsafe { ring.push(&request.user_data(tag(Kind::Ignored, 0, 0))) };
+            count += 1;
         }
+        count
     }
 
     /// Gives up all sockets; nothing is armed.

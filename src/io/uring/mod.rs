@@ -261,8 +261,16 @@ impl Driver for Uring {
     fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
         let deadline = std::time::Instant::now() + PAUSE_MAX;
         self.ring.submit()?;
-        self.datagrams.cancel_armed(&mut self.ring);
-        self.ring.submit()?;
+        // The kernel tells of twenty ends each time it is asked. Those it has not told of yet are in the way of the next
+        // step, which finds what is left: connections, the waker.
+        for _ in 0..self.datagrams.cancel_armed(&mut self.ring) {
+            let sends = self.datagrams.next_send();
+            self.ring.wait(Some(Duration::ZERO), Duration::ZERO)?;
+            self.finish_batch(sends, handler);
+            if !self.datagrams.is_armed() {
+                break;
+            }
+        }
         self.ring.cancel_all()?;
         loop {
             let sends = self.datagrams.next_send();
