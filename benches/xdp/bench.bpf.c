@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 /*
- * What the relay is measured against: a program that swaps the hardware addresses and transmits. And what stands before
- * both, so that they see a new packet with each run: the packet of the next flow, with the next sequence number.
+ * What the relay is measured against: a program that swaps the hardware addresses and transmits; and one that also asks a
+ * flow's row whether it lives and counts the packet there, the least that anything with a memory of flows does. Before
+ * each, so that it sees a new packet with each run, stands `rotate`: the packet of the next flow, with the next sequence
+ * number.
  */
-#include "../../src/xdp/prog/kernel.h"
+#include "../../src/xdp/prog/relay.h"
 
 struct flow {
 	u32 to;    /* net */
@@ -19,7 +21,20 @@ struct rotation {
 
 extern struct flow flows[100000];
 extern struct rotation rotation;
+extern struct row rows4[];
+extern const volatile struct constants constants;
 extern char programs;
+
+static always_inline int swapped(void *data)
+{
+	u32 to = *(u32 *)data, from = *(u32 *)(data + 6);
+	u16 to_rest = *(u16 *)(data + 4), from_rest = *(u16 *)(data + 10);
+	*(u32 *)data = from;
+	*(u16 *)(data + 4) = from_rest;
+	*(u32 *)(data + 6) = to;
+	*(u16 *)(data + 10) = to_rest;
+	return XDP_TX;
+}
 
 SECTION("xdp") int swap(struct xdp_md *ctx)
 {
@@ -28,13 +43,26 @@ SECTION("xdp") int swap(struct xdp_md *ctx)
 
 	if (data + 14 > end)
 		return XDP_PASS;
-	u32 to = *(u32 *)data, from = *(u32 *)(data + 6);
-	u16 to_rest = *(u16 *)(data + 4), from_rest = *(u16 *)(data + 10);
-	*(u32 *)data = from;
-	*(u16 *)(data + 4) = from_rest;
-	*(u32 *)(data + 6) = to;
-	*(u16 *)(data + 10) = to_rest;
-	return XDP_TX;
+	return swapped(data);
+}
+
+SECTION("xdp") int touch(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data;
+
+	if (data + 54 > end)
+		return XDP_PASS;
+	u32 address = swap32(*(u32 *)(data + 30)) - constants.v4_base;
+	u32 pair = (swap16(*(u16 *)(data + 36)) - constants.port_min) >> 1;
+	if (address >= constants.v4_count || pair >= constants.pairs)
+		return XDP_PASS;
+	struct row *row = &rows4[address * constants.pairs + pair];
+	in_register(row);
+	if (!row->deadline)
+		return XDP_PASS;
+	row->packets++;
+	return swapped(data);
 }
 
 SECTION("xdp") int rotate(struct xdp_md *ctx)

@@ -6,7 +6,6 @@ use std::io::Result;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::Relaxed;
-use strowger::xdp::OBJECT;
 use strowger::xdp::layout::{Constants, Moment, Row, Totals, changes, ports, state, words};
 use strowger::xdp::memory::Memory;
 use strowger::xdp::object::{Object, Target};
@@ -30,9 +29,18 @@ pub struct Stage {
     _flows: Shared<Totals>,
     swap: Program,
     relay: Program,
-    rotate_swap: Program,
-    rotate_relay: Program,
-    _programs: [Map; 2],
+    /// Behind each stands one of [`Behind`].
+    rotate: [Program; 3],
+    _programs: [Map; 3],
+}
+
+/// What comes behind `rotate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    Swap,
+    /// Swap, with a look into the flow's row.
+    Touch,
+    Relay,
 }
 
 fn value<T: Plain>(shared: &Shared<T>) -> Option<Target> {
@@ -70,7 +78,7 @@ fn settle(row: &Row, source: SocketAddr, own: SocketAddr, from: SocketAddr, to: 
     row.ip_change.store(ip_change, Relaxed);
     row.from.store(last(from.ip()), Relaxed);
     row.source[3].store(last(source.ip()), Relaxed);
-    row.to[3].store(last(to.ip()), Relaxed);
+    row.to[0].store(last(to.ip()), Relaxed);
     row.ns_per_unit_q8.store(125_000 * 256, Relaxed);
     row.state.store(state::SETTLED, Relaxed);
     row.deadline.store(u32::MAX, Relaxed);
@@ -112,7 +120,8 @@ fn going_on_with(program: &Program) -> Result<Map> {
 }
 
 impl Stage {
-    pub fn set() -> Result<Self> {
+    /// Everything in place; `object` holds the relay.
+    pub fn set(object: &[u8]) -> Result<Self> {
         let constants = Constants {
             v4_base: BASE,
             v4_count: ADDRESSES,
@@ -138,9 +147,12 @@ impl Stage {
         let bench = Object::parse(BENCH_OBJECT).expect("the committed object");
         let none = |_: &str| None;
         let swap = load(&bench, "swap", &none);
-        let relay = memory.load(&Object::parse(OBJECT).expect("the committed object"), "relay");
-        let relay = relay.unwrap_or_else(|no| panic!("relay: {}\n{}", no.error, no.log));
-        let programs = [going_on_with(&swap)?, going_on_with(&relay)?];
+        let upon_memory = |object: &Object<'_>, name: &str| {
+            memory.load(object, name).unwrap_or_else(|no| panic!("{name}: {}\n{}", no.error, no.log))
+        };
+        let touch = upon_memory(&bench, "touch");
+        let relay = upon_memory(&Object::parse(object).expect("an object"), "relay");
+        let programs = [going_on_with(&swap)?, going_on_with(&touch)?, going_on_with(&relay)?];
         let rotate = |programs: &Map| {
             let resolve = |name: &str| match name {
                 "flows" => value(&flows),
@@ -150,8 +162,8 @@ impl Stage {
             };
             load(&bench, "rotate", &resolve)
         };
-        let (rotate_swap, rotate_relay) = (rotate(&programs[0]), rotate(&programs[1]));
-        Ok(Self { memory, rotation, _flows: flows, swap, relay, rotate_swap, rotate_relay, _programs: programs })
+        let rotate = programs.each_ref().map(rotate);
+        Ok(Self { memory, rotation, _flows: flows, swap, relay, rotate, _programs: programs })
     }
 
     fn run(program: &Program, frame: &[u8], packets: u32) -> f64 {
@@ -191,21 +203,14 @@ impl Stage {
         taken
     }
 
-    fn rotate(&self, flows: u32) {
+    /// Packets of so many flows in rotation.
+    pub fn rotate(&self, behind: Behind, flows: u32, packets: u32) -> f64 {
         let [cell] = &self.rotation[..] else { panic!("one") };
         cell.jiffies.store(u64::from(flows) << 32, Relaxed);
         let sequence = 1 + self.memory.rows4[order_first()].highest.load(Relaxed) as u64;
         cell.ns.store(u64::from(words(party().ip())[3]) | sequence << 32, Relaxed);
-    }
-
-    pub fn rotate_swap(&self, flows: u32, packets: u32) -> f64 {
-        self.rotate(flows);
-        Self::run(&self.rotate_swap, &packet(party(), own(0)), packets)
-    }
-
-    pub fn rotate_relay(&self, flows: u32, packets: u32) -> f64 {
-        self.rotate(flows);
-        self.packets(packets, |stage| Self::run(&stage.rotate_relay, &packet(party(), own(0)), packets))
+        let run = |stage: &Self| Self::run(&stage.rotate[behind as usize], &packet(party(), own(0)), packets);
+        if behind == Behind::Swap { run(self) } else { self.packets(packets, run) }
     }
 }
 

@@ -33,16 +33,16 @@ pub struct Row {
     pub ports: AtomicU32,
     /// net: of a packet that goes.
     pub ports_out: AtomicU32,
-    /// What the rewriting adds to the complement of the UDP checksum.
-    pub udp_change: AtomicU16,
-    /// What it adds to the header checksum of IPv4, TTL and DSCP apart.
-    pub ip_change: AtomicU16,
-    /// net: the last 32 bits of the address it leaves by.
-    pub from: AtomicU32,
     /// net: IPv4 in the last word.
     pub source: [AtomicU32; 4],
-    /// net: the same.
+    /// net: the last 32 bits of the address it leaves by.
+    pub from: AtomicU32,
+    /// net: IPv4 in the first word, so that both addresses are one store.
     pub to: [AtomicU32; 4],
+    /// What the rewriting adds to the UDP checksum.
+    pub udp_change: AtomicU16,
+    /// What it adds to the complement of the header checksum of IPv4, TTL and DSCP apart.
+    pub ip_change: AtomicU16,
 
     /// Relayed. This and what follows counts for ever, modulo its width.
     pub packets: AtomicU32,
@@ -92,7 +92,7 @@ pub struct Hop {
     pub hardware_low: AtomicU64,
     /// net: the rest of ours.
     pub hardware_high: AtomicU32,
-    /// Of the device that sends; 0 = not known, or not fresh.
+    /// Of the device that sends; 0 = not known, or not fresh. See [`REDIRECT_ALWAYS`].
     pub ifindex: AtomicU32,
     /// net: the VLAN tag with its type; 0 = none.
     pub tag: AtomicU32,
@@ -102,6 +102,10 @@ pub struct Hop {
     pub device: AtomicU16,
     spare: AtomicU64,
 }
+
+/// In a hop's `ifindex`: frames are redirected even to the device that they came by. A veth that sends back what it gets does
+/// not wake a peer without a program, however long the queue there grows.
+pub const REDIRECT_ALWAYS: u32 = 1 << 31;
 
 /// Next hops at most.
 pub const HOPS_MAX: usize = 4096;
@@ -264,8 +268,8 @@ pub fn ports(source: u16, destination: u16) -> u32 {
     u32::from_ne_bytes([a, b, c, d])
 }
 
-/// What replacing the addresses `old` (source, destination) by `new` adds to the complement of a checksum: of the addresses
-/// alone (IPv4 header) and with the ports (UDP). RFC 1624.
+/// What replacing the addresses `old` (source, destination) by `new` adds to checksums (RFC 1624): the addresses alone to the
+/// complement of that of the IPv4 header; with the ports, to that of UDP itself, where the sum is then never zero.
 #[must_use]
 pub fn changes(old: [SocketAddr; 2], new: [SocketAddr; 2]) -> (u16, u16) {
     let mut sum = 0u64;
@@ -285,7 +289,7 @@ pub fn changes(old: [SocketAddr; 2], new: [SocketAddr; 2]) -> (u16, u16) {
     }
     add([ports(old[0].port(), old[1].port()), 0, 0, 0], false);
     let all = add([ports(new[0].port(), new[1].port()), 0, 0, 0], true);
-    (addresses, all)
+    (addresses, !all)
 }
 
 fn fold(mut sum: u64) -> u16 {
@@ -306,10 +310,11 @@ mod tests {
         let row = [
             offset_of!(Row, rtp),
             offset_of!(Row, ports),
-            offset_of!(Row, udp_change),
-            offset_of!(Row, from),
+            offset_of!(Row, ports_out),
             offset_of!(Row, source),
+            offset_of!(Row, from),
             offset_of!(Row, to),
+            offset_of!(Row, udp_change),
             offset_of!(Row, packets),
             offset_of!(Row, highest),
             offset_of!(Row, duplicates),
@@ -320,7 +325,7 @@ mod tests {
             offset_of!(Row, state),
             offset_of!(Row, dscp),
         ];
-        assert_eq!(row, [12, 16, 24, 28, 32, 48, 64, 76, 80, 96, 104, 116, 120, 122, 123]);
+        assert_eq!(row, [12, 16, 20, 24, 40, 44, 60, 64, 76, 80, 96, 104, 116, 120, 122, 123]);
         let hop =
             [offset_of!(Hop, hardware_high), offset_of!(Hop, ifindex), offset_of!(Hop, tag), offset_of!(Hop, mtu)];
         assert_eq!(hop, [8, 12, 16, 20]);
@@ -337,9 +342,9 @@ mod tests {
     fn a_change_takes_the_old_words_out_and_puts_the_new_ones_in() {
         let at = |text: &str| text.parse().unwrap();
         let (addresses, all) = changes([at("1.2.3.4:5"), at("1.2.3.5:6")], [at("1.2.3.4:5"), at("1.2.3.5:6")]);
-        assert_eq!((addresses, all), (0xffff, 0xffff), "nothing changed: minus zero");
+        assert_eq!((addresses, all), (0xffff, 0), "nothing changed: minus zero");
         let (addresses, all) = changes([at("0.0.0.0:0"), at("0.0.0.0:0")], [at("0.0.0.1:0"), at("0.0.0.0:2")]);
         let net = |value: u16| u16::from_ne_bytes(value.to_be_bytes());
-        assert_eq!((addresses, all), (net(1), net(3)));
+        assert_eq!((addresses, all), (net(1), !net(3)));
     }
 }

@@ -270,8 +270,12 @@ fn write(row: &Row, rule: &FastRule, own: SocketAddr, hop: u16, deadline: u32) {
     row.udp_change.store(udp_change, Relaxed);
     row.ip_change.store(ip_change, Relaxed);
     row.from.store(words(rule.from.ip())[3], Relaxed);
-    for (places, address) in [(&row.source, rule.source.ip()), (&row.to, rule.to.ip())] {
-        for (place, word) in places.iter().zip(words(address)) {
+    let mut to = words(rule.to.ip());
+    if rule.to.is_ipv4() {
+        to.rotate_right(1);
+    }
+    for (places, words) in [(&row.source, words(rule.source.ip())), (&row.to, to)] {
+        for (place, word) in places.iter().zip(words) {
             place.store(word, Relaxed);
         }
     }

@@ -11,11 +11,16 @@
  * - A call of a helper empties five registers. None is left on the way of a packet that is relayed; a change of tag, which
  *   needs one, comes last and by itself. Pointers kept in registers (`in_register`) were worth a third of the relay's time:
  *   left alone, the compiler works a row's address out again with each use.
+ * - A packet that a rule takes is long enough for one check of its whole header, and is UDP without options: everything else
+ *   is another function's (`odd4`). Fields of a word that are always read or written together are one load, one store; a
+ *   load that is wider than the store before it would wait for the cache.
  * - The changes of both checksums are the same for all packets of a rule; the appliance works them out once.
  * - Counters are the row's, not each CPU's: the packets of a flow come by one queue, and sequence numbers and jitter mean
  *   nothing when they are split. A flow that moves to another CPU between two packets loses nothing; two CPUs in the same
  *   flow within the same nanoseconds may lose one count.
- * - A flow that no cache holds costs one load from memory, for its two lines lie together and are fetched at once.
+ * - A flow that no cache holds costs one load from memory, for its two lines lie together and are fetched at once: here 110
+ *   to 150 ns (`xdp_cold_vs_touch` compares with a program that does nothing else), 4 KiB pages or larger. Fewer instructions
+ *   let the processor begin the next packet's load before this one's has come.
  */
 #include "relay.h"
 
@@ -39,7 +44,7 @@ extern char blocked, devices;
 #define CLASS_KEPT 0x3f00 /* net: ECN, and the first bits of the flow label */
 #define DROPOUT_MAX 3000  /* RFC 3550 A.1 */
 #define MISORDER_MAX 100
-#define SAMPLE_MASK 31 
+#define SAMPLE_MASK 31
 #define JIFFIES_SHIFT 6
 
 /* Headers by their octets. Fields are aligned to their size from the IP header on; the frame itself need not be. */
@@ -152,20 +157,15 @@ static never_inline void measure(struct row *row, u32 sequence, u32 timestamp)
 	row->reference_ns = 0;
 }
 
-/* A sequence number that does not follow the one before. */
+/* A sequence number that neither follows the one before nor is the same. */
 static never_inline void leap(struct row *row, u32 sequence)
 {
-	row->reference_ns = 0;
 	if (row->series != row->generation) {
 		row->series = row->generation;
 		row->highest = sequence;
 		return;
 	}
 	u32 ahead = (sequence - row->highest) & 0xffff;
-	if (!ahead) {
-		row->duplicates++;
-		return;
-	}
 	if (ahead > 0xffff - MISORDER_MAX) {
 		row->late++;
 		return;
@@ -177,18 +177,26 @@ static never_inline void leap(struct row *row, u32 sequence)
 	row->highest = sequence;
 }
 
-static always_inline void note(struct row *row, u32 octets, u32 sequence, u32 timestamp, u64 now)
+/* `last`, `highest` and `series` are one word of the row, read and written at once. */
+static always_inline void note(struct row *row, u32 octets, u32 sequence, const u32 *timestamp, u64 now)
 {
+	u64 *word = (u64 *)&row->last;
+	u32 series = row->generation << 16, before = *word >> 32;
+
 	row->packets++;
 	row->octets += octets;
-	row->last = now;
-	if (likely(row->series == row->generation && ((sequence - row->highest) & 0xffff) == 1)) {
-		row->highest = sequence;
+	if (likely(before == (series | ((sequence - 1) & 0xffff)))) {
+		*word = (u64)(series | sequence) << 32 | (u32)now;
 		if (unlikely((sequence & SAMPLE_MASK) <= 1))
-			measure(row, sequence, timestamp);
-	} else {
-		leap(row, sequence);
+			measure(row, sequence, swap32(*timestamp));
+		return;
 	}
+	*word = (u64)before << 32 | (u32)now;
+	row->reference_ns = 0;
+	if (before == (series | sequence))
+		row->duplicates++;
+	else
+		leap(row, sequence);
 }
 
 static always_inline u32 fold(u32 sum)
@@ -202,15 +210,13 @@ static always_inline int is_rtcp(u32 rtp)
 	return (rtp & 0xe000) == 0xc000;
 }
 
-/* RFC 1624: the sum of the words that changed goes into the complement. A checksum that is not there stays away, and
- * one that comes out as zero is written as all ones (RFC 768). */
+/* RFC 1624, on the checksum itself: the sum of two numbers that are not both zero never folds to zero, which would mean that
+ * there is none (RFC 768), so all ones need no case of their own. A checksum that is not there stays away. */
 static always_inline void correct(struct udp_rtp *udp, u32 change)
 {
 	u32 check = udp->check;
-	if (check) {
-		check = (u16)~fold((u16)~check + change);
-		udp->check = check ? check : 0xffff;
-	}
+	if (check)
+		udp->check = fold(check + change);
 }
 
 static always_inline int verdict(struct xdp_md *ctx, const struct hop *hop)
@@ -260,17 +266,19 @@ static always_inline int leave(struct xdp_md *ctx, struct ethernet *frame, const
 #define KEY4 0, (u64)ip->source << 32 | 0xffff0000
 #define KEY6 (u64)ip->source[1] << 32 | ip->source[0], 0
 
-static always_inline int relay4(struct xdp_md *ctx, void *data, void *end, u64 now, const u32 tagged)
+static always_inline int is_ours4(u32 to)
 {
-	struct ethernet *frame = data;
-	struct ipv4 *ip = data + (tagged ? TAGGED_HEAD : PLAIN_HEAD);
+	return swap32(to) - constants.v4_base < constants.v4_count;
+}
 
-	if ((void *)ip + IPV4_LEN > end)
+/* A packet that is not whole UDP without options, or too short for RTP: no rule takes it, and this says why. */
+static never_inline int odd4(struct ethernet *frame, void *end, u64 now, u32 head)
+{
+	struct ipv4 *ip = (void *)frame + (head == TAGGED_HEAD ? TAGGED_HEAD : PLAIN_HEAD);
+
+	if ((void *)ip + IPV4_LEN > end || (ip->version & 0xf0) != 0x40 || (ip->version & 0x0f) < 5)
 		return XDP_PASS;
-	if (unlikely(ip->version != 0x45) && ((ip->version & 0xf0) != 0x40 || (ip->version & 0x0f) < 5))
-		return XDP_PASS;
-	u32 address = swap32(ip->to) - constants.v4_base;
-	if (address >= constants.v4_count || ip->ttl_protocol >> 8 != PROTOCOL_UDP)
+	if (!is_ours4(ip->to) || ip->ttl_protocol >> 8 != PROTOCOL_UDP)
 		return up(KEY4);
 	if (ip->version != 0x45 || ip->fragment & FRAGMENT)
 		return miss(REASON_UNUSUAL, KEY4);
@@ -278,6 +286,31 @@ static always_inline int relay4(struct xdp_md *ctx, void *data, void *end, u64 n
 		return up(KEY4);
 	u32 port = swap16(ip->udp.ports >> 16) - constants.port_min;
 	if (port >> 1 >= constants.pairs)
+		return up(KEY4);
+	struct row *row = &rows4[(swap32(ip->to) - constants.v4_base) * constants.pairs + (port >> 1)];
+	if (row->deadline <= (u32)(now >> JIFFIES_SHIFT) || port & 1)
+		return unruled(row, port & 1, KEY4);
+	u32 total = swap16(ip->total);
+	if (total != swap16(ip->udp.length) + IPV4_LEN || (void *)ip + total > end)
+		return miss(REASON_UNUSUAL, KEY4);
+	if (ip->source != row->source[3] || ip->udp.ports != row->ports)
+		return miss(REASON_SOURCE, KEY4);
+	return miss(REASON_NOT_RTP, KEY4);
+}
+
+static always_inline int relay4(struct xdp_md *ctx, void *data, void *end, u64 now, const u32 tagged)
+{
+	struct ethernet *frame = data;
+	struct ipv4 *ip = data + (tagged ? TAGGED_HEAD : PLAIN_HEAD);
+
+	if ((void *)(ip + 1) > end)
+		return odd4(frame, end, now, tagged ? TAGGED_HEAD : PLAIN_HEAD);
+	u32 ttl_protocol = ip->ttl_protocol;
+	if (unlikely(ip->version != 0x45 || ttl_protocol >> 8 != PROTOCOL_UDP || ip->fragment & FRAGMENT))
+		return odd4(frame, end, now, tagged ? TAGGED_HEAD : PLAIN_HEAD);
+	u32 address = swap32(ip->to) - constants.v4_base;
+	u32 port = swap16(ip->udp.ports >> 16) - constants.port_min;
+	if (address >= constants.v4_count || port >> 1 >= constants.pairs)
 		return up(KEY4);
 	struct row *row = &rows4[address * constants.pairs + (port >> 1)];
 	in_register(row);
@@ -291,7 +324,7 @@ static always_inline int relay4(struct xdp_md *ctx, void *data, void *end, u64 n
 		return miss(REASON_UNUSUAL, KEY4);
 	if (ip->source != row->source[3] || ip->udp.ports != row->ports)
 		return miss(REASON_SOURCE, KEY4);
-	if (octets < UDP_LEN + RTP_LEN || (void *)(ip + 1) > end)
+	if (octets < UDP_LEN + RTP_LEN)
 		return miss(REASON_NOT_RTP, KEY4);
 	u32 other = (ip->udp.rtp ^ row->rtp) & RTP_MASK;
 	if (other & 0xff)
@@ -304,23 +337,22 @@ static always_inline int relay4(struct xdp_md *ctx, void *data, void *end, u64 n
 		return miss(REASON_NO_HOP, KEY4);
 	if (total > hop->mtu)
 		return miss(REASON_TOO_BIG, KEY4);
-	u32 ports = row->ports_out, from = row->from, to = row->to[3], dscp = row->dscp;
-	u32 udp_change = row->udp_change, ip_change = row->ip_change;
+	u64 addresses = *(u64 *)&row->from;
+	u32 ports = row->ports_out, changes = *(u32 *)&row->udp_change, dscp = row->dscp;
 	barrier();
-	if (version >> 32 != row->sequence || version & 1ull << 32)
+	u32 sequence = version >> 32;
+	if ((sequence ^ row->sequence) | (sequence & 1))
 		return miss(REASON_TORN, KEY4);
 
-	u32 word = *(u16 *)ip, tos = dscp << 2 | (word >> 8 & 3);
-	u32 sum = (u16)~ip->check + ip_change + (word ^ 0xffff) + (0x45 | tos << 8);
-	sum += (ip->ttl_protocol ^ 0xffff) + TTL_PROTOCOL;
-	*(u16 *)ip = 0x45 | tos << 8;
+	u32 word = *(u16 *)ip, rewritten = 0x45 | dscp << 10 | (word & 0x300);
+	u32 sum = 3 * 0xffff + TTL_PROTOCOL - ip->check - word - ttl_protocol + rewritten + (changes >> 16);
+	*(u16 *)ip = rewritten;
 	ip->ttl_protocol = TTL_PROTOCOL;
 	ip->check = ~fold(fold(sum));
-	ip->source = from;
-	ip->to = to;
+	*(u64 *)&ip->source = addresses;
 	ip->udp.ports = ports;
-	correct(&ip->udp, udp_change);
-	note(row, octets - UDP_LEN, swap16(ip->udp.sequence), swap32(ip->udp.timestamp), now);
+	correct(&ip->udp, changes & 0xffff);
+	note(row, octets - UDP_LEN, swap16(ip->udp.sequence), &ip->udp.timestamp, now);
 	return leave(ctx, frame, hop, tagged, ETHERTYPE_IPV4);
 }
 
@@ -390,7 +422,7 @@ static always_inline int relay6(struct xdp_md *ctx, void *data, void *end, u64 n
 	ip->to[3] = to3;
 	ip->udp.ports = ports;
 	correct(&ip->udp, change);
-	note(row, octets - UDP_LEN, swap16(ip->udp.sequence), swap32(ip->udp.timestamp), now);
+	note(row, octets - UDP_LEN, swap16(ip->udp.sequence), &ip->udp.timestamp, now);
 	return leave(ctx, frame, hop, tagged, ETHERTYPE_IPV6);
 }
 

@@ -48,11 +48,11 @@ struct row {
 	u16 hop;      /* index of the next hop */
 	u32 ports;    /* net: source and destination port of a packet that comes */
 	u32 ports_out;  /* net: of a packet that goes */
-	u16 udp_change; /* what the rewriting adds to the complement of the UDP checksum */
-	u16 ip_change;  /* the same of the addresses, for the header checksum of IPv4 */
-	u32 from;       /* net: the last 32 bits of the address it leaves by */
 	u32 source[4];  /* net: IPv4 in the last word */
-	u32 to[4];      /* net: the same */
+	u32 from;       /* net: the last 32 bits of the address it leaves by */
+	u32 to[4];      /* net: IPv4 in the first word, so that both addresses are one store */
+	u16 udp_change; /* what the rewriting adds to the UDP checksum */
+	u16 ip_change;  /* what it adds to the complement of IPv4's header checksum, TTL and DSCP apart */
 
 	u32 packets; /* these count for ever, modulo their width */
 	u32 octets;  /* of RTP */
@@ -81,7 +81,7 @@ struct row {
 struct hop {
 	u64 hardware_low;  /* net: the next hop's address and the first two octets of ours */
 	u32 hardware_high; /* net: the rest of ours */
-	u32 ifindex;       /* of the device that sends; 0 = not known or not fresh */
+	u32 ifindex;       /* of the device that sends; 0 = not known or not fresh; highest bit: redirect to it, never transmit */
 	u32 tag;           /* net: the VLAN tag with its type; 0 = none */
 	u16 mtu;
 	u16 device; /* index into the map of devices */

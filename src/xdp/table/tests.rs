@@ -134,7 +134,7 @@ fn a_rule_goes_in_whole_and_comes_out_at_once() {
     assert!(row.deadline.load(Relaxed) > 0);
     assert_eq!((row.sequence.load(Relaxed), row.state.load(Relaxed), row.hop.load(Relaxed)), (2, state::SETTLED, 7));
     assert_eq!(row.source[3].load(Relaxed).to_ne_bytes(), [10, 0, 0, 9]);
-    assert_eq!(row.to[3].load(Relaxed).to_ne_bytes(), [10, 0, 0, 8]);
+    assert_eq!(row.to[0].load(Relaxed).to_ne_bytes(), [10, 0, 0, 8]);
     assert_eq!(row.from.load(Relaxed).to_ne_bytes(), [10, 0, 0, 1]);
     assert_eq!(row.ports.load(Relaxed), ports(4000, 20_044));
     assert_eq!(row.ports_out.load(Relaxed), ports(20_050, 5000));
