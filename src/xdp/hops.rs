@@ -6,7 +6,7 @@
 //! whatever the number of its streams. A neighbour that is stale, failed or gone makes the row unusable: packets go up, and the
 //! socket's sending makes the kernel look for it.
 
-use super::layout::{HOPS_MAX, Hop};
+use super::layout::{HOPS_MAX, Hop, REDIRECT_ALWAYS};
 use super::netlink::{Message, address, attributes, half, kind, word};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -41,6 +41,7 @@ struct Link {
     hardware: [u8; 6],
     mtu: u16,
     is_up: bool,
+    is_veth: bool,
     vlan: Option<Vlan>,
 }
 
@@ -218,19 +219,19 @@ impl Hops {
         if message.kind == kind::DEL_LINK || hardware_kind != ETHERNET {
             return self.links.remove(&ifindex).map(drop);
         }
-        let (mut hardware, mut mtu, mut parent, mut vlan) = (None, 0, 0, None);
+        let (mut hardware, mut mtu, mut parent, mut vlan, mut is_veth) = (None, 0, 0, None, false);
         for (kind, value) in attributes(body.get(16..)?) {
             match kind {
                 1 => hardware = value.first_chunk::<6>().copied(),
                 4 => mtu = word(value, 0)?,
                 5 => parent = word(value, 0)?,
-                18 => vlan = vlan_of(value),
+                18 => (vlan, is_veth) = (vlan_of(value), is_kind(value, b"veth")),
                 _ => {}
             }
         }
         let vlan = vlan.map(|(id, is_8021q)| Vlan { parent, id, is_8021q });
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        let link = Link { hardware: hardware?, mtu, is_up: flags & IS_UP != 0, vlan };
+        let link = Link { hardware: hardware?, mtu, is_up: flags & IS_UP != 0, is_veth, vlan };
         let old = self.links.insert(ifindex, link);
         self.routes_changed |= old.is_some_and(|old| old.is_up != link.is_up);
         (old != Some(link)).then_some(())
@@ -353,6 +354,8 @@ impl Hops {
             Some(_) => return None,
         };
         let device = *self.devices.get(&ifindex)?;
+        let is_veth = self.links.get(&ifindex).is_some_and(|link| link.is_veth);
+        let ifindex = if is_veth { ifindex | REDIRECT_ALWAYS } else { ifindex };
         Some((WayOut { ifindex, device, tag, mtu: link.mtu, hardware: link.hardware }, *hardware))
     }
 }
@@ -365,11 +368,18 @@ struct WayOut {
     hardware: [u8; 6],
 }
 
+fn find(within: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(within).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// Whether `IFLA_LINKINFO` names this kind of link.
+fn is_kind(info: &[u8], wanted: &[u8]) -> bool {
+    find(info, 1).is_some_and(|kind| kind.strip_suffix(b"\0").unwrap_or(kind) == wanted)
+}
+
 /// VLAN id of `IFLA_LINKINFO`, and whether its tags are those of 802.1Q.
 fn vlan_of(info: &[u8]) -> Option<(u16, bool)> {
-    let find = |within, wanted| attributes(within).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
-    find(info, 1).filter(|kind| kind.starts_with(b"vlan\0") || *kind == b"vlan")?;
-    let data = find(info, 2)?;
+    let data = find(info, 2).filter(|_| is_kind(info, b"vlan"))?;
     let protocol = find(data, 5).and_then(|value| Some(u16::from_be_bytes(*value.first_chunk()?)));
     Some((half(find(data, 1)?, 0)?, protocol.is_none_or(|protocol| protocol == VLAN_8021Q)))
 }

@@ -10,6 +10,17 @@ const REACHABLE: u16 = 2;
 const STALE: u16 = 4;
 
 fn link(ifindex: u32, up: bool, vlan: Option<(u32, u16)>) -> Vec<u8> {
+    let Some((parent, id)) = vlan else { return link_of(ifindex, up, None) };
+    let (mut data, mut info) = (Vec::new(), Vec::new());
+    push_attribute(&mut data, 1, &id.to_ne_bytes());
+    push_attribute(&mut info, 1, b"vlan\0");
+    push_attribute(&mut info, 2, &data);
+    let mut body = link_of(ifindex, up, Some(&info));
+    push_attribute(&mut body, 5, &parent.to_ne_bytes());
+    body
+}
+
+fn link_of(ifindex: u32, up: bool, info: Option<&[u8]>) -> Vec<u8> {
     let mut body = vec![0, 0];
     body.extend(ETHERNET.to_ne_bytes());
     body.extend(ifindex.to_ne_bytes());
@@ -17,13 +28,8 @@ fn link(ifindex: u32, up: bool, vlan: Option<(u32, u16)>) -> Vec<u8> {
     body.extend([0; 4]);
     push_attribute(&mut body, 1, &OWN);
     push_attribute(&mut body, 4, &1500u32.to_ne_bytes());
-    if let Some((parent, id)) = vlan {
-        push_attribute(&mut body, 5, &parent.to_ne_bytes());
-        let (mut data, mut info) = (Vec::new(), Vec::new());
-        push_attribute(&mut data, 1, &id.to_ne_bytes());
-        push_attribute(&mut info, 1, b"vlan\0");
-        push_attribute(&mut info, 2, &data);
-        push_attribute(&mut body, 18, &info);
+    if let Some(info) = info {
+        push_attribute(&mut body, 18, info);
     }
     body
 }
@@ -167,6 +173,21 @@ fn a_vlan_leaves_by_its_parent_with_its_tag() {
     net.answer(&route(4, None));
     let hop = net.resolve(at("10.0.4.1")).unwrap();
     assert_eq!((net.ifindex(hop), net.rows[usize::from(hop)].tag.load(Relaxed).to_ne_bytes()), (3, [0x81, 0, 1, 0x23]));
+}
+
+#[test]
+fn a_veth_is_redirected_to_even_by_what_it_brought() {
+    let mut net = Net::new();
+    let mut info = Vec::new();
+    push_attribute(&mut info, 1, b"veth\0");
+    net.tell(kind::NEW_LINK, &link_of(3, true, Some(&info)));
+    for (device, next) in [(3, "10.0.0.1"), (4, "10.0.4.1")] {
+        net.tell(kind::NEW_NEIGHBOUR, &neighbour(device, at(next), NEXT, REACHABLE));
+        net.resolve(at(next));
+        net.answer(&route(device, None));
+        let hop = net.resolve(at(next)).unwrap();
+        assert_eq!(net.ifindex(hop), 3 | REDIRECT_ALWAYS, "{next}, also through a VLAN upon it");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ from harness.sipp import Sipp
 
 from . import scan, wire
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
-from .load import Load
+from .load import SET_UP_RATE, Load
 from .network import DEVICES, SERVICE, attached, do, pins
 
 # Learning, and the rest before a settled stream moves to the kernel.
@@ -69,6 +69,34 @@ def relay_v4(options, net, directory):
 def relay_v6(options, net, directory):
     """IPv6, two devices."""
     return _relayed(options, net, directory, 6)
+
+
+def one_device(options, net, directory):
+    """Both parties behind the same veth: frames leave by the device that they came by."""
+    own = net.address("caller")
+    appliance = Appliance(options, OneSide(net), directory).up()
+    seconds, report = 8, os.path.join(directory, "loadgen.json")
+    argv = [*net.enter("caller"), options.loadgen, "calls", "--target", f"{SERVICE[4]}:{SIP_PORT}", "--bind", f"{own}:{CALLER_PORT}", "--uas-listen",
+            f"{own}:{CALLEE_PORT}", "--to", NUMBER, "--rate", SET_UP_RATE, "--calls", options.calls, "--concurrent", options.calls + 10,
+            "--hold", f"{options.calls / SET_UP_RATE + seconds:.1f}s", "--rtp-ports", "40000-49999", "--late-max", "2s", "--json", report]
+    load = Process("loadgen", argv, directory)
+    until(lambda: f" up {options.calls} " in load.output() or not load.running(), options.calls / SET_UP_RATE + 15, f"{options.calls} calls to be up")
+    time.sleep(SETTLE_SECONDS)
+    share, total = _share(appliance, 3.0)
+    status = load.wait(seconds + 60)
+    appliance.stop()
+    if status != 0:
+        raise Failure(f"the generator ended with {status}: {load.output()[-900:]}")
+    if share <= 0.999:
+        raise Failure(f"{100 * share:.3f} % of {total:.0f} packets by XDP once settled, more than 99.9 % wanted")
+    return f"{options.calls} calls, none of their packets lost; {100 * share:.3f} % by XDP once settled"
+
+
+class OneSide:
+    """The network with both parties where the caller is."""
+
+    def __init__(self, net):
+        self.address = lambda _, family=4: net.address("caller", family)
 
 
 def sipp(options, net, directory):
@@ -452,4 +480,4 @@ def mute_peer(options, net, directory):
     return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
 
 
-ALL = [relay_v4, relay_v6, sipp, kill, kill_pinned, spray, scanner, take_over, take_over_pinned, take_over_fails, take_over_program, take_over_signal, take_over_settings, unprivileged, wrong_device, great_mtu, mute_peer]
+ALL = [relay_v4, relay_v6, one_device, sipp, kill, kill_pinned, spray, scanner, take_over, take_over_pinned, take_over_fails, take_over_program, take_over_signal, take_over_settings, unprivileged, wrong_device, great_mtu, mute_peer]
