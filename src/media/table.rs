@@ -328,6 +328,7 @@ impl Relay {
             let Some(tenant) = self.streams.get_mut(slot) else { continue };
             let next = tenant.stream.handle_timeout(now, patience, &mut self.events);
             let next = self.lower_what_is_due(now, slot).map_or(next, |ready| next.min(ready));
+            let next = self.with_a_sweep(next);
             if let Some(tenant) = self.streams.get_mut(slot) {
                 (tenant.timer, tenant.due) = (self.timers.schedule(next, slot).ok(), next);
             }

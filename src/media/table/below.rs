@@ -191,12 +191,24 @@ impl Relay {
         }
     }
 
+    /// The last sweep before `due`, which a stream may as well look at its time with: where packets never come up, timers of
+    /// their own are most of what wakes a shard. Earlier than asked is never wrong.
+    pub(super) fn with_a_sweep(&self, due: Instant) -> Instant {
+        if self.below == 0 || due < self.sweep_at {
+            return due;
+        }
+        let beyond = due.since(self.sweep_at).as_nanos() % SWEEP.as_nanos();
+        Instant::from_nanos(due.as_nanos().saturating_sub(u64::try_from(beyond).unwrap_or(0)))
+    }
+
     /// Keeps what is down alive, and reads it all.
     pub(super) fn sweep(&mut self, now: Instant) {
         if self.below == 0 || now < self.sweep_at {
             return;
         }
-        self.sweep_at = now + SWEEP;
+        // In step, so that streams that look with a sweep wake nobody besides.
+        let next = self.sweep_at + SWEEP;
+        self.sweep_at = if next > now { next } else { now + SWEEP };
         let Some(mut fast) = self.fast.take() else { return };
         fast.sweep(now, &mut |key, swept| {
             let place = self.index(key).and_then(|index| self.places[index]);

@@ -3,7 +3,7 @@
 use crate::base::time::Duration;
 use crate::base::{Direction, Instant, Random, Side, SocketKey};
 use crate::media::model::{Bug, Fate, Kernel};
-use crate::media::path::{SETTLE, Waiting};
+use crate::media::path::{SETTLE, SWEEP, Waiting};
 use crate::media::rtp::Header;
 use crate::media::{
     Frozen, MediaEvent, Relay, RelayConfig, RemoteOptions, SideReport, StreamOptions, StreamSlot, Verdict, Way,
@@ -159,6 +159,26 @@ fn a_settled_stream_goes_down_once_its_rule_has_stood() {
     let counts = bench.relay.counts();
     assert!(counts.is_balanced());
     assert_eq!((counts.moves_down, counts.moves_up, counts.forwarded), (2, 2, 212));
+}
+
+#[test]
+fn where_something_is_down_streams_look_at_their_time_with_a_sweep() {
+    let (mut bench, kernel) = Bench::with_kernel();
+    let due = |bench: &Bench, millis| bench.now + Duration::from_millis(millis);
+    assert_eq!(bench.relay.with_a_sweep(due(&bench, 1234)), due(&bench, 1234), "nothing is down");
+    bench.talk(20, &mut 0);
+    assert_eq!(kernel.below(), 2);
+    let first = bench.relay.sweep_at;
+    for millis in 0..2000 {
+        let due = due(&bench, millis);
+        let look = bench.relay.with_a_sweep(due);
+        if due < first {
+            assert_eq!(look, due, "no sweep comes before");
+        } else {
+            assert_eq!(look.since(first).as_nanos() % SWEEP.as_nanos(), 0, "{millis}");
+            assert!(look >= first && look <= due && due.since(look) < SWEEP, "{millis}: {look:?}");
+        }
+    }
 }
 
 #[test]
