@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from . import cargo, growth, kamailio, relay, sipp
+from . import cargo, fast, growth, kamailio, memory, relay, sipp
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ def _cargo(name, goal, what, bench, *arguments):
 
 
 def _xdp(options):
-    names = ("xdp_vs_tx_hot", "xdp_vs_tx_ordered", "xdp_vs_tx_cold")
+    names = ("xdp_vs_tx_hot", "xdp_vs_tx_ordered", "xdp_vs_tx_cold", "xdp_cold_vs_touch")
     return [line for name in names for line in cargo.measure(options, name, "xdp")]
 
 
@@ -33,11 +33,14 @@ ENTRIES = [
     _cargo("relay_vs_floor", "<= 0.90", "CPU per packet on sockets, a bare epoll, recv, send loop", "relay_floor"),
     Entry("xdp_vs_tx", "<= 1.5 hot, <= 2.5 cold", "a packet in the kernel (BPF test run), a program that swaps addresses", _xdp),
     Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
+    Entry("xdp_vs_rtpengine", "<= 0.04 rtpengine", "CPU per packet in the kernel, rtpengine in user space, over veth", fast.vs_rtpengine),
     Entry("call_vs_kamailio", "<= 0.35", "CPU per call, Kamailio as stateful proxy", kamailio.calls),
     Entry("register_vs_kamailio", "<= 0.5", "CPU per registration with digest, Kamailio with usrloc in memory", kamailio.registrations),
     Entry("growth_calls", "<= 1.15", "CPU per call with 5,000 calls up, with 100", growth.calls),
     Entry("growth_contacts", "<= 1.3", "CPU per registration with 1,000,000 contacts, with 1,000", growth.contacts),
     Entry("loadgen_vs_sipp_speedup", ">= 8", "CPU of the load generator per call, SIPp's calling side", sipp.calls),
+    Entry("bytes_per_call", "<= 6000 call", "resident octets a call, 5,000 up; what the kernel keeps apart", memory.calls),
+    Entry("bytes_per_contact", "<= 400", "resident octets a registered contact, 100,000 of them", memory.contacts),
 ]
 
 

@@ -65,7 +65,7 @@ def calls(options):
 
         return lambda: _inside(measure)
 
-    return [rounds.compare("growth_calls", options, side(many), side(CALLS_FEW), "us/call", SIDES)]
+    return rounds.compare("growth_calls", options, side(many), side(CALLS_FEW), "us/call", SIDES)
 
 
 class Registered:
@@ -114,7 +114,7 @@ def contacts(options):
             os.mkdir(place)
             sides.append(Registered(options, place, max(count, CONTACTS_FEW)))
         many, few = sides
-        return [rounds.compare("growth_contacts", options, many.measure, few.measure, "us/registration", SIDES)]
+        return rounds.compare("growth_contacts", options, many.measure, few.measure, "us/registration", SIDES)
     finally:
         for side in sides:
             side.stop()

@@ -171,7 +171,7 @@ def calls(options):
         return Ours(options, directory, trunks)
 
     theirs = _calls(options, lambda directory, _, callee: Kamailio(CALLS, directory, callee=callee))
-    return [rounds.compare("call_vs_kamailio", options, _calls(options, ours), theirs, "us/call")]
+    return rounds.compare("call_vs_kamailio", options, _calls(options, ours), theirs, "us/call")
 
 
 def _registrations(options, make):
@@ -195,4 +195,4 @@ def registrations(options):
         return Ours(options, directory, (), accounts)
 
     theirs = _registrations(options, lambda directory: Kamailio(REGISTRATIONS, directory, password=PASSWORD))
-    return [rounds.compare("register_vs_kamailio", options, _registrations(options, ours), theirs, "us/registration")]
+    return rounds.compare("register_vs_kamailio", options, _registrations(options, ours), theirs, "us/registration")

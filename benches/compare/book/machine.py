@@ -38,6 +38,12 @@ def need_built(path, how):
 def need_peers(options, program, package):
     """What every comparison with another server needs before its first round."""
     need(program, package)
+    need_ours(options)
+
+
+def need_ours(options):
+    """What every measurement of the appliance needs: the programs as absolute paths, and a core for each side."""
+    options.binary, options.loadgen = os.path.abspath(options.binary), os.path.abspath(options.loadgen)
     need("taskset", "util-linux")
     need_built(options.binary, "cargo build --release")
     need_built(options.loadgen, "cargo build --release -p strowger-loadgen")

@@ -39,10 +39,11 @@ def judge(generator, options):
     return None
 
 
-def steady(options, directory, pids, argv):
-    """Runs the generator and measures `pids` once all streams are up: the cost of a packet in microseconds."""
+def steady(options, directory, pids, argv, enter=(), settle=SETTLE_SECONDS, reading=dict):
+    """Runs the generator, behind `enter`, and measures `pids` once all streams are up: the cost of a packet in microseconds.
+    `reading()` gives further numbers that only grow; the result has what they grew by meanwhile."""
     report = os.path.join(directory, "loadgen.json")
-    generator = Process("loadgen", [options.loadgen, *argv, "--pin", GENERATOR_CORE, "--json", report], directory)
+    generator = Process("loadgen", [*enter, options.loadgen, *argv, "--pin", GENERATOR_CORE, "--json", report], directory)
 
     def all_up():
         if not generator.running():
@@ -50,8 +51,10 @@ def steady(options, directory, pids, argv):
         return re.search(rf" up {options.calls} ", generator.output())
 
     until(all_up, 60, f"{options.calls} streams to be up")
-    rounds.window(pids, SETTLE_SECONDS)
+    rounds.window(pids, settle)
+    before = reading()
     cpu, seconds, drops = rounds.window(pids, options.seconds)
+    grown = {key: value - before[key] for key, value in reading().items()}
     void = judge(generator, options)
     with open(report) as file:
         counters = json.load(file)["counters"]
@@ -59,7 +62,7 @@ def steady(options, directory, pids, argv):
     if drops:
         void = void or f"the kernel dropped {drops} datagrams"
     return {"cost": cpu * 1e6 / packets, "void": void, "cpu_s": cpu, "window_s": seconds, "packets": packets, "kernel_dropped": drops,
-            "rtp_lost": counters["rtp_lost"], "rtp_corrupted": counters["rtp_corrupted"]}
+            "rtp_lost": counters["rtp_lost"], "rtp_corrupted": counters["rtp_corrupted"], **grown}
 
 
 def ours(options, backend="auto"):
@@ -103,4 +106,4 @@ def rtpengine(options):
 def vs_rtpengine(options):
     """Processor time per relayed packet, ours over rtpengine's."""
     machine.need_peers(options, "rtpengine", "rtpengine")
-    return [rounds.compare("relay_vs_rtpengine", options, lambda: ours(options), lambda: rtpengine(options), "us/packet")]
+    return rounds.compare("relay_vs_rtpengine", options, lambda: ours(options), lambda: rtpengine(options), "us/packet")

@@ -12,25 +12,30 @@ from . import machine
 SOUND_MIN = 3
 
 
-def compare(name, options, ours, theirs, unit, sides=("ours", "theirs")):
+def compare(name, options, ours, theirs, unit, sides=("ours", "theirs"), also=None):
     """Runs `ours()` and `theirs()`, each of which returns {"cost": per unit, "void": reason or None, ...}, and returns
-    the line `ratio NAME FIGURE MIN MAX`. `sides` is what people are told they are."""
+    the lines `ratio NAME FIGURE MIN MAX`: of `cost`, and for each NAME: KEY in `also`, of what the runs have under KEY.
+    `sides` is what people are told they are."""
     before = machine.fingerprint()
-    rounds, ratios = [], []
+    keys = {name: "cost", **(also or {})}
+    rounds, ratios = [], {each: [] for each in keys}
     for number in range(options.rounds):
         runs = [("ours", ours()), ("theirs", theirs()), ("theirs", theirs()), ("ours", ours())]
         void = next((run["void"] for _, run in runs if run["void"]), None)
-        cost = {side: statistics.mean(run["cost"] for at, run in runs if at == side) for side in ("ours", "theirs")}
         note = f"void: {void}" if void else "thrown away" if number == 0 else ""
-        print(f"round {number}: {sides[0]} {cost['ours']:.3f} {unit}, {sides[1]} {cost['theirs']:.3f} {unit} {note}", flush=True)
+        for each, key in keys.items():
+            ours_mean, theirs_mean = (statistics.mean(run[key] for at, run in runs if at == side) for side in ("ours", "theirs"))
+            print(f"round {number}: {key} of {sides[0]} {ours_mean:.3f} {unit}, {sides[1]} {theirs_mean:.3f} {unit} {note}", flush=True)
+            if not note:
+                ratio = ours_mean / theirs_mean
+                ratios[each].append(1 / ratio if each.endswith("_speedup") else ratio)
         rounds.append({"runs": runs, "void": void, "warm_up": number == 0})
-        if not note:
-            ratio = cost["ours"] / cost["theirs"]
-            ratios.append(1 / ratio if name.endswith("_speedup") else ratio)
-    keep(name, options, {"unit": unit, "ratios": ratios, "rounds": rounds, "machine": before})
-    if len(ratios) < min(SOUND_MIN, options.rounds - 1):
-        raise Failure(f"{len(ratios)} of {options.rounds} rounds were sound; is the machine busy with something else?")
-    return f"ratio {name} {statistics.median(ratios):.3f} {min(ratios):.3f} {max(ratios):.3f}"
+    for each, key in keys.items():
+        keep(each, options, {"unit": unit, "key": key, "ratios": ratios[each], "rounds": rounds, "machine": before})
+    sound = len(ratios[name])
+    if sound < min(SOUND_MIN, options.rounds - 1):
+        raise Failure(f"{sound} of {options.rounds} rounds were sound; is the machine busy with something else?")
+    return [f"ratio {each} {statistics.median(found):.3f} {min(found):.3f} {max(found):.3f}" for each, found in ratios.items()]
 
 
 def keep(name, options, found):

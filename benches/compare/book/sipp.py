@@ -100,4 +100,4 @@ def calls(options):
     machine.need_built(options.loadgen, "cargo build --release -p strowger-loadgen")
     if (os.cpu_count() or 1) < 2:
         raise machine.Missing("a second core: the generator must not share one with the answering side")
-    return [rounds.compare("loadgen_vs_sipp_speedup", options, lambda: _ours(options), lambda: _theirs(options), "us/call")]
+    return rounds.compare("loadgen_vs_sipp_speedup", options, lambda: _ours(options), lambda: _theirs(options), "us/call")

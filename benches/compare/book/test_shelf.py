@@ -9,7 +9,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests", "peers")]
+sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests", "peers"), os.path.join(ROOT, "tests", "xdp")]
 sys.dont_write_bytecode = True
 
 from book import catalogue, shelf  # noqa: E402
