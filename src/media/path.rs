@@ -227,7 +227,7 @@ pub trait FastPath: Send + Debug {
     /// Keeps installed rules alive for another while, and reports what has gone by.
     fn sweep(&mut self, now: Instant, report: &mut dyn FnMut(SocketKey, Swept));
 
-    /// Drops everything from this source until then, but what a rule covers.
+    /// Drops UDP from this source until then, but what a rule covers.
     fn block(&mut self, now: Instant, source: IpAddr, until: Instant) {
         let _ = (now, source, until);
     }

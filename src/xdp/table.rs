@@ -32,7 +32,7 @@ pub trait Ways: Send + Sync + Debug {
 
 /// What the node has once and shards share.
 pub trait Commons: Send + Sync + Debug {
-    /// Drops everything from a source for so long.
+    /// Drops UDP from a source for so long.
     fn block(&self, source: IpAddr, ticks: u64);
 
     /// What was dropped and passed up.

@@ -233,6 +233,9 @@ fn a_blocked_source_is_dropped_wherever_it_sends_but_where_a_rule_is_hit() {
         let to = |to: SocketAddr| Frame { to, ..packet(v6, SETTLED) }.build();
         for frame in [to(own(v6, 5060)), to(own(v6, PORT_MIN + 1)), packet(v6, OPEN).build()] {
             assert_eq!(stage.agree(&frame).0, Verdict::Drop);
+            let mut tcp = frame.clone();
+            tcp[if v6 { 14 + 6 } else { 14 + 9 }] = 6;
+            assert_eq!(stage.agree(&tcp).0, Verdict::Pass, "whoever administers the host is not shut out");
         }
         let other = Frame { from: rule(v6, 0).to, ..packet(v6, OPEN) };
         assert_eq!(stage.agree(&other.build()).0, Verdict::Pass);

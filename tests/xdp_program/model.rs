@@ -97,10 +97,11 @@ impl Model {
             return foreign;
         }
         let source = if v6 { IpAddr::from(array::<16>(ip, 8)) } else { IpAddr::from(array::<4>(ip, 12)) };
+        let udp = ip[if v6 { 6 } else { 9 }] == 17;
         let result = self.consider_ip(ip, v6, source);
         match result {
             Ok(payload) => Ok(self.relay(frame, tagged, ip, v6, payload)),
-            Err((Verdict::Pass, reason)) if self.is_blocked(source) => {
+            Err((Verdict::Pass, reason)) if (udp || reason.is_some()) && self.is_blocked(source) => {
                 // Both are counted: why no rule took it, and that its source is blocked.
                 if let Some(reason) = reason {
                     self.totals[reason as usize] += 1;

@@ -102,7 +102,8 @@ static always_inline void count(u32 reason)
 		totals[cpu].count[reason]++;
 }
 
-/* Everything that no rule took: up it goes, unless its source is blocked. */
+/* UDP that no rule took: up it goes, unless its source is blocked. Other protocols are not asked for: the process closes the
+ * connections of who is blocked, and whoever administers the host from the same address is not shut out. */
 static never_inline int up(u64 source_low, u64 source_high)
 {
 	u64 key[2] = { source_low, source_high };
@@ -278,7 +279,9 @@ static never_inline int odd4(struct ethernet *frame, void *end, u64 now, u32 hea
 
 	if ((void *)ip + IPV4_LEN > end || (ip->version & 0xf0) != 0x40 || (ip->version & 0x0f) < 5)
 		return XDP_PASS;
-	if (!is_ours4(ip->to) || ip->ttl_protocol >> 8 != PROTOCOL_UDP)
+	if (ip->ttl_protocol >> 8 != PROTOCOL_UDP)
+		return XDP_PASS;
+	if (!is_ours4(ip->to))
 		return up(KEY4);
 	if (ip->version != 0x45 || ip->fragment & FRAGMENT)
 		return miss(REASON_UNUSUAL, KEY4);
@@ -366,13 +369,11 @@ static always_inline int relay6(struct xdp_md *ctx, void *data, void *end, u64 n
 	u32 address = swap32(ip->to[3]) - constants.v6_base;
 	u32 foreign = (ip->to[0] ^ constants.v6_prefix[0]) | (ip->to[1] ^ constants.v6_prefix[1]) |
 		      (ip->to[2] ^ constants.v6_prefix[2]);
-	if (address >= constants.v6_count || foreign)
+	u32 ours = address < constants.v6_count && !foreign, next = ip->next_limit & 0xff;
+	if (unlikely(next != PROTOCOL_UDP))
+		return next == PROTOCOL_FRAGMENT && ours ? miss(REASON_UNUSUAL, KEY6) : XDP_PASS;
+	if (!ours)
 		return up(KEY6);
-	if ((ip->next_limit & 0xff) != PROTOCOL_UDP) {
-		if ((ip->next_limit & 0xff) == PROTOCOL_FRAGMENT)
-			return miss(REASON_UNUSUAL, KEY6);
-		return up(KEY6);
-	}
 	if ((void *)ip + IPV6_LEN + UDP_LEN > end)
 		return up(KEY6);
 	u32 port = swap16(ip->udp.ports >> 16) - constants.port_min;
