@@ -21,6 +21,7 @@ struct Out<'a, E> {
     idle_check: Instant,
     trust: (Instant, Instant),
     guard: guard::Frozen,
+    guard_sweep: Instant,
     random: &'a Random,
     draining: bool,
     stopping: Option<Instant>,
@@ -40,6 +41,8 @@ pub struct Frozen {
     /// An earlier version knew of no scanners.
     #[serde(default)]
     guard: guard::Frozen,
+    #[serde(default)]
+    guard_sweep: Instant,
     random: Random,
     draining: bool,
     stopping: Option<Instant>,
@@ -80,6 +83,7 @@ impl Shard {
             idle_check: self.idle_check,
             trust: self.trust.times(),
             guard: self.guard.freeze(),
+            guard_sweep: self.guard_sweep,
             random: &self.random,
             draining: self.draining,
             stopping: self.stopping,
@@ -103,6 +107,7 @@ impl Shard {
         shard.steering = frozen.steering;
         shard.trust.resume(frozen.trust);
         shard.guard.thaw(frozen.guard);
+        shard.guard_sweep = frozen.guard_sweep;
         (shard.now, shard.idle_check, shard.random) = (frozen.now, frozen.idle_check, frozen.random);
         (shard.draining, shard.stopping) = (frozen.draining, frozen.stopping);
         (shard.unreachable_until, shard.unreachable_told) = (frozen.unreachable_until, frozen.unreachable_told);

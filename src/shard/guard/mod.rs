@@ -27,7 +27,7 @@ use crate::base::{Flow, Instant, Random, Source};
 use crate::config;
 use crate::observe::Suspicion;
 use serde::{Deserialize, Serialize};
-use table::{Lapses, Table};
+use table::{Lapses, Rows, Table};
 
 /// Suspects whose points one shard keeps.
 const SUSPECTS_MAX: usize = 32_768;
@@ -155,9 +155,12 @@ pub(super) struct MuteLog {
 /// A [`Guard`] at rest.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Frozen {
-    suspects: Vec<(Source, Points)>,
-    vouched: Vec<(Source, Vouched)>,
-    standings: Vec<(Source, Standing)>,
+    suspects: Rows<Points>,
+    vouched: Rows<Vouched>,
+    standings: Rows<Standing>,
+    /// Who goes where there is no room is drawn alike in both lives.
+    random: Option<Random>,
+    told: (Instant, u16),
 }
 
 /// What evidence led to.
@@ -288,9 +291,11 @@ impl Guard {
     #[must_use]
     pub fn freeze(&self) -> Frozen {
         Frozen {
-            suspects: self.suspects.rows().to_vec(),
-            vouched: self.vouched.rows().to_vec(),
-            standings: self.standings.rows().to_vec(),
+            suspects: self.suspects.freeze(),
+            vouched: self.vouched.freeze(),
+            standings: self.standings.freeze(),
+            random: Some(self.random.clone()),
+            told: (self.told_until, self.told),
         }
     }
 
@@ -299,5 +304,9 @@ impl Guard {
         self.suspects.thaw(frozen.suspects);
         self.vouched.thaw(frozen.vouched);
         self.standings.thaw(frozen.standings);
+        (self.told_until, self.told) = frozen.told;
+        if let Some(random) = frozen.random {
+            self.random = random;
+        }
     }
 }

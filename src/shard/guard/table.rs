@@ -3,6 +3,7 @@
 
 use crate::base::{Instant, Keyed, Random, Source};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// What is worth nothing any more from some time on.
 pub(super) trait Lapses {
@@ -22,6 +23,19 @@ pub(super) struct Table<V> {
     rows: Vec<(Source, V)>,
     bound: usize,
     sweep_at: usize,
+}
+
+/// A [`Table`] at rest.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rows<V> {
+    rows: Vec<(Source, V)>,
+    sweep_at: usize,
+}
+
+impl<V> Default for Rows<V> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), sweep_at: 0 }
+    }
 }
 
 impl<V: Lapses> Table<V> {
@@ -85,15 +99,23 @@ impl<V: Lapses> Table<V> {
         }
     }
 
+    /// A table at rest.
+    pub fn freeze(&self) -> Rows<V>
+    where
+        V: Clone,
+    {
+        Rows { rows: self.rows.clone(), sweep_at: self.sweep_at }
+    }
+
     /// All rows, some perhaps worth nothing any more.
     pub fn rows(&self) -> &[(Source, V)] {
         &self.rows
     }
 
     /// Goes on with the rows of another life, as far as there is room.
-    pub fn thaw(&mut self, rows: Vec<(Source, V)>) {
+    pub fn thaw(&mut self, frozen: Rows<V>) {
         self.index.clear();
-        self.rows = rows;
+        (self.rows, self.sweep_at) = (frozen.rows, frozen.sweep_at);
         self.rows.truncate(self.bound);
         self.index.extend(self.rows.iter().enumerate().map(|(place, (source, _))| (*source, place)));
     }

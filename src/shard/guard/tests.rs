@@ -150,3 +150,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_must_go_for_want_of_room_is_the_same_after_a_take_over() {
+    let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+    let mut old = Guard::new(4, Random::from_u64(1));
+    let vouch = |guard: &mut Guard, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            guard.vouch(at(1), source(number), at(100 + u64::from(number) * 7 % 40));
+        }
+    };
+    vouch(&mut old, 0..6);
+    let frozen = rmp_serde::to_vec_named(&old.freeze()).unwrap();
+    let mut new = Guard::new(4, Random::from_u64(2));
+    new.thaw(rmp_serde::from_slice(&frozen).unwrap());
+    let known = |guard: &Guard| (0..60).map(|number| guard.is_vouched(at(1), source(number))).collect::<Vec<_>>();
+    assert_eq!(known(&new).iter().filter(|vouched| **vouched).count(), 4);
+    for begin in (6..60).step_by(6) {
+        vouch(&mut old, begin..begin + 6);
+        vouch(&mut new, begin..begin + 6);
+        assert_eq!(known(&old), known(&new));
+    }
+}
