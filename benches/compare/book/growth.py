@@ -24,14 +24,6 @@ FILL_PER_SECOND = 4000
 SIDES = ("many", "few")
 
 
-def _inside(measure):
-    directory = tempfile.mkdtemp(prefix="compare-")
-    try:
-        return measure(directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 def _needs(options):
     machine.need("taskset", "util-linux")
     machine.need_built(options.binary, "cargo build --release")
@@ -63,7 +55,7 @@ def calls(options):
             finally:
                 server.stop()
 
-        return lambda: _inside(measure)
+        return lambda: rounds.inside(measure)
 
     return rounds.compare("growth_calls", options, side(many), side(CALLS_FEW), "us/call", SIDES)
 

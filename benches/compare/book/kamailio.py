@@ -6,8 +6,6 @@ given out and every description rewritten. Registrations: usrloc in memory again
 
 import json
 import os
-import shutil
-import tempfile
 import time
 
 from harness.appliance import Appliance
@@ -138,14 +136,6 @@ def load(options, directory, server, rate, argv, wanted, lead=LEAD_SECONDS):
     return {"cost": cpu * 1e6 / (rate * real), "void": void, "cpu_s": cpu, "window_s": real, "rate": rate, "done": counters[wanted]}
 
 
-def _inside(measure):
-    directory = tempfile.mkdtemp(prefix="compare-")
-    try:
-        return measure(directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 def _calls(options, make):
     def measure(directory):
         caller, callee = free_port(), free_port()
@@ -156,7 +146,7 @@ def _calls(options, make):
         finally:
             server.stop()
 
-    return lambda: _inside(measure)
+    return lambda: rounds.inside(measure)
 
 
 def calls(options):
@@ -183,7 +173,7 @@ def _registrations(options, make):
         finally:
             server.stop()
 
-    return lambda: _inside(measure)
+    return lambda: rounds.inside(measure)
 
 
 def registrations(options):

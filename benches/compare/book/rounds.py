@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+import tempfile
 import time
 
 from harness.process import Failure
@@ -44,6 +45,12 @@ def keep(name, options, found):
     with open(os.path.join(options.out, f"{name}.json"), "w") as file:
         json.dump(found, file, indent=1)
         file.write("\n")
+
+
+def inside(measure):
+    """Runs `measure(directory)` with a directory that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="compare-", ignore_cleanup_errors=True) as directory:
+        return measure(directory)
 
 
 def window(pids, seconds):

@@ -6,8 +6,6 @@ many calls a second a core could place at most. Both send INVITE, ACK and BYE an
 
 import json
 import os
-import shutil
-import tempfile
 import time
 
 from harness.process import Failure, Process, free_port, is_bound, until
@@ -41,14 +39,6 @@ def _window(options, generator, seconds):
     return status, void, {"cost": cpu * 1e6 / (CALLS_PER_SECOND * real), "cpu_s": cpu, "window_s": real}
 
 
-def _inside(measure):
-    directory = tempfile.mkdtemp(prefix="compare-")
-    try:
-        return measure(directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 def _ours(options):
     def measure(directory):
         def place(port):
@@ -68,7 +58,7 @@ def _ours(options):
 
         return _answered(directory, place)
 
-    return _inside(measure)
+    return rounds.inside(measure)
 
 
 def _theirs(options):
@@ -90,7 +80,7 @@ def _theirs(options):
 
         return _answered(directory, place)
 
-    return _inside(measure)
+    return rounds.inside(measure)
 
 
 def calls(options):
