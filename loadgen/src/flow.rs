@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::cli::{self, Audio, Calls};
 use crate::core::Role;
-use crate::core::audio::{Codec, Frames};
+use crate::core::audio::Frames;
 use crate::core::flow::{Flow, Reinvite};
 use crate::core::recording;
 use crate::preflight::Trouble;
+use crate::sound::g711::Codec;
 
 /// The plan of `calls`.
 pub fn plan(options: &Calls) -> Result<Flow, Trouble> {

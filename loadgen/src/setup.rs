@@ -8,7 +8,6 @@ use strowger::base::{Random, Transport};
 use strowger::io::{self, Choice, Driver};
 
 use crate::cli;
-use crate::core::audio::Codec;
 use crate::core::digest::Secret;
 use crate::core::distribution::Distribution;
 use crate::core::flow::Flow;
@@ -23,6 +22,7 @@ use crate::machine::{clock_domain, now};
 use crate::ng;
 use crate::preflight::{self, Trouble};
 use crate::sockets::Sockets;
+use crate::sound::g711::Codec;
 use crate::units::Addresses;
 
 /// Arrivals per second when nothing is said.

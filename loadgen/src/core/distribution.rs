@@ -5,6 +5,7 @@ use std::fmt;
 use strowger::base::Random;
 use strowger::base::time::Duration;
 
+use crate::draw::{normal, open, unit};
 use crate::units;
 
 /// What to write, for every error.
@@ -105,7 +106,7 @@ impl Distribution {
     pub fn sample(self, random: &mut Random) -> Duration {
         let seconds = match self {
             Self::Fixed(time) => return time,
-            Self::Exponential { mean } => -unit(random).ln() * mean.as_secs_f64(),
+            Self::Exponential { mean } => -open(random).ln() * mean.as_secs_f64(),
             Self::Uniform { low, high } => low.as_secs_f64() + unit(random) * (high - low).as_secs_f64(),
             Self::Normal { mean, deviation } => mean.as_secs_f64() + normal(random) * deviation.as_secs_f64(),
             Self::LogNormal { mean, deviation } => {
@@ -129,22 +130,6 @@ impl fmt::Display for Distribution {
             Self::LogNormal { mean, deviation } => write!(out, "lognormal:{mean:?},{deviation:?}"),
         }
     }
-}
-
-#[allow(dead_code, reason = "for shares of calls")]
-/// True for so many percent of all calls.
-pub fn chance(random: &mut Random, percent: f64) -> bool {
-    percent > 0.0 && unit(random) * 100.0 <= percent
-}
-
-/// Above 0, at most 1.
-fn unit(random: &mut Random) -> f64 {
-    ((random.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
-}
-
-/// Box and Muller.
-fn normal(random: &mut Random) -> f64 {
-    (-2.0 * unit(random).ln()).sqrt() * (std::f64::consts::TAU * unit(random)).cos()
 }
 
 #[cfg(test)]
@@ -181,13 +166,5 @@ mod tests {
         assert!(error("poisson:5s").contains("lognormal:5s,3s"));
         assert!(error("uniform:8s-2s").contains("shorter") && error("uniform:8s").contains("uniform:2s-8s"));
         assert!(error("lognormal:0s,1s").contains("above zero") && error("exp:5").contains("no unit"));
-    }
-
-    #[test]
-    fn a_share_is_a_share() {
-        let mut random = Random::from_u64(4);
-        let mut count = |percent| (0..10_000).filter(|_| chance(&mut random, percent)).count();
-        assert_eq!((count(0.0), count(100.0)), (0, 10_000));
-        assert!((400..600).contains(&count(5.0)));
     }
 }

@@ -6,9 +6,10 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random};
 
 use super::Role;
-use super::audio::{Codec, Frames};
-use super::distribution::chance;
+use super::audio::Frames;
 use super::sdp::Direction;
+use crate::draw::chance;
+use crate::sound::g711::Codec;
 
 /// Which calls do what.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,9 @@
 use strowger::base::Instant;
 use strowger::base::time::Duration;
 
-use super::audio::{FRAME_LEN, Frames};
+use super::audio::Frames;
 use super::quality::Heard;
+use crate::sound::g711::FRAME_LEN;
 
 /// Header and 20 ms of G.711.
 pub const PACKET_LEN: usize = 12 + FRAME_LEN;

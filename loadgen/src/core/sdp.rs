@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use super::audio::Codec;
 use super::scan::{number, trim};
+use crate::sound::g711::Codec;
 
 /// Who sends (RFC 8866 §6.7), as the side sees it that says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use strowger::base::Random;
 
+use crate::draw::{normal, open, unit};
+
 /// A distribution with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distribution {
@@ -93,21 +95,6 @@ impl Distribution {
             }
         }
     }
-}
-
-/// From 0 to below 1.
-pub fn unit(random: &mut Random) -> f64 {
-    (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// Above 0 to 1.
-fn open(random: &mut Random) -> f64 {
-    1.0 - unit(random)
-}
-
-/// Box and Muller.
-fn normal(random: &mut Random) -> f64 {
-    (-2.0 * open(random).ln()).sqrt() * (std::f64::consts::TAU * unit(random)).cos()
 }
 
 /// Marsaglia and Tsang; for shapes below 1 by the one above.

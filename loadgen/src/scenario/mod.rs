@@ -9,7 +9,6 @@ pub mod distribution;
 pub mod engine;
 pub mod inject;
 pub mod keyword;
-pub mod pcap;
 pub mod problem;
 pub mod program;
 pub mod read;

@@ -1,7 +1,7 @@
 //! Packets as they arrive, faults and all.
 
-use super::super::audio::Codec;
 use super::*;
+use crate::sound::g711::Codec;
 
 fn packets(count: u32, planned: u32) -> Vec<[u8; PACKET_LEN]> {
     let mut source = Source { planned, ..Source::new(77, 0xffff_fffe_1234_5678) };

@@ -1,8 +1,9 @@
 //! Calls that are cancelled, refused, heard early and negotiated again: over clean networks and over bad ones.
 
-use super::super::audio::{Codec, Frames};
+use super::super::audio::Frames;
 use super::super::flow::Reinvite;
 use super::*;
+use crate::sound::g711::Codec;
 
 /// Loses a tenth of the signalling and doubles some; media passes.
 fn bad(seed: u64) -> impl FnMut(&Net<'_>, bool, &[u8]) -> Fate {

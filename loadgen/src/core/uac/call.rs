@@ -9,7 +9,6 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot, TimerKey};
 
 use super::super::digest::{Asked, Challenge};
-use super::super::distribution::chance;
 use super::super::flow::{Act, Steps};
 use super::super::media::SILENT_AFTER;
 use super::super::message::{self, Owner, Remote, branch, contact, write};
@@ -20,6 +19,7 @@ use super::super::stats::record;
 use super::super::template::Values;
 use super::super::{Context, Pending, Role, Timer, pattern};
 use super::{Line, acknowledge};
+use crate::draw::chance;
 
 /// How long the calling side waits for a BYE that the answering side owes.
 const HANGUP_GRACE: Duration = Duration::from_secs(33);

@@ -19,13 +19,13 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, Slab, Slot};
 
 use self::call::{Call, State};
-use super::distribution::chance;
 use super::flow::Steps;
 use super::message::{self, Answer, Remote, answer};
 use super::scan::{self, Fields};
 use super::stats::record;
 use super::template::Template;
 use super::{Context, Path, Role, Timer, sdp};
+use crate::draw::chance;
 
 /// A BYE may come again for so long (timer J).
 const LINGER: Duration = Duration::from_secs(32);

@@ -14,7 +14,7 @@ use crate::core::digest::Challenge;
 use crate::core::scan::{self, Fields, Start};
 use crate::core::stats::record;
 use crate::core::{Context, Path, Timer};
-use crate::scenario::distribution::unit;
+use crate::draw::unit;
 use crate::scenario::program::{Command, Kind, Length, Send, millis};
 
 /// Commands done without waiting for anything before a call is taken to go round and round.

@@ -11,7 +11,8 @@ use strowger::base::{Instant, Random, SocketKey};
 
 use crate::core::Role;
 use crate::core::stats::{Stats, record};
-use crate::scenario::clip::{Clip, SAMPLES_PER_PACKET};
+use crate::scenario::clip::Clip;
+use crate::sound::g711::FRAME_LEN;
 
 /// 20 ms of G.711.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -200,7 +201,7 @@ impl Play {
         match &*self.clip {
             Clip::Packets(packets) => packets.get(self.next).map(|packet| packet.0),
             Clip::Samples { samples, times, .. } => {
-                let each = samples.len().div_ceil(SAMPLES_PER_PACKET);
+                let each = samples.len().div_ceil(FRAME_LEN);
                 let more = times.is_none_or(|times| self.next / each < times as usize);
                 more.then(|| PERIOD * u32::try_from(self.next).unwrap_or(u32::MAX))
             }
@@ -213,9 +214,9 @@ impl Play {
         match &*self.clip {
             Clip::Packets(packets) => Bytes::copy_from_slice(&packets[number].1),
             Clip::Samples { samples, payload_type, .. } => {
-                let each = samples.len().div_ceil(SAMPLES_PER_PACKET);
-                let part = samples.chunks(SAMPLES_PER_PACKET).nth(number % each).unwrap_or_default();
-                let mut out = Vec::with_capacity(12 + SAMPLES_PER_PACKET);
+                let each = samples.len().div_ceil(FRAME_LEN);
+                let part = samples.chunks(FRAME_LEN).nth(number % each).unwrap_or_default();
+                let mut out = Vec::with_capacity(12 + FRAME_LEN);
                 // RFC 3550 §5.1; RFC 3551 §4.1: marker on the first packet of a talk spurt.
                 out.extend_from_slice(&[0x80, payload_type | if number == 0 { 0x80 } else { 0 }]);
                 out.extend_from_slice(&self.sequence.to_be_bytes());

@@ -15,7 +15,7 @@ use crate::core::pattern::word;
 use crate::core::scan::{self, Fields, Start};
 use crate::core::stats::record;
 use crate::core::{Context, Path};
-use crate::scenario::distribution::unit;
+use crate::draw::unit;
 use crate::scenario::program::{Command, Expected, Kind, Optional, Receive};
 
 /// A message, as it came.

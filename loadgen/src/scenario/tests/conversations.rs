@@ -276,7 +276,7 @@ fn a_capture_is_played_where_the_peer_wants_it_and_echoed() {
     let play = "<nop><action><exec play_pcap_audio='a.pcap'/></action></nop><pause milliseconds='200'/>";
     let uac = caller(&format!("{play}{BYE}")).replacen("Content-Length: 0", offer, 1);
     let uas = answerer(&format!("<recv request='BYE'/>{OK}")).replacen("Content-Length: 0", offer, 1);
-    let capture = crate::scenario::pcap::tests::capture(&[b"one", b"two", b"three"]);
+    let capture = crate::sound::pcap::tests::capture(&[b"one", b"two", b"three"]);
     let uac = environment(parse_with(&uac, &[], &[("a.pcap", &capture)]).unwrap());
     let uas = Environment { echo: true, ..environment(parse(&uas)) };
     let world = World::new([uac, uas], 4, 1).run();

@@ -21,6 +21,16 @@ impl Reader<'_> {
     }
 }
 
+/// Does it look like a capture, of whatever format?
+pub fn is_capture(bytes: &[u8]) -> bool {
+    matches!(
+        bytes.get(..4),
+        Some(
+            [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] | [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d] | [0x0a, 0x0d, 0x0d, 0x0a]
+        )
+    )
+}
+
 /// The UDP payloads of a capture; an error is a sentence without the file's name.
 pub fn read(bytes: &[u8]) -> Result<Vec<Packet>, String> {
     let (little, fraction) = match bytes.get(..4) {
@@ -29,7 +39,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Packet>, String> {
         Some([0x4d, 0x3c, 0xb2, 0xa1]) => (true, 1),
         Some([0xa1, 0xb2, 0x3c, 0x4d]) => (false, 1),
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => {
-            return Err("is a pcapng file; convert it (editcap -F pcap IN OUT)".into());
+            return Err("is pcapng; convert it with: editcap -F pcap IN OUT.pcap".into());
         }
         _ => return Err("is no capture file in the pcap format".into()),
     };
