@@ -17,7 +17,7 @@ mod run;
 mod sites;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -39,9 +39,8 @@ struct Cli {
 enum Command {
     /// Run the appliance
     Run {
-        /// The configuration; without one, everything is on 127.0.0.1
-        #[arg(long, short, value_name = "FILE")]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigFile,
         /// Take the sockets, calls and media of the one that runs with this configuration; it ends without ending a call
         #[arg(long)]
         take_over: bool,
@@ -50,8 +49,8 @@ enum Command {
     Demo(Demo),
     /// Say everything that is wrong with a configuration, and whether this host can carry it
     Check {
-        /// The configuration; without one, the defaults
-        file: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigFile,
         /// One machine-readable line
         #[arg(long)]
         json: bool,
@@ -122,6 +121,22 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// `run` and `check` take the same words, so that one becomes the other by its verb alone.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration; without one, the defaults: everything is on 127.0.0.1
+    file: Option<PathBuf>,
+    /// The same
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn path(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.config.as_deref())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,9 +249,9 @@ pub fn main() -> ExitCode {
 /// True when it went well; false when it failed and has said so.
 fn dispatch(command: Command) -> Result<bool, Fault> {
     match command {
-        Command::Run { config, take_over } => run::run(config.as_deref(), take_over).map(|()| true),
+        Command::Run { config, take_over } => run::run(config.path(), take_over).map(|()| true),
         Command::Demo(options) => demonstrate(&options),
-        Command::Check { file, json } => match check::check(file.as_deref(), json)? {
+        Command::Check { config, json } => match check::check(config.path(), json)? {
             true => Ok(true),
             false => Err(Fault::config("")),
         },
@@ -305,7 +320,15 @@ mod tests {
         Cli::command().debug_assert();
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
         assert!(parse("strowger show calls --json --limit 5").is_ok());
-        assert!(parse("strowger run --config x.toml").is_ok());
+        for line in
+            ["strowger run --config x.toml", "strowger run x.toml", "strowger check -c x.toml", "strowger check x.toml"]
+        {
+            let (Command::Run { config, .. } | Command::Check { config, .. }) = parse(line).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!(config.path(), Some(Path::new("x.toml")), "{line}");
+        }
+        assert!(parse("strowger run x.toml --config y.toml").is_err());
         assert!(parse("strowger link keygen --out keys phx-1 lon-1").is_ok());
         assert!(parse("strowger show limits alice").is_ok() && parse("strowger show calls --all-sites").is_ok());
         assert!(parse("strowger site retire lon-1 --incarnation 7 --i-have-fenced-it").is_ok());
