@@ -62,6 +62,24 @@ def cpu_seconds(pids):
     return total / 1e9
 
 
+class Steal:
+    """How much of the time that this machine wanted its hypervisor gave to others, since this was made."""
+
+    def __init__(self):
+        self.begin = self._ticks()
+
+    @staticmethod
+    def _ticks():
+        with open("/proc/stat") as file:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
+        return steal, user + nice + system + irq + softirq + steal
+
+    def percent(self):
+        """Of all that was wanted."""
+        (stolen_before, wanted_before), (stolen, wanted) = self.begin, self._ticks()
+        return 100 * (stolen - stolen_before) / max(1, wanted - wanted_before)
+
+
 def children(pid):
     """A process and all below it."""
     found = [pid]

@@ -11,6 +11,8 @@ from harness.process import Failure
 from . import machine
 
 SOUND_MIN = 3
+# What a hypervisor may take without being named, in percent.
+STEAL_MIN = 2.0
 
 
 def compare(name, options, ours, theirs, unit, sides=("ours", "theirs"), also=None):
@@ -19,24 +21,34 @@ def compare(name, options, ours, theirs, unit, sides=("ours", "theirs"), also=No
     `sides` is what people are told they are."""
     before = machine.fingerprint()
     keys = {name: "cost", **(also or {})}
-    rounds, ratios = [], {each: [] for each in keys}
+    rounds, ratios, worst = [], {each: [] for each in keys}, 0.0
     for number in range(options.rounds):
+        steal = machine.Steal()
         runs = [("ours", ours()), ("theirs", theirs()), ("theirs", theirs()), ("ours", ours())]
+        stolen = steal.percent()
+        worst = max(worst, stolen)
         void = next((run["void"] for _, run in runs if run["void"]), None)
         note = f"void: {void}" if void else "thrown away" if number == 0 else ""
+        if stolen > STEAL_MIN:
+            note += f" ({_theft(stolen)})"
         for each, key in keys.items():
             ours_mean, theirs_mean = (statistics.mean(run[key] for at, run in runs if at == side) for side in ("ours", "theirs"))
             print(f"round {number}: {key} of {sides[0]} {ours_mean:.3f} {unit}, {sides[1]} {theirs_mean:.3f} {unit} {note}", flush=True)
-            if not note:
+            if not void and number > 0:
                 ratio = ours_mean / theirs_mean
                 ratios[each].append(1 / ratio if each.endswith("_speedup") else ratio)
-        rounds.append({"runs": runs, "void": void, "warm_up": number == 0})
+        rounds.append({"runs": runs, "void": void, "warm_up": number == 0, "steal_percent": round(stolen, 2)})
     for each, key in keys.items():
         keep(each, options, {"unit": unit, "key": key, "ratios": ratios[each], "rounds": rounds, "machine": before})
     sound = len(ratios[name])
     if sound < min(SOUND_MIN, options.rounds - 1):
-        raise Failure(f"{sound} of {options.rounds} rounds were sound; is the machine busy with something else?")
+        why = f"{_theft(worst)}: try when its host is quieter" if worst > STEAL_MIN else "is the machine busy with something else?"
+        raise Failure(f"{sound} of {options.rounds} rounds were sound; {why}")
     return [f"ratio {each} {statistics.median(found):.3f} {min(found):.3f} {max(found):.3f}" for each, found in ratios.items()]
+
+
+def _theft(percent):
+    return f"the hypervisor took {percent:.0f} % of the processor time"
 
 
 def keep(name, options, found):
