@@ -3,22 +3,16 @@
 //! Owned by the links. Both sides may dial. Of two connections the keeper keeps the one that the site with the smaller
 //! name has dialled; the other site dials a little later, so that there seldom are two.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Endpoint, Incoming};
-use tokio::sync::{Semaphore, mpsc, watch};
+use quinn::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::ask::Ask;
-use super::status::LinkStatus;
-use super::talk::{End, Newcomer, talk};
-use super::{Accounts, tls::SILENCE_MAX};
+use super::talk::{Site, talk};
+use super::tls::SILENCE_MAX;
 use crate::base::Random;
-use crate::control::Clock;
-use crate::tally::wire::Frame;
-use crate::tally::{Identity, Note};
 
 /// First and longest pause between two attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -29,63 +23,6 @@ const POLITENESS: Duration = Duration::from_millis(300);
 const GOOD: Duration = Duration::from_secs(10);
 /// Connections from others that are not greeted yet.
 const HANDSHAKES_MAX: usize = 64;
-
-/// What the keeper hears.
-#[derive(Debug)]
-pub enum Input {
-    /// A connection on which both sides have greeted.
-    Up(Box<Newcomer>),
-    /// Frames of a line, in their order.
-    Frames {
-        /// Which.
-        line: u64,
-        /// They.
-        frames: Vec<Frame>,
-    },
-    /// The line has ended.
-    Down {
-        /// Which.
-        line: u64,
-        /// A sentence.
-        why: String,
-    },
-    /// What shards had to say.
-    Notes(Vec<Note>),
-    /// The accounts of a new configuration.
-    Accounts(Arc<Accounts>),
-    /// Somebody asks.
-    Ask(Ask),
-    /// The process ends.
-    Stop,
-}
-
-/// What connections share.
-#[derive(Debug)]
-pub struct Site {
-    /// This site.
-    pub me: Identity,
-    /// A random number of this start of the process.
-    pub start: u64,
-    /// Its clock.
-    pub clock: Clock,
-    /// To the keeper; bounded, and who fills it waits.
-    pub inputs: mpsc::Sender<Input>,
-    /// For people.
-    pub status: Arc<LinkStatus>,
-    /// QUIC.
-    pub endpoint: Endpoint,
-    /// Whether a link to a peer stands, by its place.
-    pub linked: Vec<watch::Receiver<bool>>,
-}
-
-impl Site {
-    fn ended(&self, from: SocketAddr, peer: Option<usize>, end: &End) {
-        match end.reason {
-            Some(reason) => self.status.refuse(self.clock.now(), from, peer, reason, &end.what),
-            None => tracing::debug!(%from, why = %end.what, "a connection between sites has ended"),
-        }
-    }
-}
 
 /// Dials a peer whenever no link to it stands.
 pub async fn dial(site: Arc<Site>, peer: usize, mut random: Random) {

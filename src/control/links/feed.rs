@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::agree::Agreement;
-use super::talk::Line;
+use super::inbox::Line;
 use crate::base::Instant;
 use crate::tally::sessions::{News, Sessions, Snapshot};
 use crate::tally::terms::TermsMessage;

@@ -5,15 +5,15 @@
 
 mod accounts;
 mod agree;
-mod ask;
-mod ends;
+mod dial;
+mod end;
 mod feed;
+mod inbox;
 mod keeper;
 pub mod keygen;
 mod ledger;
 pub mod ledger_file;
 pub(super) mod metrics;
-mod site;
 mod start;
 mod status;
 mod talk;
@@ -22,7 +22,7 @@ mod tests;
 pub mod tls;
 
 pub use accounts::{AccountTerms, Accounts};
-pub use ask::Question;
+pub use inbox::Question;
 pub use start::{Handle, Links, Options, start};
 pub use status::{LinkStatus, Reason};
 

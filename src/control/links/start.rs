@@ -17,12 +17,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::accounts::Accounts;
-use super::ask::{Ask, Question};
+use super::dial::{answer, dial};
+use super::inbox::{Ask, Input, Question};
 use super::keeper::{Keeper, Parts};
 use super::ledger::Ledger;
 use super::ledger_file::{self, LedgerStatus};
-use super::site::{Input, Site, answer, dial};
 use super::status::LinkStatus;
+use super::talk::Site;
 use super::{SLOP, tls};
 use crate::base::Random;
 use crate::base::time::Duration;

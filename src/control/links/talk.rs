@@ -3,21 +3,24 @@
 //! Owned by the links. The dialler opens the stream and greets first. Each side checks that the name in the greeting is a
 //! configured peer's and the certificate's, and that there is a version that both speak, before the keeper hears of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::Bytes;
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::calendar_ms;
-use super::site::{Input, Site};
-use super::status::Reason;
+use super::end::End;
+use super::inbox::{Input, Line, Newcomer};
+use super::status::{LinkStatus, Reason};
 use super::tls::carries;
-use crate::tally::wire::{self, Bye, FRAME_BYTES_MAX, Frame, Hello, WireError};
+use crate::control::Clock;
+use crate::tally::Identity;
+use crate::tally::wire::{self, Bye, FRAME_BYTES_MAX, Frame, Hello};
 
 /// How long the other side has to greet, and to read our last word.
 const GREETING_WAIT: Duration = Duration::from_secs(5);
@@ -27,65 +30,32 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Most frames handed to the keeper at once.
 const FRAMES_MAX: usize = 256;
 
-/// Why a connection came to nothing, or to its end.
+/// What connections share.
 #[derive(Debug)]
-pub struct End {
-    /// To be counted; none for what happens to any link.
-    pub reason: Option<Reason>,
-    /// A sentence.
-    pub what: String,
-    /// Our last word.
-    pub bye: Bye,
+pub struct Site {
+    /// This site.
+    pub me: Identity,
+    /// A random number of this start of the process.
+    pub start: u64,
+    /// Its clock.
+    pub clock: Clock,
+    /// To the keeper; bounded, and who fills it waits.
+    pub inputs: mpsc::Sender<Input>,
+    /// For people.
+    pub status: Arc<LinkStatus>,
+    /// QUIC.
+    pub endpoint: Endpoint,
+    /// Whether a link to a peer stands, by its place.
+    pub linked: Vec<watch::Receiver<bool>>,
 }
 
-impl End {
-    fn refuse(reason: Reason, bye: Bye, what: impl Into<String>) -> Self {
-        Self { reason: Some(reason), what: what.into(), bye }
-    }
-
-    fn lost(what: impl Into<String>) -> Self {
-        Self { reason: None, what: what.into(), bye: Bye::Stopping }
-    }
-}
-
-impl From<WireError> for End {
-    fn from(error: WireError) -> Self {
-        match error {
-            WireError::Version(_) => Self::refuse(Reason::Version, Bye::Version, error.to_string()),
-            other => Self::refuse(Reason::Garbage, Bye::Garbage, other.to_string()),
+impl Site {
+    /// Says what has become of a connection: people see it, the peer's fault is counted.
+    pub fn ended(&self, from: SocketAddr, peer: Option<usize>, end: &End) {
+        match end.reason {
+            Some(reason) => self.status.refuse(self.clock.now(), from, peer, reason, &end.what),
+            None => tracing::debug!(%from, why = %end.what, "a connection between sites has ended"),
         }
-    }
-}
-
-impl From<ConnectionError> for End {
-    fn from(error: ConnectionError) -> Self {
-        let what = error.to_string();
-        let plain = |reason: &str| reason.trim_start_matches("invalid peer certificate: ").to_owned();
-        let crypto = |code: u64| (0x100..0x200).contains(&code);
-        match error {
-            ConnectionError::TransportError(error) if crypto(error.code.into()) => {
-                let why = plain(&error.reason);
-                Self::refuse(Reason::Certificate, Bye::Stranger, format!("its certificate is not accepted here: {why}"))
-            }
-            ConnectionError::ConnectionClosed(close) if crypto(close.error_code.into()) => {
-                let reason = String::from_utf8_lossy(&close.reason).into_owned();
-                let why = reason.rsplit_once(": ").map_or(reason.as_str(), |(_, why)| why);
-                Self::refuse(Reason::Certificate, Bye::Stranger, format!("it does not accept our certificate: {why}"))
-            }
-            _ => Self::lost(what),
-        }
-    }
-}
-
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> Self {
-        if let ReadError::ConnectionLost(error) = error { error.into() } else { Self::lost(error.to_string()) }
-    }
-}
-
-impl From<WriteError> for End {
-    fn from(error: WriteError) -> Self {
-        if let WriteError::ConnectionLost(error) = error { error.into() } else { Self::lost(error.to_string()) }
     }
 }
 
@@ -125,7 +95,7 @@ impl Reading {
                 self.octets = octets;
                 return match frame {
                     Frame::Hello(hello) => Ok(hello),
-                    Frame::Bye(bye) => Err(said_bye(bye)),
+                    Frame::Bye(bye) => Err(End::said(bye)),
                     _ => Err(End::refuse(Reason::Garbage, Bye::Garbage, "it does not greet")),
                 };
             }
@@ -134,45 +104,6 @@ impl Reading {
             octets.extend_from_slice(&chunk.bytes);
         }
     }
-}
-
-/// The other side's last word.
-pub fn said_bye(bye: Bye) -> End {
-    match bye {
-        Bye::Version => End::refuse(Reason::Version, bye, "it speaks no version of the link that this site speaks"),
-        Bye::Fenced => End::refuse(Reason::Fenced, bye, "it has seen a later incarnation of this site, or retired it"),
-        Bye::Stranger => End::refuse(Reason::Stranger, bye, "it knows no peer of this site's name"),
-        Bye::Garbage => End::refuse(Reason::Garbage, bye, "it could not read what this site said"),
-        Bye::Redundant => End::lost("another connection is kept"),
-        Bye::Stopping => End::lost("it stops"),
-        Bye::Other(code) => End::lost(format!("it closes the link for reason {code}")),
-    }
-}
-
-/// What the keeper gives to a connection that it takes.
-#[derive(Debug)]
-pub struct Line {
-    /// Names the connection.
-    pub id: u64,
-    /// Encoded frames to send. Closed: this connection is not wanted any more.
-    pub outbox: mpsc::Receiver<Bytes>,
-    /// Octets in it.
-    pub queued: Arc<AtomicUsize>,
-}
-
-/// A connection on which both sides have greeted.
-#[derive(Debug)]
-pub struct Newcomer {
-    /// Which peer.
-    pub peer: usize,
-    /// Its greeting.
-    pub hello: Hello,
-    /// The version that was agreed.
-    pub version: u8,
-    /// We have dialled.
-    pub dialled: bool,
-    /// The keeper's word.
-    pub reply: oneshot::Sender<Result<Line, End>>,
 }
 
 /// Greets, and talks until the end. `expected` is the peer that was dialled.
@@ -283,7 +214,7 @@ async fn read(site: &Site, line: u64, reading: &mut Reading) -> End {
             return End::lost("this site stops");
         }
         if let Some(bye) = bye {
-            return said_bye(bye);
+            return End::said(bye);
         }
     }
 }

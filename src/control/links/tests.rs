@@ -9,12 +9,11 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use tokio::sync::oneshot;
 
 use super::accounts::{AccountTerms, Accounts};
+use super::inbox::{Input, Line, Newcomer};
 use super::keeper::{Keeper, Parts};
 use super::ledger::Ledger;
 use super::ledger_file::{LedgerStatus, Storage, start_on};
-use super::site::Input;
 use super::status::LinkStatus;
-use super::talk::{Line, Newcomer};
 use crate::base::{Instant, Random, ShardId, Slot};
 use crate::control::Post;
 use crate::shard::mailbox::Mail;

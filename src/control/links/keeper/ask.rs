@@ -5,10 +5,12 @@
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::accounts::AccountTerms;
-use super::keeper::Keeper;
+use super::Keeper;
 use crate::base::Instant;
 use crate::base::time::Duration;
+use crate::control::links::accounts::AccountTerms;
+use crate::control::links::inbox::{Ask, Question};
+use crate::control::links::status::Peer;
 use crate::observe::CallId;
 use crate::tally::Identity;
 use crate::tally::rights::{Home, LoanView, View};
@@ -16,46 +18,6 @@ use crate::tally::sessions::RowView;
 
 /// Answers that may wait for the disk.
 const PENDING_MAX: usize = 16;
-
-/// A question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// The links, and the sites that the ledger knows.
-    Links,
-    /// Limits and their use, at most so many.
-    Limits {
-        /// The bound.
-        limit: usize,
-    },
-    /// One account's limit, and where its rights are.
-    Account {
-        /// Its name.
-        name: String,
-    },
-    /// Calls of all sites, at most so many.
-    Calls {
-        /// The bound.
-        limit: usize,
-    },
-    /// A site that is fenced will not come back.
-    Retire {
-        /// Its name.
-        name: String,
-        /// The last one that this site has seen of it.
-        incarnation: u32,
-    },
-    /// Nothing of this home's old ledger is in use anywhere.
-    Found,
-}
-
-/// A question and where its answer goes: an object, or a sentence that says why not.
-#[derive(Debug)]
-pub struct Ask {
-    /// What is asked.
-    pub question: Question,
-    /// For the answer.
-    pub reply: oneshot::Sender<Result<Value, String>>,
-}
 
 /// An answer that is true once the ledger has reached a record.
 #[derive(Debug)]
@@ -178,7 +140,7 @@ impl Keeper {
 
     /// What the other sites have of an account, each with the age of its word.
     fn elsewhere(&self, now: Instant, name: &str, view: &View) -> Vec<Value> {
-        let site = |(peer, status): (usize, &super::status::Peer)| {
+        let site = |(peer, status): (usize, &Peer)| {
             let said = view.sites.iter().find(|site| *site.site == *status.name);
             let figures = said.map(|said| said.figures);
             let heard = self.sessions.sites().filter(|site| *site.identity.name == *status.name);

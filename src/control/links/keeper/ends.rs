@@ -1,11 +1,12 @@
 //! The keeper and its links: which connection to a peer is kept, what comes in over it, how it ends.
 
-use super::agree::{self, Next};
-use super::feed::Feed;
-use super::keeper::Keeper;
-use super::status::{Reason, Up};
-use super::talk::{End, Newcomer};
+use super::Keeper;
 use crate::base::Instant;
+use crate::control::links::agree::{self, Next};
+use crate::control::links::end::End;
+use crate::control::links::feed::Feed;
+use crate::control::links::inbox::Newcomer;
+use crate::control::links::status::{Reason, Up};
 use crate::tally::sessions::Reaction;
 use crate::tally::wire::{Bye, Frame, Hello};
 use crate::tally::{Identity, SiteId};

@@ -3,6 +3,9 @@
 //! Owned by the links. [`Keeper::handle`] takes one input, [`Keeper::turn`] does what is due and sends what came of it;
 //! neither waits for anything.
 
+mod ask;
+mod ends;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,10 +15,9 @@ use tokio::sync::watch;
 use super::SLOP;
 use super::accounts::{Accounts, Change, Changes};
 use super::agree;
-use super::ask::Pending;
 use super::feed::Feed;
+use super::inbox::Input;
 use super::ledger::Ledger;
-use super::site::Input;
 use super::status::{LinkStatus, Reason};
 use crate::base::id::Token;
 use crate::base::time::Duration;
@@ -27,6 +29,7 @@ use crate::tally::sessions::Sessions;
 use crate::tally::terms::Shared;
 use crate::tally::wire::{Bye, Frame};
 use crate::tally::{Identity, Note, Pulse};
+use ask::Pending;
 
 /// Shards trust the cells for this long after a turn.
 const TRUST: Duration = Duration::from_millis(900);
@@ -42,25 +45,25 @@ const BATCH: Duration = Duration::from_millis(1);
 
 /// See the [module](self).
 pub struct Keeper {
-    pub(super) me: Identity,
-    pub(super) rights: Rights,
-    pub(super) sessions: Sessions,
-    pub(super) status: Arc<LinkStatus>,
+    me: Identity,
+    rights: Rights,
+    sessions: Sessions,
+    status: Arc<LinkStatus>,
     /// By the place of the peer.
-    pub(super) feeds: Vec<Option<Feed>>,
+    feeds: Vec<Option<Feed>>,
     /// The last start that each peer has greeted with, and its identity.
-    pub(super) starts: Vec<Option<(Identity, u64)>>,
-    pub(super) accounts: Arc<Accounts>,
-    pub(super) shared: Shared,
+    starts: Vec<Option<(Identity, u64)>>,
+    accounts: Arc<Accounts>,
+    shared: Shared,
     /// What the machine has not been told of them yet.
     changes: Option<Changes>,
     /// Answers that wait for the disk.
-    pub(super) pending: Vec<Pending>,
-    pub(super) linked: Vec<watch::Sender<bool>>,
+    pending: Vec<Pending>,
+    linked: Vec<watch::Sender<bool>>,
     ledger: Ledger,
     post: Arc<dyn Post>,
     pulse: Arc<Pulse>,
-    pub(super) lines: u64,
+    lines: u64,
     ticks: u64,
     tick_at: Instant,
     news_at: Instant,

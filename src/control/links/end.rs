@@ -1,0 +1,87 @@
+//! Why a connection between sites came to nothing, or to its end: for the count, for people, for the peer.
+
+use quinn::{ConnectionError, ReadError, WriteError};
+
+use super::status::Reason;
+use crate::tally::wire::{Bye, WireError};
+
+/// Why a connection came to nothing, or to its end.
+#[derive(Debug)]
+pub struct End {
+    /// To be counted; none for what happens to any link.
+    pub reason: Option<Reason>,
+    /// A sentence.
+    pub what: String,
+    /// Our last word.
+    pub bye: Bye,
+}
+
+impl End {
+    /// Refused, and to be counted.
+    pub fn refuse(reason: Reason, bye: Bye, what: impl Into<String>) -> Self {
+        Self { reason: Some(reason), what: what.into(), bye }
+    }
+
+    /// What happens to any link.
+    pub fn lost(what: impl Into<String>) -> Self {
+        Self { reason: None, what: what.into(), bye: Bye::Stopping }
+    }
+
+    /// The other side's last word.
+    pub fn said(bye: Bye) -> Self {
+        match bye {
+            Bye::Version => {
+                Self::refuse(Reason::Version, bye, "it speaks no version of the link that this site speaks")
+            }
+            Bye::Fenced => {
+                Self::refuse(Reason::Fenced, bye, "it has seen a later incarnation of this site, or retired it")
+            }
+            Bye::Stranger => Self::refuse(Reason::Stranger, bye, "it knows no peer of this site's name"),
+            Bye::Garbage => Self::refuse(Reason::Garbage, bye, "it could not read what this site said"),
+            Bye::Redundant => Self::lost("another connection is kept"),
+            Bye::Stopping => Self::lost("it stops"),
+            Bye::Other(code) => Self::lost(format!("it closes the link for reason {code}")),
+        }
+    }
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Version(_) => Self::refuse(Reason::Version, Bye::Version, error.to_string()),
+            other => Self::refuse(Reason::Garbage, Bye::Garbage, other.to_string()),
+        }
+    }
+}
+
+impl From<ConnectionError> for End {
+    fn from(error: ConnectionError) -> Self {
+        let what = error.to_string();
+        let plain = |reason: &str| reason.trim_start_matches("invalid peer certificate: ").to_owned();
+        let crypto = |code: u64| (0x100..0x200).contains(&code);
+        match error {
+            ConnectionError::TransportError(error) if crypto(error.code.into()) => {
+                let why = plain(&error.reason);
+                Self::refuse(Reason::Certificate, Bye::Stranger, format!("its certificate is not accepted here: {why}"))
+            }
+            ConnectionError::ConnectionClosed(close) if crypto(close.error_code.into()) => {
+                let reason = String::from_utf8_lossy(&close.reason).into_owned();
+                let why = reason.rsplit_once(": ").map_or(reason.as_str(), |(_, why)| why);
+                Self::refuse(Reason::Certificate, Bye::Stranger, format!("it does not accept our certificate: {why}"))
+            }
+            _ => Self::lost(what),
+        }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        if let ReadError::ConnectionLost(error) = error { error.into() } else { Self::lost(error.to_string()) }
+    }
+}
+
+impl From<WriteError> for End {
+    fn from(error: WriteError) -> Self {
+        if let WriteError::ConnectionLost(error) = error { error.into() } else { Self::lost(error.to_string()) }
+    }
+}

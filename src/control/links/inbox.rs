@@ -1,0 +1,108 @@
+//! What the keeper of the rights is told, and what those who tell it get back.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::accounts::Accounts;
+use super::end::End;
+use crate::tally::Note;
+use crate::tally::wire::{Frame, Hello};
+
+/// What the keeper hears.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection on which both sides have greeted.
+    Up(Box<Newcomer>),
+    /// Frames of a line, in their order.
+    Frames {
+        /// Which.
+        line: u64,
+        /// They.
+        frames: Vec<Frame>,
+    },
+    /// The line has ended.
+    Down {
+        /// Which.
+        line: u64,
+        /// A sentence.
+        why: String,
+    },
+    /// What shards had to say.
+    Notes(Vec<Note>),
+    /// The accounts of a new configuration.
+    Accounts(Arc<Accounts>),
+    /// Somebody asks.
+    Ask(Ask),
+    /// The process ends.
+    Stop,
+}
+
+/// What the keeper gives to a connection that it takes.
+#[derive(Debug)]
+pub struct Line {
+    /// Names the connection.
+    pub id: u64,
+    /// Encoded frames to send. Closed: this connection is not wanted any more.
+    pub outbox: mpsc::Receiver<Bytes>,
+    /// Octets in it.
+    pub queued: Arc<AtomicUsize>,
+}
+
+/// A connection on which both sides have greeted.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Which peer.
+    pub peer: usize,
+    /// Its greeting.
+    pub hello: Hello,
+    /// The version that was agreed.
+    pub version: u8,
+    /// We have dialled.
+    pub dialled: bool,
+    /// The keeper's word.
+    pub reply: oneshot::Sender<Result<Line, End>>,
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The links, and the sites that the ledger knows.
+    Links,
+    /// Limits and their use, at most so many.
+    Limits {
+        /// The bound.
+        limit: usize,
+    },
+    /// One account's limit, and where its rights are.
+    Account {
+        /// Its name.
+        name: String,
+    },
+    /// Calls of all sites, at most so many.
+    Calls {
+        /// The bound.
+        limit: usize,
+    },
+    /// A site that is fenced will not come back.
+    Retire {
+        /// Its name.
+        name: String,
+        /// The last one that this site has seen of it.
+        incarnation: u32,
+    },
+    /// Nothing of this home's old ledger is in use anywhere.
+    Found,
+}
+
+/// A question and where its answer goes: an object, or a sentence that says why not.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked.
+    pub question: Question,
+    /// For the answer.
+    pub reply: oneshot::Sender<Result<Value, String>>,
+}
