@@ -17,6 +17,7 @@ crate::on_every_driver!(
     a_connection_being_made_is_made,
     listeners_go_on_and_names_stay_unique,
     a_driver_takes_back_what_it_gave,
+    a_thousand_connections_go_on,
 );
 
 const A: SocketKey = SocketKey(0);
@@ -185,4 +186,24 @@ fn a_driver_takes_back_what_it_gave(make: Make) {
         let stream = seen.accepted().expect("accepted");
         until(&mut *driver, &mut seen, |seen| seen.bytes(stream).len() == round);
     }
+}
+
+/// Each has a receive in the kernel, which tells of twenty ends at a time: connections as many as sockets.
+fn a_thousand_connections_go_on(make: Make) {
+    const COUNT: usize = 1000;
+    let (mut driver, mut seen) = (make(options()), Recorder::default());
+    let local = driver.listen(LISTENER, loopback(), false).expect("listen");
+    let mut peers = Vec::with_capacity(COUNT);
+    while peers.len() < COUNT {
+        peers.extend((0..50).map(|_| TcpStream::connect(local).expect("connect")));
+        until(&mut *driver, &mut seen, |seen| seen.streams.len() >= peers.len());
+    }
+    let mut next = hand_over(&mut *driver, make, &mut seen, || {
+        peers.iter_mut().for_each(|peer| peer.write_all(b"meanwhile").expect("write"));
+    });
+    drop(driver);
+    until(&mut *next, &mut seen, |seen| seen.data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() >= COUNT * 9);
+    let names: std::collections::BTreeSet<_> = seen.data.iter().map(|(stream, _)| *stream).collect();
+    assert_eq!(names.len(), COUNT, "each under its name");
+    assert!(names.iter().all(|name| seen.bytes(*name) == b"meanwhile"));
 }

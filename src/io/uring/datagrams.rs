@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use bytes::Bytes;
 use io_uring::squeue::Flags;
-use io_uring::types::{CancelBuilder, Fd, Fixed};
+use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode};
 use socket2::Socket;
 
@@ -157,10 +157,7 @@ impl Datagrams {
     pub(super) fn close(&mut self, key: SocketKey, ring: &mut Ring, counters: &mut Counters) {
         let Some(open) = self.sockets.get_mut(key.0 as usize).and_then(Option::take) else { return };
         if open.armed {
-            let target = CancelBuilder::user_data(tag(open.role.kind(), open.generation, key.0));
-            let request = opcode::AsyncCancel2::new(target).build().user_data(tag(Kind::Ignored, 0, 0));
-            // SAFETY: a cancellation points to nothing.
-            unsafe { ring.push(&request) };
+            ring.cancel(tag(open.role.kind(), open.generation, key.0));
         }
         // What was to leave by it does so now, while the kernel still knows the file, and the port is free afterwards.
         if !ring.all_taken() {
@@ -180,19 +177,13 @@ impl Datagrams {
         self.sockets.iter().flatten().any(|open| open.armed)
     }
 
-    /// Has the kernel end what is armed, each by its name: asked for all at once, it looks again through those that it has
-    /// ended for each of the others, which takes long for thousands. How many there were.
-    pub(super) fn cancel_armed(&self, ring: &mut Ring) -> usize {
-        let mut count = 0;
+    /// Has the kernel end every receive and accept.
+    pub(super) fn cancel_all(&self, ring: &mut Ring) {
         for (key, open) in (0..).zip(&self.sockets) {
-            let Some(open) = open.as_ref().filter(|open| open.armed) else { continue };
-            let target = CancelBuilder::user_data(tag(open.role.kind(), open.generation, key));
-            let request = opcode::AsyncCancel2::new(target).build().flags(Flags::SKIP_SUCCESS);
-            // SAFETY: a cancellation points to nothing.
-            unsafe { ring.push(&request.user_data(tag(Kind::Ignored, 0, 0))) };
-            count += 1;
+            if let Some(open) = open.as_ref().filter(|open| open.armed) {
+                ring.cancel(tag(open.role.kind(), open.generation, key));
+            }
         }
-        count
     }
 
     /// Gives up all sockets; nothing is armed.

@@ -115,8 +115,8 @@ impl Uring {
         Ok(())
     }
 
-    /// Hands over what has completed. `sends` were with the kernel when it was entered.
-    fn finish_batch(&mut self, sends: u32, handler: &mut dyn Handler) {
+    /// Hands over what has completed, and tells how much. `sends` were with the kernel when it was entered.
+    fn finish_batch(&mut self, sends: u32, handler: &mut dyn Handler) -> usize {
         let taken = self.ring.all_taken();
         self.reclaim();
         let completions = self.ring.take();
@@ -124,6 +124,7 @@ impl Uring {
             self.counters.batches += 1;
             handler.on_batch();
         }
+        let count = completions.len();
         for completion in &completions {
             self.hand_over(*completion, handler);
         }
@@ -137,6 +138,16 @@ impl Uring {
         }
         for (key, to, kind) in self.datagrams.reports.drain(..) {
             handler.on_send_error(key, to, kind);
+        }
+        count
+    }
+
+    /// Has the kernel end whatever it still has.
+    fn cancel_all(&mut self) {
+        self.datagrams.cancel_all(&mut self.ring);
+        self.streams.cancel_all(&mut self.ring);
+        if self.watching_waker {
+            self.ring.cancel(tag(Kind::Wake, 0, 0));
         }
     }
 
@@ -257,32 +268,26 @@ impl Driver for Uring {
         Ok(())
     }
 
-    /// Every request is cancelled and its end awaited, so that nothing reads from a socket any more.
+    /// Every request is cancelled and its end awaited, so that nothing reads from a socket any more. The kernel tells of twenty
+    /// ends each time it is asked; who is left is looked for only when it tells of none.
     fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
         let deadline = std::time::Instant::now() + PAUSE_MAX;
         self.ring.submit()?;
-        // The kernel tells of twenty ends each time it is asked. Those it has not told of yet are in the way of the next
-        // step, which finds what is left: connections, the waker.
-        for _ in 0..self.datagrams.cancel_armed(&mut self.ring) {
-            let sends = self.datagrams.next_send();
-            self.ring.wait(Some(Duration::ZERO), Duration::ZERO)?;
-            self.finish_batch(sends, handler);
-            if !self.datagrams.is_armed() {
-                break;
-            }
-        }
-        self.ring.cancel_all()?;
+        self.cancel_all();
         loop {
             let sends = self.datagrams.next_send();
             self.ring.wait(Some(Duration::ZERO), Duration::ZERO)?;
-            self.finish_batch(sends, handler);
-            if !self.datagrams.is_armed() && !self.streams.is_busy() {
+            let told = self.finish_batch(sends, handler);
+            if told == 0 && !self.datagrams.is_armed() && !self.streams.is_busy() && !self.watching_waker {
                 return Ok(());
             }
             if std::time::Instant::now() >= deadline {
                 return Err(std::io::Error::new(ErrorKind::TimedOut, "io_uring does not end its requests"));
             }
-            std::thread::yield_now();
+            if told == 0 {
+                std::thread::yield_now();
+                self.cancel_all();
+            }
         }
     }
 

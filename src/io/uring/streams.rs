@@ -10,7 +10,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use bytes::Bytes;
-use io_uring::types::{CancelBuilder, Fd};
+use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
 use socket2::Socket;
 
@@ -73,6 +73,16 @@ impl Stream {
 
     fn fd(&self) -> Fd {
         Fd(self.socket.as_raw_fd())
+    }
+
+    /// What the kernel has of it.
+    fn requests(&self) -> impl Iterator<Item = Kind> {
+        let all = [(self.asked, Kind::Connect), (self.reading, Kind::Read), (self.writing, Kind::Write)];
+        all.into_iter().filter_map(|(is_there, kind)| is_there.then_some(kind))
+    }
+
+    fn cancel(&self, place: u32, ring: &mut Ring) {
+        self.requests().for_each(|kind| ring.cancel(tag(kind, 0, place)));
     }
 
     fn write_request(&mut self) -> squeue::Entry {
@@ -263,8 +273,8 @@ impl Streams {
                     stream.write_request().user_data(tag(Kind::Write, 0, place))
                 }
                 Todo::Cancel(_) => {
-                    let all = CancelBuilder::fd(stream.fd()).all();
-                    opcode::AsyncCancel2::new(all).build().user_data(tag(Kind::Ignored, 0, 0))
+                    stream.cancel(place, ring);
+                    continue;
                 }
                 _ => continue,
             };
@@ -275,9 +285,16 @@ impl Streams {
         self.todo = todo;
     }
 
+    /// Has the kernel end every request.
+    pub(super) fn cancel_all(&self, ring: &mut Ring) {
+        for (place, stream) in (0..).zip(&self.places) {
+            stream.iter().for_each(|stream| stream.cancel(place, ring));
+        }
+    }
+
     /// Whether the kernel still has a request.
     pub(super) fn is_busy(&self) -> bool {
-        self.places.iter().flatten().any(|stream| stream.asked || stream.reading || stream.writing)
+        self.places.iter().flatten().any(|stream| stream.requests().any(|_| true))
     }
 
     /// Gives up all connections; no request is in the kernel.
