@@ -190,8 +190,7 @@ impl<C: Core> Worker<C> {
         let before = self.options.clock.now();
         self.options.counters.add(Counter::LoopBusyNanos, nanos(before.since(self.now)));
         let timeout = if self.options.post.is_empty(self.options.shard) {
-            let due = self.core.next_deadline().map_or(self.tick, |deadline| deadline.min(self.tick));
-            due.since(before)
+            due(self.core.next_deadline(), self.tick).since(before)
         } else {
             Duration::ZERO
         };
@@ -418,6 +417,11 @@ impl<C: Core> Worker<C> {
             }
         }
     }
+}
+
+/// When to wake: figures can wait for a deadline that comes soon after their time, which is a wake-up less.
+fn due(deadline: Option<Instant>, tick: Instant) -> Instant {
+    deadline.filter(|deadline| *deadline <= tick + TICK / 2).unwrap_or(tick)
 }
 
 fn nanos(duration: Duration) -> u64 {

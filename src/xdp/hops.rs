@@ -154,6 +154,12 @@ impl Hops {
         }
     }
 
+    /// Whether the kernel is to be asked for a way.
+    #[must_use]
+    pub fn wants(&self) -> bool {
+        self.routes_changed || !self.asked.is_empty()
+    }
+
     /// A rule towards `to` goes by this hop: true while that is the way.
     pub fn keep(&mut self, to: IpAddr, hop: u16) -> bool {
         let now_s = self.now_s;
@@ -165,14 +171,14 @@ impl Hops {
         way.hop == Some(hop)
     }
 
-    /// Destinations to ask the kernel for.
-    pub fn take_asked(&mut self) -> Vec<IpAddr> {
+    /// Destinations to ask the kernel for, so many of them; the others come next time.
+    pub fn take_asked(&mut self, most: usize) -> Vec<IpAddr> {
         if std::mem::take(&mut self.routes_changed) {
             let oldest = self.now_s.saturating_sub(UNUSED_S);
             self.ways.retain(|_, way| way.used_s >= oldest);
             self.asked = self.ways.keys().copied().collect();
         }
-        std::mem::take(&mut self.asked)
+        self.asked.drain(..most.min(self.asked.len())).collect()
     }
 
     /// Neighbours that rules are using, to be kept fresh.

@@ -1,6 +1,6 @@
 //! The thread that keeps the hop table true: listens to the kernel's tables, asks for the ways that shards need, and has the
 //! kernel probe the neighbours in use before it would call them stale (traffic that never reaches the stack does not count
-//! as use).
+//! as use). It sleeps until the kernel has news, a shard wants a way, or neighbours are to be kept fresh.
 
 use super::hops::{Hops, Neighbour};
 use super::memory::Memory;
@@ -8,13 +8,15 @@ use super::netlink::{Message, Netlink, family, kind, push_address};
 use super::table::Ways;
 use std::io::Result;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a question waits at most.
-const TURN: Duration = Duration::from_millis(50);
+/// How long nothing is tried after the kernel has refused.
+const REST: Duration = Duration::from_millis(50);
 /// Less than the five seconds after which the kernel no longer counts use (`delay_first_probe_time`).
 const FRESHEN: Duration = Duration::from_secs(2);
 /// Destinations asked for in one turn.
@@ -24,6 +26,8 @@ const ASKED_PER_TURN: usize = 1024;
 struct Inner {
     memory: Arc<Memory>,
     hops: Mutex<Hops>,
+    /// A word here ends the thread's wait.
+    calls: UnixDatagram,
     stopping: AtomicBool,
 }
 
@@ -34,7 +38,13 @@ pub struct Mirror(Arc<Inner>);
 impl Ways for Mirror {
     fn resolve(&self, to: IpAddr) -> Option<u16> {
         // The mirror has it: the relay asks again.
-        self.0.hops.try_lock().ok()?.resolve(&self.0.memory.hops, to)
+        let mut hops = self.0.hops.try_lock().ok()?;
+        let (hop, is_wanted) = (hops.resolve(&self.0.memory.hops, to), hops.wants());
+        drop(hops);
+        if is_wanted {
+            self.call();
+        }
+        hop
     }
 
     fn keep(&self, to: IpAddr, hop: u16) -> bool {
@@ -71,34 +81,17 @@ impl Running {
     }
 
     fn with(memory: Arc<Memory>, hops: Hops) -> Result<Self> {
-        let hops = Mutex::new(hops);
-        let mirror = Mirror(Arc::new(Inner { memory, hops, stopping: AtomicBool::new(false) }));
+        let (calls, called) = UnixDatagram::pair()?;
+        calls.set_nonblocking(true)?;
+        called.set_nonblocking(true)?;
+        let (hops, stopping) = (Mutex::new(hops), AtomicBool::new(false));
+        let mirror = Mirror(Arc::new(Inner { memory, hops, calls, stopping }));
         // Listening begins before the tables are read, so that nothing falls between.
-        let mut news = Netlink::listening(TURN)?;
+        let mut news = Netlink::listening()?;
         let mut questions = Netlink::asking()?;
         mirror.read_tables(&mut questions)?;
         let own = mirror.clone();
-        let body = move || {
-            let started = Instant::now();
-            let mut fresh_at = started;
-            while !own.0.stopping.load(Relaxed) {
-                let now = Instant::now();
-                own.with(|hops| hops.set_now(now.duration_since(started).as_secs()));
-                // An error leaves rows as they are for a turn; the tables are read again then.
-                if !own.turn(&mut news).unwrap_or(false) {
-                    let _ = own.read_tables(&mut questions);
-                }
-                let mut is_due = own.ask(&mut questions);
-                if now >= fresh_at {
-                    fresh_at = now + FRESHEN;
-                    own.freshen(&mut questions);
-                    is_due = true;
-                }
-                if is_due {
-                    own.rouse(&mut questions);
-                }
-            }
-        };
+        let body = move || own.follow(&mut news, &mut questions, &called);
         let thread = std::thread::Builder::new().name("xdp-hops".into()).spawn(body)?;
         Ok(Self { mirror, thread: Some(thread) })
     }
@@ -117,6 +110,7 @@ impl Running {
     /// Ours is the hop table, from now on or again.
     pub fn wake(&self) {
         self.mirror.with(|hops| hops.wake(&self.mirror.0.memory.hops));
+        self.mirror.call();
     }
 
     /// For a shard.
@@ -129,6 +123,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.mirror.0.stopping.store(true, Relaxed);
+        self.mirror.call();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -138,6 +133,41 @@ impl Drop for Running {
 impl Mirror {
     fn with<T>(&self, act: impl FnOnce(&mut Hops) -> T) -> T {
         act(&mut self.0.hops.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends the thread's wait. One that cannot be written finds others that are still unread.
+    fn call(&self) {
+        let _ = self.0.calls.send(&[0]);
+    }
+
+    /// The thread.
+    fn follow(&self, news: &mut Netlink, questions: &mut Netlink, called: &UnixDatagram) {
+        let started = Instant::now();
+        let mut fresh_at = started;
+        while !self.0.stopping.load(Relaxed) {
+            let until = if self.with(|hops| hops.wants()) { Instant::now() } else { fresh_at };
+            let waited = news.wait(called.as_fd(), until.saturating_duration_since(Instant::now()));
+            while called.recv(&mut [0]).is_ok() {}
+            let now = Instant::now();
+            self.with(|hops| hops.set_now(now.duration_since(started).as_secs()));
+            let whole = waited.and_then(|()| self.turn(news)).unwrap_or_else(|_| {
+                // Rows stay as they are; the tables are read again then.
+                std::thread::sleep(REST);
+                false
+            });
+            if !whole {
+                let _ = self.read_tables(questions);
+            }
+            let mut is_due = self.ask(questions);
+            if now >= fresh_at {
+                fresh_at = now + FRESHEN;
+                self.freshen(questions);
+                is_due = true;
+            }
+            if is_due {
+                self.rouse(questions);
+            }
+        }
     }
 
     fn read_tables(&self, questions: &mut Netlink) -> Result<()> {
@@ -169,9 +199,9 @@ impl Mirror {
 
     /// Asks for the ways that shards want; true where there were any.
     fn ask(&self, questions: &mut Netlink) -> bool {
-        let asked = self.with(Hops::take_asked);
+        let asked = self.with(|hops| hops.take_asked(ASKED_PER_TURN));
         let is_any = !asked.is_empty();
-        for to in asked.into_iter().take(ASKED_PER_TURN) {
+        for to in asked {
             let bits = if to.is_ipv4() { 32 } else { 128 };
             let mut body = vec![family(to), bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             push_address(&mut body, 1, to);

@@ -5,6 +5,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, socket
 use socket2::Socket;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// Kinds of messages, as in `linux/rtnetlink.h`.
@@ -138,14 +139,33 @@ impl Netlink {
         Self::open(Some(GENERIC), 0, ANSWER_TIMEOUT)
     }
 
-    /// For news; [`read`](Self::read) waits so long for them.
+    /// For news, which [`wait`](Self::wait) awaits and [`read`](Self::read) takes.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn listening(patience: Duration) -> Result<Self> {
-        let netlink = Self::open(None, GROUPS, patience)?;
+    pub fn listening() -> Result<Self> {
+        let netlink = Self::open(None, GROUPS, ANSWER_TIMEOUT)?;
         netlink.socket.set_recv_buffer_size(1 << 20)?;
+        netlink.socket.set_nonblocking(true)?;
         Ok(netlink)
+    }
+
+    /// Waits for news, for a word on `calls`, or so long.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait(&self, calls: BorrowedFd<'_>, patience: Duration) -> Result<()> {
+        let entry = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let mut entries = [entry(self.socket.as_raw_fd()), entry(calls.as_raw_fd())];
+        let millis = i32::try_from(patience.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        // SAFETY: the pointer and the count describe a live, writable array of two entries.
+        match unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, millis) } {
+            -1 => Err(Error::last_os_error()).or_else(|error| match error.kind() {
+                ErrorKind::Interrupted => Ok(()),
+                _ => Err(error),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// No protocol is `NETLINK_ROUTE`.
@@ -217,7 +237,7 @@ impl Netlink {
         self.socket.set_nonblocking(false)
     }
 
-    /// Waits for news. False when some were lost, and everything must be asked anew.
+    /// Takes one batch of news, if there is any. False when some were lost, and everything must be asked anew.
     ///
     /// # Errors
     /// The kernel's.

@@ -84,7 +84,7 @@ impl Net {
 
     /// The kernel's answer to what was asked for.
     fn answer(&mut self, route: &[u8]) {
-        for to in self.hops.take_asked() {
+        for to in self.hops.take_asked(usize::MAX) {
             self.hops.take_route(&self.rows, to, Some(Message { kind: kind::NEW_ROUTE, body: route }));
         }
     }
@@ -243,4 +243,22 @@ fn a_full_table_refuses_until_somebody_has_been_unused_for_long() {
     assert_eq!(net.resolve(address(HOPS_MAX)), Some(5));
     assert!(!net.hops.keep(address(5), 5));
     assert_eq!(net.hops.in_use().count(), HOPS_MAX);
+}
+
+#[test]
+fn after_a_change_every_way_is_asked_for_again_however_many_there_are() {
+    let mut net = Net::new();
+    let address = |n: usize| IpAddr::from([10, 1, (n >> 8) as u8, n as u8]);
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    (0..3000).for_each(|n| _ = net.resolve(address(n)));
+    assert!(net.hops.wants());
+    net.answer(&route(3, Some(at("10.0.0.1"))));
+    assert!(!net.hops.wants(), "nothing to wake for");
+    net.tell(kind::NEW_ROUTE, &[]);
+    let mut asked = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        assert!(net.hops.wants());
+        asked.extend(net.hops.take_asked(1024));
+    }
+    assert_eq!((asked.len(), net.hops.wants()), (3000, false));
 }

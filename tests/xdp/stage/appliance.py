@@ -1,5 +1,6 @@
 """The appliance on the middle host: its configuration with a fast path, its process, its figures by path."""
 
+import glob
 import json
 import os
 import re
@@ -68,6 +69,15 @@ class Appliance:
         for line in fetch(f"http://127.0.0.1:{HTTP_PORT}/metrics")[1].splitlines():
             if line.startswith("strowger_rtp_packets_total{"):
                 found[line.split('path="')[1].split('"')[0]] = float(line.split()[-1])
+        return found
+
+    def waits(self):
+        """How often each thread has waited so far."""
+        found = {}
+        for task in glob.glob(f"/proc/{self.process.child.pid}/task/*"):
+            with open(f"{task}/comm") as comm, open(f"{task}/status") as status:
+                count = re.search(r"^voluntary_ctxt_switches:\s*([0-9]+)", status.read(), re.M)
+                found[f"{comm.read().strip()}-{os.path.basename(task)}"] = int(count.group(1))
         return found
 
     def metric(self, name):

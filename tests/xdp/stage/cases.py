@@ -19,6 +19,9 @@ from .network import DEVICES, SERVICE, attached, do, pins
 SETTLE_SECONDS = 2.0
 # What a process's death may take until nothing arrives any more, besides its dead-man time.
 SLACK_SECONDS = 1.0
+# How often the process may wake where nothing but media in the kernel goes on: two sweeps a second, the supervisor's rounds, and
+# the kernel's news of neighbours.
+WAKES_MAX = 15
 TAKEN_OVER = 500
 WATCHER = os.path.abspath(wire.__file__)
 SCANNER = os.path.abspath(scan.__file__)
@@ -39,6 +42,14 @@ def _share(appliance, seconds):
     return grown.get("xdp", 0.0) / total, total
 
 
+def _wakes(appliance, seconds):
+    """How often each thread of the process woke, a second."""
+    before = appliance.waits()
+    time.sleep(seconds)
+    after = appliance.waits()
+    return {name: (count - before.get(name, 0)) / seconds for name, count in after.items() if count > before.get(name, 0)}
+
+
 def _relayed(options, net, directory, family):
     appliance = Appliance(options, net, directory, family).up()
     modes = {device: attached(device) for device in DEVICES.values()}
@@ -48,6 +59,7 @@ def _relayed(options, net, directory, family):
     load = Load(options, net, directory, options.calls, 10, family).all_up()
     time.sleep(SETTLE_SECONDS)
     share, total = _share(appliance, 5.0)
+    wakes = _wakes(appliance, 4.0)
     load.finish()
     bad = {party: net.bad_checksums(party) - before[party] for party in before}
     appliance.stop()
@@ -58,7 +70,10 @@ def _relayed(options, net, directory, family):
         raise Failure(f"datagrams with a wrong UDP checksum: {bad}")
     if left:
         raise Failure(f"programs are still attached after the end: {left}")
-    return f"{options.calls} calls, {load.received()} packets verified, none lost; {100 * share:.3f} % by XDP once settled"
+    if sum(wakes.values()) > WAKES_MAX:
+        raise Failure(f"the process woke {sum(wakes.values()):.1f} times a second, at most {WAKES_MAX} wanted: {wakes}")
+    return (f"{options.calls} calls, {load.received()} packets verified, none lost; {100 * share:.3f} % by XDP once settled; "
+            f"{sum(wakes.values()):.1f} wake-ups a second")
 
 
 def relay_v4(options, net, directory):
