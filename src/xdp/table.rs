@@ -2,9 +2,10 @@
 //!
 //! **How a rule is written.** The program reads deadline and sequence as one word, then the fields, then the sequence again
 //! before it changes the packet. So a rule is taken out by one store (deadline zero), and written with the sequence odd:
-//! fields, sequence even, and the deadline last. The relay lets [`SETTLE`](crate::media::path::SETTLE) pass between taking a
-//! rule out and writing the next one into the same row, far longer than a run of the program, so that also a processor that
-//! reorders loads cannot see the old rule's deadline with the new rule's fields.
+//! fields, sequence even, and the deadline last. The tests look at every interleaving (`torn.rs`). The relay lets
+//! [`SETTLE`](crate::media::path::SETTLE) pass between taking a rule out and writing the next one into the same row, far longer
+//! than a run of the program, so that also a processor that reorders loads cannot see the old rule's deadline with the new rule's
+//! fields; and on such a one the deadline comes with the next sweep, so that it cannot see the new one's with the old fields.
 
 use super::layout::{Row, changes, ports, state, words};
 use super::memory::Memory;
@@ -16,7 +17,7 @@ use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, fence};
 
 /// Finds the way to a far party. Shards share it; it must not block.
 pub trait Ways: Send + Sync + Debug {
@@ -54,6 +55,9 @@ pub struct Slice {
     /// This shard tells the node's totals.
     pub tells_totals: bool,
 }
+
+/// The program's loads take place in their order.
+const LOADS_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
 /// How far the counters of a row have come.
 fn mark_of(row: &Row) -> Mark {
@@ -170,8 +174,11 @@ impl ShardTable {
         let is_rtp = rule.payload_type < 128 && !matches!(rule.payload_type, 64..=95);
         let (Some(own), true) = (self.own(v6), one_family && is_rtp) else { return false };
         let Some(hop) = self.ways.resolve(rule.to.ip()) else { return false };
-        let deadline = self.ticks.deadline(self.ticks.at(Ticks::monotonic()), self.dead_man);
-        write(row, rule, SocketAddr::new(own, self.port(pair)), hop, deadline);
+        let deadline = match LOADS_IN_ORDER {
+            true => self.ticks.deadline(self.ticks.at(Ticks::monotonic()), self.dead_man),
+            false => 0,
+        };
+        write(row, rule, SocketAddr::new(own, self.port(pair)), hop, deadline, &|_| {});
         let mark = mark_of(row);
         self.install(pair, rule.to.ip(), hop, mark);
         true
@@ -256,38 +263,50 @@ impl Slice {
     }
 }
 
-/// Writes a rule into a row whose deadline is zero.
-fn write(row: &Row, rule: &FastRule, own: SocketAddr, hop: u16, deadline: u32) {
+/// Writes a rule into a row whose deadline is zero. `seen` is shown the row after each store, as the program may find it.
+fn write(row: &Row, rule: &FastRule, own: SocketAddr, hop: u16, deadline: u32, seen: &impl Fn(&Row)) {
+    let put = |place: &AtomicU32, value: u32| {
+        place.store(value, Relaxed);
+        seen(row);
+    };
+    let put_half = |place: &AtomicU16, value: u16| {
+        place.store(value, Relaxed);
+        seen(row);
+    };
+    let put_octet = |place: &AtomicU8, value: u8| {
+        place.store(value, Relaxed);
+        seen(row);
+    };
     let (ip_change, udp_change) = changes([rule.source, own], [rule.from, rule.to]);
     let sequence = row.sequence.load(Relaxed);
-    row.sequence.store(sequence | 1, Relaxed);
+    put(&row.sequence, sequence | 1);
     fence(Release);
-    row.ssrc.store(rule.ssrc.to_be(), Relaxed);
-    row.rtp.store(u16::from_ne_bytes([0x80, rule.payload_type & 0x7f]), Relaxed);
-    row.hop.store(hop, Relaxed);
-    row.ports.store(ports(rule.source.port(), own.port()), Relaxed);
-    row.ports_out.store(ports(rule.from.port(), rule.to.port()), Relaxed);
-    row.udp_change.store(udp_change, Relaxed);
-    row.ip_change.store(ip_change, Relaxed);
-    row.from.store(words(rule.from.ip())[3], Relaxed);
+    put(&row.ssrc, rule.ssrc.to_be());
+    put_half(&row.rtp, u16::from_ne_bytes([0x80, rule.payload_type & 0x7f]));
+    put_half(&row.hop, hop);
+    put(&row.ports, ports(rule.source.port(), own.port()));
+    put(&row.ports_out, ports(rule.from.port(), rule.to.port()));
+    put_half(&row.udp_change, udp_change);
+    put_half(&row.ip_change, ip_change);
+    put(&row.from, words(rule.from.ip())[3]);
     let mut to = words(rule.to.ip());
     if rule.to.is_ipv4() {
         to.rotate_right(1);
     }
     for (places, words) in [(&row.source, words(rule.source.ip())), (&row.to, to)] {
-        for (place, word) in places.iter().zip(words) {
-            place.store(word, Relaxed);
-        }
+        places.iter().zip(words).for_each(|(place, word)| put(place, word));
     }
     let ns_per_unit_q8 = 256_000_000_000u64.checked_div(rule.clock_rate.into()).unwrap_or(0);
-    row.ns_per_unit_q8.store(u32::try_from(ns_per_unit_q8).unwrap_or(0), Relaxed);
-    row.jitter_ns.store(0, Relaxed);
-    row.jitter_ns_max.store(0, Relaxed);
-    row.generation.store(row.generation.load(Relaxed).wrapping_add(1), Relaxed);
-    row.dscp.store(rule.dscp & 63, Relaxed);
-    row.state.store(state::SETTLED, Relaxed);
-    row.sequence.store((sequence | 1).wrapping_add(1), Release);
-    row.deadline.store(deadline, Release);
+    put(&row.ns_per_unit_q8, u32::try_from(ns_per_unit_q8).unwrap_or(0));
+    put(&row.jitter_ns, 0);
+    put(&row.jitter_ns_max, 0);
+    put_half(&row.generation, row.generation.load(Relaxed).wrapping_add(1));
+    put_octet(&row.dscp, rule.dscp & 63);
+    put_octet(&row.state, state::SETTLED);
+    fence(Release);
+    put(&row.sequence, (sequence | 1).wrapping_add(1));
+    fence(Release);
+    put(&row.deadline, deadline);
 }
 
 impl FastPath for ShardTable {
@@ -369,3 +388,5 @@ impl Drop for ShardTable {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn;
