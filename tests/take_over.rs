@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -105,6 +106,31 @@ impl Place {
         while self.calls() < least {
             assert!(Instant::now() < deadline, "there are never {least} calls");
         }
+    }
+
+    /// One figure of `/metrics`.
+    fn metric(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(format!("{}:8080", self.host(0))).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        let found = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.unwrap_or_else(|| panic!("no {name}: {page}"))
+    }
+
+    /// A new process that takes everything, says `last`, and gets the word.
+    fn ask_for_all(&self, last: &Value) -> UnixStream {
+        let (mut stream, answer) = self.ask(|_| {});
+        assert_eq!(answer["ok"], true, "{answer}");
+        writeln!(stream, "{}", json!({ "freeze": true })).unwrap();
+        let head = line(&stream);
+        // One octet for each message of descriptors, which are let go.
+        let octets = head["bytes"].as_u64().unwrap() + head["descriptors"].as_u64().unwrap().div_ceil(253);
+        let mut left = vec![0; usize::try_from(octets).unwrap()];
+        stream.read_exact(&mut left).unwrap();
+        writeln!(stream, "{last}").unwrap();
+        assert_eq!(line(&stream)["go"], true);
+        stream
     }
 
     /// The first word of a new process that fits, and the running one's answer.
@@ -225,8 +251,18 @@ fn calls_go_on(transport: &'static str, backend: &'static str) {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("taken over from the process before") && log.contains("handed over"), "{log}");
     assert_whole(load);
-    assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+    let written = "strowger_records_written_total";
+    let deadline = Instant::now() + WAIT;
+    while place.metric("strowger_records_spooled") > 0 || place.metric(written) < 40 {
+        assert!(Instant::now() < deadline, "records are not written");
+    }
+    let (records, calls) = (place.metric(written), place.metric("strowger_calls_total{result=\"answered\"}"));
+    let fourth = place.start(&["run", "--take-over"]);
     assert_eq!(third.end().0, Some(0));
+    assert_eq!((calls, place.metric("strowger_calls_total{result=\"answered\"}")), (56, 56), "totals go on");
+    assert!(place.metric(written) >= records, "those of the control plane, too");
+    assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+    assert_eq!(fourth.end().0, Some(0));
     assert!(!place.socket().exists());
     let records = fs::read_dir(place.dir.path().join("data/call-records")).unwrap();
     let lines: usize = records.map(|file| fs::read_to_string(file.unwrap().path()).unwrap().lines().count()).sum();
@@ -276,6 +312,24 @@ fn a_new_process_that_dies_ends_nothing() {
     let (code, log) = running.end();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("everything goes on here").count(), 1, "{log}");
+}
+
+/// After the word nobody runs until the new process says so: if it dies before, the old one goes on. One that knows no such line
+/// has everything with the word.
+#[test]
+fn a_new_process_that_dies_right_after_the_word_ends_nothing() {
+    let _turn = turn();
+    let place = Place::new("udp", "auto");
+    let running = place.start(&["run"]);
+    let load = place.load();
+    place.until_calls(5);
+    drop(place.ask_for_all(&json!({ "ready": true, "pid": std::process::id(), "tells": true })));
+    assert_whole(load);
+    drop(place.ask_for_all(&json!({ "ready": true, "pid": std::process::id() })));
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("everything goes on here").count(), 1, "{log}");
+    assert!(log.contains("the new process has died before it ran") && log.contains("handed over"), "{log}");
 }
 
 #[test]

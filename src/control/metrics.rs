@@ -141,13 +141,13 @@ impl Page<'_, '_> {
     }
 
     fn node(&mut self, state: &State) -> fmt::Result {
-        let records = &state.records;
-        self.counter("strowger_records_written", "Call records on disk", records.written.load(Relaxed))?;
-        self.counter("strowger_records_lost", "Call records lost with a full spool", records.lost.load(Relaxed))?;
+        let (records, totals) = (&state.records, state.totals());
+        self.counter("strowger_records_written", "Call records on disk", totals.records_written)?;
+        self.counter("strowger_records_lost", "Call records lost with a full spool", totals.records_lost)?;
         self.gauge("strowger_records_spooled", "Call records waiting in memory", records.spooled.load(Relaxed))?;
         let failing = u64::from(records.failing().is_some());
         self.gauge("strowger_records_failing", "1 while the disk refuses call records", failing)?;
-        self.counter("strowger_log_lines_lost", "Lines that standard error refused", state.log.lost.load(Relaxed))?;
+        self.counter("strowger_log_lines_lost", "Lines that standard error refused", totals.log_lines_lost)?;
         self.gauge("strowger_shards", "Shards of this node", state.counters.len() as u64)?;
         self.gauge("strowger_ready", "1 while /readyz says so", u64::from(state.unready().is_empty()))?;
         super::links::metrics::write(self, state.limits.links.as_ref(), state.clock.now())?;

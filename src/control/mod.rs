@@ -27,7 +27,7 @@ pub use clock::Clock;
 use crossbeam::channel::Sender;
 pub use log::LogSettings;
 pub use records::RecordStatus;
-pub use state::{Post, Request, State};
+pub use state::{Post, Request, State, Totals};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The running control plane.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::limits::Desk;
@@ -57,6 +58,17 @@ pub enum Request {
 /// Requests waiting for the supervisor.
 pub const REQUESTS_MAX: usize = 64;
 
+/// Totals of the control plane, over all processes that have followed each other with the same calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Call records on disk.
+    pub records_written: u64,
+    /// Call records lost for ever.
+    pub records_lost: u64,
+    /// Lines that standard error refused.
+    pub log_lines_lost: u64,
+}
+
 /// Shared by HTTP and the Unix socket.
 pub struct State {
     /// `node.name`.
@@ -79,6 +91,8 @@ pub struct State {
     pub log: Arc<LogSettings>,
     /// What the record writer does.
     pub records: Arc<RecordStatus>,
+    /// Of the processes before.
+    pub before: Totals,
     /// To the supervisor.
     pub requests: Sender<Request>,
     /// All sockets are open.
@@ -130,6 +144,23 @@ impl State {
             differs.into_iter().chain(refused)
         });
         records.into_iter().chain(ledger).chain(of_links).collect()
+    }
+
+    /// So far, with the processes before.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            records_written: self.before.records_written + self.records.written.load(Relaxed),
+            records_lost: self.before.records_lost + self.records.lost.load(Relaxed),
+            log_lines_lost: self.before.log_lines_lost + self.log.lost.load(Relaxed),
+        }
+    }
+
+    /// What the next process goes on from: records that wait here are written by this one after it has said its last.
+    #[must_use]
+    pub fn totals_to_hand_on(&self) -> Totals {
+        let (waiting, totals) = (self.records.spooled.load(Relaxed), self.totals());
+        Totals { records_written: totals.records_written + waiting, ..totals }
     }
 
     /// Asks every shard and waits, bounded. Blocks: not for the runtime's thread.
@@ -290,6 +321,7 @@ pub(super) mod tests {
             clock: Clock::new(Instant::now()),
             log: Arc::new(LogSettings::new(&config.log)),
             records,
+            before: Totals { records_written: 5, records_lost: 1, log_lines_lost: 2 },
             requests,
             started: AtomicBool::new(true),
             draining: AtomicBool::new(false),
@@ -303,6 +335,16 @@ pub(super) mod tests {
         let post = Answering { deaf: AtomicBool::new(true) };
         let answers = ask(&post, Query::Shard, Duration::from_millis(20));
         assert_eq!((answers.answers.len(), answers.missing), (1, 1));
+    }
+
+    #[test]
+    fn totals_go_on_from_the_process_before() {
+        let (state, _requests) = state();
+        state.records.written.store(10, Relaxed);
+        state.records.spooled.store(3, Relaxed);
+        let now = Totals { records_written: 15, records_lost: 1, log_lines_lost: 2 };
+        assert_eq!(state.totals(), now);
+        assert_eq!(state.totals_to_hand_on(), Totals { records_written: 18, ..now });
     }
 
     #[test]

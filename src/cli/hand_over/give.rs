@@ -13,6 +13,7 @@ use super::{FORMAT, LINKED, READY_WAIT, STOP_WAIT, ShardSnapshot, Snapshot, WORD
 use crate::base::{Instant, ShardId};
 use crate::cli::fast_path::Wish;
 use crate::config::Config;
+use crate::control::Totals;
 use crate::shard::{Mail, Waiting};
 use crate::worker::{Barrier, Clock, Parcel, Post};
 use crate::xdp::Xdp;
@@ -34,7 +35,7 @@ pub struct Giver {
 }
 
 /// What a process has and how it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Standing<'a> {
     /// The configuration that it was started with.
     pub config: &'a Config,
@@ -44,6 +45,8 @@ pub struct Standing<'a> {
     pub busy: Option<&'a str>,
     /// The relay in the kernel.
     pub xdp: Option<&'a Xdp>,
+    /// What the control plane has counted; asked when all shards stand still.
+    pub totals: &'a dyn Fn() -> Totals,
 }
 
 /// What ended.
@@ -64,6 +67,8 @@ struct Sent {
     at: Instant,
     bytes: usize,
     descriptors: usize,
+    /// The new process says when it runs.
+    tells: bool,
 }
 
 /// What goes, once everything stands still.
@@ -72,6 +77,7 @@ struct Load<'a> {
     letters: &'a [(ShardId, Mail)],
     paused: Instant,
     neighbours: Vec<Neighbour>,
+    totals: Totals,
 }
 
 impl Giver {
@@ -116,7 +122,7 @@ impl Giver {
         }
         let _ = stream.set_read_timeout(Some(WORD_WAIT));
         let wish = serde_json::from_value(word["below"].clone()).unwrap_or_default();
-        let handed = self.hand_over(stream, xdp, wish)?;
+        let handed = self.hand_over(stream, xdp, wish, standing.totals)?;
         let Handed { pid, pause, still, sent, bytes, descriptors } = handed;
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         let (pause_ms, still_ms, sent_ms) = (pause.as_millis() as u64, millis(still), millis(sent));
@@ -124,7 +130,13 @@ impl Giver {
         Ok(pid)
     }
 
-    fn hand_over(&self, stream: &UnixStream, xdp: Option<&Xdp>, wish: Wish) -> Result<Handed, String> {
+    fn hand_over(
+        &self,
+        stream: &UnixStream,
+        xdp: Option<&Xdp>,
+        wish: Wish,
+        totals: &dyn Fn() -> Totals,
+    ) -> Result<Handed, String> {
         let paused = self.clock.now();
         let adopted = xdp.filter(|_| wish == Wish::Adopt);
         let waiting = if adopted.is_some() { Waiting::Below } else { Waiting::OnSockets };
@@ -137,10 +149,14 @@ impl Giver {
             letters.extend(std::iter::from_fn(|| self.post.take(shard)).map(|mail| (shard, mail)));
         }
         let neighbours = adopted.map(Xdp::rest).unwrap_or_default();
-        let sent = self.send(stream, Load { parcels: &parcels, letters: &letters, paused, neighbours });
+        let load = Load { parcels: &parcels, letters: &letters, paused, neighbours, totals: totals() };
+        let sent = self.send(stream, load).and_then(|sent| match sent.tells {
+            true => until_it_runs(stream).map(|()| sent),
+            false => Ok(sent),
+        });
         drop(parcels);
         match sent {
-            Ok(Sent { pid, at, bytes, descriptors }) => {
+            Ok(Sent { pid, at, bytes, descriptors, .. }) => {
                 if let Some(xdp) = xdp.filter(|_| wish != Wish::End) {
                     xdp.give_away();
                 }
@@ -165,7 +181,7 @@ impl Giver {
     }
 
     fn send(&self, stream: &UnixStream, load: Load<'_>) -> Result<Sent, String> {
-        let Load { parcels, letters, paused, neighbours } = load;
+        let Load { parcels, letters, paused, neighbours, totals } = load;
         let released: Vec<_> = parcels.iter().map(Parcel::released).collect();
         let shards = parcels.iter().zip(&released).map(|(parcel, released)| ShardSnapshot {
             frozen: parcel.frozen.clone().into(),
@@ -182,7 +198,7 @@ impl Giver {
             counts: parcel.counts.clone(),
         });
         let letters_left = letters.iter().filter(|(_, mail)| !mail.goes_along()).count() as u64;
-        let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours };
+        let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours, totals };
         let bytes = rmp_serde::to_vec_named(&snapshot).map_err(|error| error.to_string())?;
         let mut descriptors = vec![self.http.as_fd(), self.unix.as_fd()];
         for released in &released {
@@ -199,10 +215,18 @@ impl Giver {
         match (word["ready"] == true, pid) {
             (true, Some(pid)) => {
                 wire::write_line(stream, &json!({ "go": true })).map_err(lost)?;
-                Ok(Sent { pid, at, bytes, descriptors })
+                Ok(Sent { pid, at, bytes, descriptors, tells: word["tells"] == true })
             }
             _ => Err(word["error"].as_str().unwrap_or("it did not say that it is ready").to_owned()),
         }
+    }
+}
+
+/// The word is given, and whoever has it runs: only the end of the connection says that it does not.
+fn until_it_runs(stream: &UnixStream) -> Result<(), String> {
+    match wire::read_line(stream) {
+        Err(error) if wire::is_end(error.kind()) => Err(format!("the new process has died before it ran: {error}")),
+        _ => Ok(()),
     }
 }
 

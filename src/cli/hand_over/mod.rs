@@ -10,12 +10,15 @@
 //!                                                                            the new one makes itself ready
 //! new: {"freeze":true,"below":"adopt"}                                       the pause begins
 //! old: {"ok":true,"bytes":…,"descriptors":…}, the snapshot, the descriptors
-//! new: {"ready":true,"pid":…}                                                all of it is thawed and adopted
-//! old: {"go":true}                                                           from here on the new one has it
+//! new: {"ready":true,"pid":…,"tells":true}                                   all of it is thawed and adopted
+//! old: {"go":true}                                                           it will not run again, unless the new one dies
+//! new: {"runs":true}                                                         from here on the new one has it
 //! ```
 //!
-//! Until the last line has been sent the old process can take everything back, and does so whatever goes wrong: a
-//! sentence, an end of the connection, silence. After it, the old process ends without hanging anything up.
+//! Until the last line has come the old process can take everything back, and does so whatever goes wrong: a sentence, an
+//! end of the connection, and before *go* silence. The new one touches nothing before it has written that line, so an end of the
+//! connection without it means that nobody runs. After it, the old process ends without hanging anything up. A new process that
+//! does not say `tells` is of a version that knew no such line, and has everything with *go*.
 
 mod give;
 mod take;
@@ -32,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Instant, SocketKey, StreamKey};
 use crate::config::Config;
+use crate::control::Totals;
 use crate::io::{ReleasedSocket, ReleasedStream, Role, StreamState, Traffic};
 use crate::xdp::hops::Neighbour;
 
@@ -55,6 +59,9 @@ struct Snapshot<M> {
     /// Where the relay in the kernel goes along: whose its next hops are.
     #[serde(default)]
     neighbours: Vec<Neighbour>,
+    /// What the control plane had counted.
+    #[serde(default)]
+    totals: Totals,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use crate::base::{Instant, StreamKey};
 use crate::cli::fast_path::Wish;
 use crate::cli::fault::Fault;
 use crate::config::Config;
+use crate::control::Totals;
 use crate::io::{Released, ReleasedSocket, ReleasedStream, StreamState};
 use crate::shard::{Frozen, Mail};
 use crate::xdp::Left;
@@ -64,6 +65,8 @@ pub struct Taken {
     pub paused: Instant,
     /// Whose the next hops of the relay in the kernel are, where we go on with it.
     pub neighbours: Vec<Neighbour>,
+    /// What the control plane had counted.
+    pub totals: Totals,
 }
 
 impl Conversation {
@@ -133,15 +136,23 @@ impl Conversation {
 }
 
 impl Taken {
-    /// Says that all of it is thawed and adopted, and waits for the word: from then on it is ours.
+    /// Says that all of it is thawed and adopted, waits for the word, and says that it runs: from then on it is ours. To be
+    /// called last of what may fail.
     ///
     /// # Errors
     /// The word does not come: the old process goes on.
     pub fn commit(&self) -> Result<(), Fault> {
-        let ready = json!({ "ready": true, "pid": std::process::id() });
+        let ready = json!({ "ready": true, "pid": std::process::id(), "tells": true });
         wire::write_line(&self.stream, &ready).map_err(|error| lost(&error))?;
         let word = wire::read_line(&self.stream).map_err(|error| lost(&error))?;
-        if word["go"] == true { Ok(()) } else { Err(Fault::runtime(refusal(&word))) }
+        if word["go"] != true {
+            return Err(Fault::runtime(refusal(&word)));
+        }
+        match wire::write_line(&self.stream, &json!({ "runs": true })) {
+            // Whoever does not listen is of an earlier version, or has just died: it is ours all the same.
+            Err(error) if !wire::is_end(error.kind()) => Err(lost(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Says why not; the old process goes on.
@@ -174,7 +185,8 @@ fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
     let mut next = || descriptors.next().ok_or("a descriptor is missing");
     let (http, unix) = (TcpListener::from(next()?), UnixListener::from(next()?));
     let mut shards = Vec::with_capacity(snapshot.shards.len());
-    for shard in snapshot.shards {
+    let Snapshot { shards: frozen, paused, neighbours, totals, .. } = snapshot;
+    for shard in frozen {
         let ShardSnapshot { frozen, mail, lingering, sockets, streams, accepted, counts } = shard;
         let frozen = Frozen::read(&frozen)?;
         let mut released = Released { accepted, ..Released::default() };
@@ -193,7 +205,7 @@ fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
         shards.push(TakenShard { frozen, mail, lingering, released, counts });
     }
     let stream = stream.try_clone().map_err(|error| error.to_string())?;
-    Ok(Taken { stream, http, unix, shards, paused: snapshot.paused, neighbours: snapshot.neighbours })
+    Ok(Taken { stream, http, unix, shards, paused, neighbours, totals })
 }
 
 fn heard(stream: &UnixStream) -> Result<Value, Fault> {

@@ -32,6 +32,11 @@ pub(super) fn read_line(mut stream: &UnixStream) -> Result<Value> {
     }
 }
 
+/// Nobody holds the other end any more.
+pub(super) fn is_end(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
 /// One octet for so many descriptors.
 pub(super) fn send_descriptors(stream: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     for some in descriptors.chunks(DESCRIPTORS_MAX) {
