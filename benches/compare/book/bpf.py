@@ -10,7 +10,7 @@ import struct
 from . import machine
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280}
-_PROG_LOAD, _LINK_CREATE, _ENABLE_STATS = 5, 28, 32
+_PROG_LOAD, _PROG_GET_FD_BY_ID, _LINK_CREATE, _ENABLE_STATS = 5, 13, 28, 32
 _TYPE_XDP, _ATTACH_XDP, _NATIVE = 6, 37, 1 << 2
 _XDP_TX = 3
 # mov r0, XDP_TX; exit
@@ -56,13 +56,20 @@ def bare(ifindex):
 
 
 def ran(pid):
-    """Nanoseconds and runs so far of the programs that a process holds, as far as statistics were on."""
+    """Nanoseconds and runs so far of the programs in the links that a process holds, as far as statistics were on."""
+    programs = {fields["prog_id"] for path in glob.glob(f"/proc/{pid}/fdinfo/*") if (fields := _fields(path)) and "prog_id" in fields}
     nanoseconds = runs = 0
-    for path in glob.glob(f"/proc/{pid}/fdinfo/*"):
-        try:
-            with open(path) as file:
-                fields = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
-        except OSError:
-            continue
-        nanoseconds, runs = nanoseconds + int(fields.get("run_time_ns", 0)), runs + int(fields.get("run_cnt", 0))
+    for program in programs:
+        with Opened(_bpf(_PROG_GET_FD_BY_ID, struct.pack("<III", int(program), 0, 0))) as found:
+            fields = _fields(f"/proc/self/fdinfo/{found.descriptor}")
+        nanoseconds, runs = nanoseconds + int(fields["run_time_ns"]), runs + int(fields["run_cnt"])
     return nanoseconds, runs
+
+
+def _fields(path):
+    """What the kernel says of a descriptor."""
+    try:
+        with open(path) as file:
+            return dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+    except OSError:
+        return {}

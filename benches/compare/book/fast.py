@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 
-from harness.process import Process, is_bound, until
+from harness.process import Failure, Process, is_bound, until
 from stage.appliance import CALLEE_PORT, CALLER_PORT, NUMBER, SIP_PORT, Appliance
 from stage.network import SERVICE
 
@@ -42,7 +42,9 @@ def ours(options, host):
         shutil.rmtree(directory, ignore_errors=True)
     if run["by_kernel"] < BY_KERNEL_MIN * run["relayed"]:
         run["void"] = run["void"] or f"only {run['by_kernel']:.0f} of {run['relayed']:.0f} packets were relayed by the kernel"
-    process, program = run["cost"], run["program_ns"] / max(1, run["program_runs"]) / 1000
+    if not run["program_runs"]:
+        raise Failure("the kernel counts no runs of the relay's program: its time is not known")
+    process, program = run["cost"], run["program_ns"] / run["program_runs"] / 1000
     return {**run, "process_us": process, "program_us": program, "driver_us": driver / 1000, "cost": program + driver / 1000 + process,
             "whole": process + run["polled_ns"] / 1000 / run["packets"]}
 
