@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod dtmf;
-pub mod g711;
 mod half;
 pub mod learning;
 pub mod model;

@@ -6,13 +6,15 @@
 
 pub mod codec;
 pub mod compose;
+pub mod filter;
 pub mod line;
 pub mod negotiation;
 pub mod parse;
 pub mod rewrite;
 
-pub use codec::{Codec, CodecFilter};
+pub use codec::Codec;
 pub use compose::{Description, MediaDescription};
+pub use filter::CodecFilter;
 pub use negotiation::{Negotiation, Refusal, Role};
 pub use parse::{Connection, Media, MediaKind, Origin, SdpError, Session};
 pub use rewrite::{Author, MediaPlan, OwnOrigin, Rewritten, rewrite};

@@ -3,7 +3,7 @@
 //! RFC 8866 (grammar), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`). Lenient where peers are known to differ (line ends,
 //! missing `s=` and `t=`, empty lines at the end), strict where two readers could see different addresses.
 
-use super::codec::{self, Codec};
+use super::codec::{Codec, Table, table_of};
 use super::line::{self, Line, lines, number, words};
 use super::{BYTES_MAX, CLOCK_RATES_MAX, FORMATS_MAX, LINES_MAX, MEDIA_MAX};
 use crate::base::Direction;
@@ -327,15 +327,21 @@ impl<'a> Media<'a> {
         lines(self.section).find_map(|line| line.named(name))
     }
 
+    /// The formats that are payload types, in order, each with what it stands for.
+    pub(super) fn table(&self) -> Table<'a> {
+        let formats = words(self.formats).filter_map(|format| Some((format, number(format)?)));
+        table_of(self.section, formats)
+    }
+
     /// The codecs in the order offered; formats that are no payload types are passed over.
     pub fn codecs(&self) -> impl Iterator<Item = Codec<'a>> + '_ {
-        codec::table(self).into_iter().map(|(_, codec)| codec)
+        self.table().into_iter().map(|(_, codec)| codec)
     }
 
     /// What a payload type stands for here.
     #[must_use]
     pub fn codec(&self, payload_type: u8) -> Option<Codec<'a>> {
-        codec::table_of(self.section, [(&b""[..], payload_type)]).pop().map(|(_, codec)| codec)
+        table_of(self.section, [(&b""[..], payload_type)]).pop().map(|(_, codec)| codec)
     }
 
     /// The payload type of `telephone-event` (RFC 4733), at 8000 Hz where there are several.

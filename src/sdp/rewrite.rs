@@ -6,7 +6,7 @@
 //! fingerprints) pass untouched: the parties encrypt end to end through the relay.
 
 use super::FORMATS_MAX;
-use super::codec::CodecFilter;
+use super::filter::CodecFilter;
 use super::line::{Line, lines, number, word, words};
 use super::parse::{Media, Session};
 use crate::base::Direction;

@@ -3,7 +3,7 @@
 //! Owned by the rights machine.
 
 use super::account::{Account, Waiter};
-use super::rules::Fault;
+use super::fault::Fault;
 use super::{ACCOUNTS_MAX, Home, Output, Rights, Terms};
 use crate::base::Instant;
 use crate::tally::{Cell, Note};

@@ -5,7 +5,7 @@
 //! be made; the second that no loans of them are left either. A peer that agrees has written down the new identity, and
 //! never hears the old one again.
 
-use super::rules::Fault;
+use super::fault::Fault;
 use super::turn::{PIECE, Sweep, What};
 use super::{Event, Retired, Rights, TURN};
 use crate::base::Instant;

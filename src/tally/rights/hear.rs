@@ -2,9 +2,9 @@
 //!
 //! Owned by the rights machine.
 
+use super::fault::Fault;
 use super::lend::Asked;
 use super::loans::Offered;
-use super::rules::Fault;
 use super::turn::{Sweep, What};
 use super::{Event, Fenced, Rights};
 use crate::base::Instant;

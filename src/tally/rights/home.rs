@@ -4,7 +4,7 @@
 //! Owned by the rights machine. A total may be lost, doubled, late or out of order: what counts is only how much more it
 //! is than the last one. Each side lowers its own part, writes that down, and tells the other then.
 
-use super::rules::Fault;
+use super::fault::Fault;
 use super::settings::Home;
 use super::{Rights, TURN};
 use crate::base::Instant;

@@ -4,7 +4,7 @@
 //! Owned by the rights machine.
 
 use super::account::{Account, Lent};
-use super::rules::Fault;
+use super::fault::Fault;
 use super::settings::Policy;
 use super::{Rights, TURN};
 use crate::base::Instant;

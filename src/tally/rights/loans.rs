@@ -5,7 +5,7 @@
 
 use super::account::Loan;
 use super::borrow::AHEAD_AGAIN;
-use super::rules::Fault;
+use super::fault::Fault;
 use super::{Output, Policy, Rights, TURN};
 use crate::base::Instant;
 use crate::base::time::Duration;

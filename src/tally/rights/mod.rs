@@ -66,6 +66,7 @@
 mod account;
 mod borrow;
 mod configured;
+mod fault;
 mod founding;
 mod hear;
 mod home;
@@ -83,9 +84,9 @@ mod turn;
 mod view;
 mod wait;
 
-pub use output::{Event, Output};
 #[doc(hidden)]
-pub use rules::Fault;
+pub use fault::Fault;
+pub use output::{Event, Output};
 pub use settings::{Home, Policy, Settings, Terms};
 pub use view::{LoanEnd, LoanView, PeerView, PlacedView, Refusal, SiteView, Totals, View};
 

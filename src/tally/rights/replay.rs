@@ -5,7 +5,7 @@
 
 use super::Rights;
 use super::account::Lent;
-use super::rules::Fault;
+use super::fault::Fault;
 use crate::base::Instant;
 use crate::tally::{LoanId, Record};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What the operator sets, and the times that follow from it. Owned by the rights machine.
 
-use super::rules::Fault;
+use super::fault::Fault;
 use crate::base::time::Duration;
 use std::sync::Arc;
 
