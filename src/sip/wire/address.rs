@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::index::Span;
 use super::lanes::{Classify as _, Lanes};
 use super::params::{Params, read_param, unquote};
 use super::scan::{Text, trim};
+use super::span::Span;
 use super::uri::{Uri, scheme};
 
 /// Offsets into the text an address stands in.

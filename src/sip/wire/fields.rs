@@ -3,9 +3,10 @@
 
 use super::address::AddressParts;
 use super::error::{Checked, ErrorKind, Fault};
-use super::index::{Index, Line, Span};
+use super::index::{Index, Line};
 use super::lanes::{Classify as _, Lanes};
 use super::scan::Text;
+use super::span::Span;
 use super::{Framing, HeaderName, Method};
 
 /// A header's first value: the text from `start` on.

@@ -1,8 +1,9 @@
 //! The view over an indexed message. What [`super::parse`] checked is read here without failing.
 
 use super::address::{AddressParts, NameAddr};
-use super::index::{ABSENT, Facts, Line, Span};
+use super::index::{ABSENT, Facts, Line};
 use super::scan::decimal;
+use super::span::Span;
 use super::uri::Uri;
 use super::values::Values;
 use super::via::Via;

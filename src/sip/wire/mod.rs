@@ -19,6 +19,7 @@ mod parse;
 mod reject;
 mod rewrite;
 mod scan;
+mod span;
 #[cfg(test)]
 mod tests;
 mod uri;

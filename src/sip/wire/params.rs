@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::index::Span;
 use super::lanes::{Classify as _, Lanes};
 use super::scan::{Text, chunk, trim};
+use super::span::Span;
 
 /// Parameters of a header value or a URI, from the first semicolon on. Iterates over names and values; a quoted value keeps
 /// its quotes ([`unquote`] takes them off).

@@ -2,10 +2,11 @@
 
 use super::error::{Checked, ErrorKind, Fault, ParseError};
 use super::fields::{body, mandatory};
-use super::index::{ABSENT, Facts, Index, Line, Span};
+use super::index::{ABSENT, Facts, Index, Line};
 use super::lanes::{Classify as _, Lanes};
 use super::message::Message;
 use super::scan::{Controls, Text, chunk, is_blank, is_space, is_token, line_start, octet};
+use super::span::Span;
 use super::uri::UriParts;
 use super::{HeaderName, MESSAGE_BYTES_MAX, Method};
 

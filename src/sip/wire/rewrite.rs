@@ -6,7 +6,8 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::build::{push_line, push_stamped_via, push_status_line, push_text};
-use super::index::{ABSENT, Line, Span};
+use super::index::{ABSENT, Line};
+use super::span::Span;
 use super::{HeaderName, Message};
 
 /// A header to edit: a known name, or the octets of one that is not known.

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::index::Span;
 use super::params::{Params, read_param};
 use super::scan::{Text, chunk, decimal};
+use super::span::Span;
 use super::uri::{host_end, host_ip};
 use crate::base::Transport;
 
