@@ -22,6 +22,7 @@ enum Metric {
     Counter(usize),
     Latency(usize, Statistic),
     Timer(String, Statistic),
+    Counted(String),
     Ratio(&'static str),
     Score(&'static str),
 }
@@ -87,6 +88,14 @@ impl Assertion {
         }
     }
 
+    /// The counter of a scenario that it is about.
+    pub fn counter(&self) -> Option<&str> {
+        match &self.metric {
+            Metric::Counted(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// What was measured, and whether it holds. Nothing measured (no call at all) never holds.
     pub fn check(&self, stats: &Stats) -> (Option<f64>, bool) {
         let value = self.metric.value(stats);
@@ -138,6 +147,9 @@ impl Metric {
         {
             return Ok(Self::Timer(timer.to_string(), statistic));
         }
+        if let Some(counter) = name.strip_prefix("counter_") {
+            return Ok(Self::Counted(counter.to_string()));
+        }
         let latencies = Latencies::NAMES.iter().map(|latency| format!("{latency}_p99"));
         let names = RATIOS.iter().chain(&SCORES).chain(Counters::NAMES).map(|&name| name.to_string()).chain(latencies);
         let nearest = names.max_by(|a, b| jaro_winkler(a, name).total_cmp(&jaro_winkler(b, name)));
@@ -154,6 +166,9 @@ impl Metric {
             Self::Timer(name, statistic) => {
                 let wanted = |timer: &&(String, Latency)| timer.0.strip_prefix("rtd_") == Some(name);
                 statistic.of(&stats.timers.iter().find(wanted)?.1)
+            }
+            Self::Counted(name) => {
+                stats.counted.iter().find(|(known, _)| known == name).map(|&(_, count)| count as f64)
             }
             Self::Score(name) => stats.scores.summary().map(|mos| match *name {
                 "mos_min" => mos.min,

@@ -1,4 +1,4 @@
-//! The report for programs: JSON as `docs/loadgen.schema.json` describes it, and HdrHistogram's percentile distributions.
+//! The report for programs: JSON as `docs/loadgen.schema.json` describes it.
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -26,6 +26,8 @@ impl Report<'_> {
             .filter(|(_, histogram)| !histogram.is_empty())
             .map(|(name, histogram)| (name.to_string(), summary(histogram)))
             .collect();
+        let counted: Map<String, Value> =
+            stats.counted.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
         let refusals: Vec<Value> = stats
             .refusals
             .iter()
@@ -48,6 +50,7 @@ impl Report<'_> {
             "seen": stats.samples,
             "settings": self.settings(),
             "counters": counters,
+            "scenario_counters": counted,
             "ratios_percent": stats.ratios().map(|r| json!({
                 "ser": r.ser, "seer": r.seer, "scr": r.scr, "asr": r.asr, "ner": r.ner,
             })),
@@ -136,25 +139,4 @@ fn summary(histogram: &Histogram<u64>) -> Value {
     }
     out.insert("max".into(), milliseconds(histogram.max() as f64).into());
     out.into()
-}
-
-/// The text form that HdrHistogram's plotter reads, values in milliseconds.
-pub fn hgrm(histogram: &Histogram<u64>) -> String {
-    let mut out = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    let mut total = 0;
-    for value in histogram.iter_quantiles(5) {
-        total += value.count_since_last_iteration();
-        let (at, quantile) = (value.value_iterated_to() as f64 / 1e6, value.quantile_iterated_to());
-        let inverse = if quantile < 1.0 { format!("{:.2}", 1.0 / (1.0 - quantile)) } else { "inf".into() };
-        out += &format!("{at:>12.3} {quantile:>14.12} {total:>10} {inverse:>14}\n");
-    }
-    let (mean, deviation) = (histogram.mean() / 1e6, histogram.stdev() / 1e6);
-    out + &format!(
-        "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]\n\
-         #[Max     = {:>12.3}, Total count    = {:>12}]\n#[Buckets = {:>12}, SubBuckets     = {:>12}]\n",
-        histogram.max() as f64 / 1e6,
-        histogram.len(),
-        histogram.buckets(),
-        histogram.distinct_values()
-    )
 }

@@ -13,60 +13,92 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-struct Case {
-    name: String,
-    seconds: f64,
-    failure: Option<(&'static str, String, String)>,
+/// One test case; a failure is its kind, its message, and more words.
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Why it failed.
+    pub failure: Option<(&'static str, String, String)>,
+}
+
+/// Test cases that belong together, and where they come from.
+pub struct Suite {
+    /// `calls`, `find-max` and so on.
+    pub command: &'static str,
+    /// How long all took.
+    pub seconds: f64,
+    /// When it began, as RFC 3339 says.
+    pub began: String,
+    /// What a reader should know.
+    pub properties: Vec<(&'static str, String)>,
+    /// Its cases.
+    pub cases: Vec<Case>,
+    /// What was printed.
+    pub out: String,
+}
+
+impl Suite {
+    /// The file.
+    pub fn xml(&self) -> String {
+        let failures = self.cases.iter().filter(|case| case.failure.is_some()).count();
+        let name = format!("strowger-loadgen {}", self.command);
+        let (count, seconds) = (self.cases.len(), self.seconds);
+        let counts = format!("tests=\"{count}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\"");
+        let mut out = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n  <testsuite name=\"{name}\" {counts} \
+             skipped=\"0\" timestamp=\"{}\">\n    <properties>\n",
+            self.began.trim_end_matches('Z')
+        );
+        for (name, value) in &self.properties {
+            let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escaped(value));
+        }
+        out += "    </properties>\n";
+        self.cases.iter().for_each(|case| self.case(case, &mut out));
+        let _ = write!(out, "    <system-out>{}</system-out>\n  </testsuite>\n</testsuites>\n", escaped(&self.out));
+        out
+    }
+
+    fn case(&self, case: &Case, out: &mut String) {
+        let _ = write!(
+            out,
+            "    <testcase name=\"{}\" classname=\"strowger-loadgen.{}\" time=\"{:.3}\"",
+            escaped(&case.name),
+            self.command,
+            case.seconds
+        );
+        match &case.failure {
+            None => *out += "/>\n",
+            Some((kind, message, text)) => {
+                let _ = write!(
+                    out,
+                    ">\n      <failure type=\"{kind}\" message=\"{}\">{}</failure>\n    </testcase>\n",
+                    escaped(message),
+                    escaped(text)
+                );
+            }
+        }
+    }
 }
 
 impl Report<'_> {
     /// The file.
     pub fn junit(&self, verdict: &Verdict) -> String {
-        let cases = self.cases(verdict);
-        let failures = cases.iter().filter(|case| case.failure.is_some()).count();
-        let name = format!("strowger-loadgen {}", self.command);
-        let seconds = self.outcome.elapsed.as_secs_f64();
-        let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\"", cases.len());
-        let mut out = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n  <testsuite name=\"{name}\" {counts} \
-             skipped=\"0\" timestamp=\"{}\">\n    <properties>\n",
-            self.began_text().trim_end_matches('Z')
-        );
-        for (name, value) in [
-            ("command_line", self.command_line.clone()),
-            ("target", self.plan.target.to_string()),
-            ("exit_code", verdict.code.to_string()),
-            ("version", env!("CARGO_PKG_VERSION").to_string()),
-        ] {
-            let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escaped(&value));
-        }
-        out += "    </properties>\n";
-        for case in cases {
-            let _ = write!(
-                out,
-                "    <testcase name=\"{}\" classname=\"strowger-loadgen.{}\" time=\"{:.3}\"",
-                escaped(&case.name),
-                self.command,
-                case.seconds
-            );
-            match case.failure {
-                None => out += "/>\n",
-                Some((kind, message, text)) => {
-                    let _ = write!(
-                        out,
-                        ">\n      <failure type=\"{kind}\" message=\"{}\">{}</failure>\n    </testcase>\n",
-                        escaped(&message),
-                        escaped(&text)
-                    );
-                }
-            }
-        }
-        let _ = write!(
-            out,
-            "    <system-out>{}</system-out>\n  </testsuite>\n</testsuites>\n",
-            escaped(&self.text(verdict))
-        );
-        out
+        let suite = Suite {
+            command: self.command,
+            seconds: self.outcome.elapsed.as_secs_f64(),
+            began: self.began_text(),
+            properties: vec![
+                ("command_line", self.command_line.clone()),
+                ("target", self.plan.target.to_string()),
+                ("exit_code", verdict.code.to_string()),
+                ("version", env!("CARGO_PKG_VERSION").to_string()),
+            ],
+            cases: self.cases(verdict),
+            out: self.text(verdict),
+        };
+        suite.xml()
     }
 
     fn cases(&self, verdict: &Verdict) -> Vec<Case> {

@@ -8,14 +8,17 @@ mod cli;
 mod command_line;
 mod core;
 mod draw;
+mod files;
 mod find;
 mod flow;
+mod hgrm;
 mod html;
 mod json;
 mod junit;
 mod limiter;
 mod machine;
 mod ng;
+mod outputs;
 mod pace;
 mod preflight;
 mod ramp;
@@ -43,7 +46,6 @@ use time::OffsetDateTime;
 use preflight::Trouble;
 use report::Report;
 use screen::Onlooker;
-use strowger::base::Transport;
 
 fn main() -> ExitCode {
     let arguments = match sipp_options::translate(std::env::args().collect()) {
@@ -72,10 +74,12 @@ fn say(words: std::fmt::Arguments<'_>) {
 }
 
 fn work(cli: &cli::Cli, arguments: &[String]) -> Result<u8, Trouble> {
-    report::examine_files(cli.command.common())?;
+    files::examine_files(cli.command.common())?;
     let onlooker = Onlooker::choose(cli.command.common())?;
     let (command, common, mut setup, rtp_loss_max) = match &cli.command {
-        cli::Command::FindMax(options) => return find::find_max(options),
+        cli::Command::FindMax(options) => {
+            return find::find_max(options, command_line::masked(arguments.iter().cloned()));
+        }
         cli::Command::Ramp(ramp) => ("ramp", &ramp.calls.common, setup::ramp(ramp)?, ramp.calls.rtp_loss_max),
         cli::Command::Calls(calls) => ("calls", &calls.common, setup::calls(calls)?, calls.rtp_loss_max),
         cli::Command::Sipp(options) => match sipp::sipp(options)? {
@@ -99,8 +103,8 @@ fn work(cli: &cli::Cli, arguments: &[String]) -> Result<u8, Trouble> {
     // The terminal is given back before anything is written on it.
     drop(watch);
     let mut outcome = outcome?;
-    if plan.transport == Transport::Udp && limiter::is_suspicious(&outcome.stats) && !outcome.interrupted {
-        outcome.sentences.extend(limiter::ask(plan.target, local.ip(), plan.load.rate));
+    if limiter::is_suspicious(&outcome.stats) && !outcome.interrupted {
+        outcome.sentences.extend(limiter::ask(plan.target, plan.transport, local.ip(), plan.load.rate));
     }
     if let Some(Err(trouble)) = relay.map(|mut relay| relay.end()) {
         say(format_args!("strowger-loadgen: {}; its calls end by their own time-out", trouble.sentence));

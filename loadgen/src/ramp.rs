@@ -11,18 +11,24 @@ const HOLDS: f64 = 0.8;
 /// So much is answered again at the end, where it was at the beginning.
 const RECOVERS: f64 = 0.95;
 
-struct Row<'a> {
-    rate: f64,
-    seconds: f64,
-    figures: &'a StepFigures,
+/// One step and what came of it.
+pub struct Row<'a> {
+    /// Offered per second.
+    pub rate: f64,
+    /// Its length.
+    pub seconds: f64,
+    /// What came of it.
+    pub figures: &'a StepFigures,
 }
 
 impl Row<'_> {
-    fn per_second(&self, count: u64) -> f64 {
+    /// So many in each of its seconds.
+    pub fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.seconds
     }
 
-    fn answered(&self) -> f64 {
+    /// Goodput.
+    pub fn answered(&self) -> f64 {
         self.per_second(self.figures.answered)
     }
 
@@ -32,7 +38,8 @@ impl Row<'_> {
 }
 
 impl Report<'_> {
-    fn rows(&self) -> Vec<Row<'_>> {
+    /// The steps; none where it was no ramp.
+    pub fn rows(&self) -> Vec<Row<'_>> {
         let steps = self.plan.steps.iter().zip(&self.outcome.stats.steps);
         steps.map(|(&(rate, length), figures)| Row { rate, seconds: length.as_secs_f64(), figures }).collect()
     }

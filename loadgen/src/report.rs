@@ -1,17 +1,12 @@
-//! What came of a run: the verdict with its exit code, and where the reports are written (`text.rs`, `json.rs`).
-
-use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+//! What came of a run, and the verdict with its exit code. `text.rs`, `json.rs`, `html/` and `junit.rs` say it, `outputs.rs`
+//! writes it where it was asked for.
 
 use hdrhistogram::Histogram;
-use serde_json::Value;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::cli::Common;
-use crate::core::Job;
-use crate::core::Plan;
-use crate::preflight::Trouble;
+use crate::core::{Job, Plan};
 use crate::run::{End, Outcome};
 use crate::units::human;
 
@@ -51,36 +46,18 @@ pub struct Verdict {
     pub saturated: Vec<String>,
 }
 
-/// Where it goes, for people: media that goes through nothing has no target.
-pub fn target(common: &Common, plan: &Plan) -> String {
-    match plan.job {
-        Job::Streams if common.target.is_none() => "nothing between the two ends".into(),
-        _ => plan.target.to_string(),
-    }
-}
-
-/// Refuses, before anything is sent, what could not be written in the end.
-pub fn examine_files(common: &Common) -> Result<(), Trouble> {
-    let files =
-        [("--json", &common.json), ("--html", &common.html), ("--junit", &common.junit), ("--hgrm", &common.hgrm)];
-    for (option, path) in files {
-        let Some(path) = path.as_deref().filter(|path| path.as_os_str() != "-") else { continue };
-        if path.exists() && !path.is_file() && !path.is_dir() {
-            continue; // a pipe or a device: to open it is already to use it
-        }
-        let is_new = !path.exists();
-        // The name given to --hgrm is only the beginning of the names of its files.
-        let tried = fs::OpenOptions::new().create(true).append(true).open(path);
-        let cannot = |error| Trouble::usage(format!("{option} {}: it cannot be written: {error}", path.display()));
-        tried.map_err(cannot)?;
-        if is_new {
-            fs::remove_file(path).map_err(cannot)?;
-        }
-    }
-    Ok(())
+/// When a run began, as it is written everywhere.
+pub fn began_text(began: OffsetDateTime) -> String {
+    let second = began.replace_nanosecond(0).unwrap_or(began);
+    second.format(&Rfc3339).unwrap_or_default()
 }
 
 impl Report<'_> {
+    /// When the run began.
+    pub fn began_text(&self) -> String {
+        began_text(self.began)
+    }
+
     /// Judges the run.
     pub fn verdict(&self) -> Verdict {
         let c = &self.outcome.stats.counters;
@@ -205,35 +182,4 @@ impl Report<'_> {
             (assertion.text.as_str(), value.map(|value| assertion.show(value)), holds)
         })
     }
-
-    /// Writes what was asked for.
-    pub fn write(&self, verdict: &Verdict) -> Result<(), String> {
-        let failed = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
-        if let Some(path) = &self.common.json {
-            put(path, &self.json(verdict))?;
-        }
-        if let Some(path) = &self.common.html {
-            fs::write(path, self.html(verdict)).map_err(|error| failed(path, error))?;
-        }
-        if let Some(path) = &self.common.junit {
-            fs::write(path, self.junit(verdict)).map_err(|error| failed(path, error))?;
-        }
-        if let Some(path) = &self.common.hgrm {
-            let whole = path.to_string_lossy();
-            let base = whole.strip_suffix(".hgrm").unwrap_or(&whole);
-            for (name, histogram) in self.outcome.stats.histograms().filter(|(_, h)| !h.is_empty()) {
-                let file = std::path::PathBuf::from(format!("{base}.{name}.hgrm"));
-                fs::write(&file, crate::json::hgrm(histogram)).map_err(|error| failed(&file, error))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes JSON to a file, or to standard output for `-`.
-pub fn put(path: &Path, document: &Value) -> Result<(), String> {
-    let text = format!("{document:#}\n");
-    let done =
-        if path.as_os_str() == "-" { std::io::stdout().write_all(text.as_bytes()) } else { fs::write(path, text) };
-    done.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

@@ -115,13 +115,14 @@ fn examine(options: &cli::Sipp, program: &Program) -> Result<(), Trouble> {
         )));
     }
     for assertion in &options.common.asserts {
-        if let Some(name) = assertion.timer()
-            && !program.timers.iter().any(|timer| timer == name)
+        for (name, known, attribute) in
+            [(assertion.timer(), &program.timers, "rtd"), (assertion.counter(), &program.counters, "counter")]
         {
-            let known: Vec<&str> = program.timers.iter().map(String::as_str).collect();
+            let Some(name) = name.filter(|name| !known.iter().any(|known| known == name)) else { continue };
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
             let meant = crate::scenario::problem::instead(name, &known);
             return Err(Trouble::usage(format!(
-                "--assert '{}': the scenario has no rtd=\"{name}\"{meant}",
+                "--assert '{}': the scenario has no {attribute}=\"{name}\"{meant}",
                 assertion.text
             )));
         }

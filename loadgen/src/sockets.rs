@@ -1,6 +1,6 @@
 //! The sockets of one thread, opened before it starts so that a port that is taken is a sentence.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use strowger::base::{SocketKey, Transport};
 use strowger::io::{self, Choice, Driver, UdpOptions};
@@ -80,25 +80,26 @@ impl Sockets {
             }
         };
         opened.map_err(|error| {
-            Trouble::usage(format!("the answering side cannot listen: {error}; choose another --uas-listen"))
+            let option = if plan.scenario.is_some() { "port with --bind IP:PORT" } else { "--uas-listen" };
+            Trouble::usage(format!("the answering side cannot listen on {bind}: {error}; choose another {option}"))
         })
     }
 
-    /// RTP sockets: `needed` of them on each of the two addresses, of the even `ports` that are free.
+    /// RTP sockets: `needed` of them on each of the two sides' addresses in turn, of the even `ports` that are free.
     pub fn media(
         &mut self,
         ports: &mut std::vec::IntoIter<u16>,
-        ips: [IpAddr; 2],
+        addresses: [Addresses; 2],
         needed: [usize; 2],
     ) -> Result<Vec<(Role, SocketAddr)>, Trouble> {
         let mut out = Vec::with_capacity(needed.iter().sum());
-        for (role, ip, needed) in [(Role::Uac, ips[0], needed[0]), (Role::Uas, ips[1], needed[1])] {
+        for (role, addresses, needed) in [(Role::Uac, addresses[0], needed[0]), (Role::Uas, addresses[1], needed[1])] {
             let goal = out.len() + needed;
             while out.len() < goal {
                 let port = ports.next().ok_or_else(|| {
                     Trouble::usage("other programs hold too many of the --rtp-ports; widen or move the range")
                 })?;
-                let address = SocketAddr::new(ip, port);
+                let address = SocketAddr::new(addresses.ip(out.len()), port);
                 match self.driver.open_udp(SocketKey(self.next), &UdpOptions::media(address)) {
                     Ok(local) => out.push((role, local)),
                     Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => continue,

@@ -12,7 +12,7 @@ impl Report<'_> {
             self.command,
             verdict.result,
             self.outcome.elapsed,
-            crate::report::target(self.common, self.plan),
+            crate::setup::shown_target(self.common, self.plan),
             self.plan.transport.via_token(),
             self.common.threads,
             self.backend
@@ -108,6 +108,10 @@ impl Report<'_> {
             c.received_again,
             c.strays
         ));
+        if !stats.counted.is_empty() {
+            let counted: Vec<String> = stats.counted.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            lines.push(format!("  counter        {}", counted.join(", ")));
+        }
         if c.reinvites_sent > 0 {
             lines.push(format!(
                 "  re-INVITEs     {} sent, {} completed, {} failed; {} RTP packets came from peers on hold",

@@ -87,13 +87,18 @@ impl Addresses {
         Ok(Self { first: SocketAddr::new(first, last.port()), count: count as u16 })
     }
 
-    /// The local end of source number `index`: address after address, and then the next port on each.
-    pub fn source(&self, index: usize) -> Option<SocketAddr> {
-        let (port, ahead) = (index / usize::from(self.count), (index % usize::from(self.count)) as u32);
-        let ip = match self.first.ip() {
+    /// The address number `index`, in turn.
+    pub fn ip(&self, index: usize) -> IpAddr {
+        let ahead = (index % usize::from(self.count)) as u32;
+        match self.first.ip() {
             IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) + ahead).into()),
             IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) + u128::from(ahead)).into()),
-        };
+        }
+    }
+
+    /// The local end of source number `index`: address after address, and then the next port on each.
+    pub fn source(&self, index: usize) -> Option<SocketAddr> {
+        let (port, ip) = (index / usize::from(self.count), self.ip(index));
         let port = match self.first.port() {
             0 => 0,
             first => u16::try_from(usize::from(first) + port).ok()?,

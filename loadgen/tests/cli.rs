@@ -1,11 +1,14 @@
 //! The program as its users meet it: exit codes, and for each bad input one sentence that says what to do, never a hang.
 
+mod checks;
+
 use std::net::UdpSocket;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use checks::{junit_trouble, violation};
 use serde_json::Value;
 
 /// Nothing here may take longer; a hang is what these tests are about.
@@ -177,15 +180,6 @@ fn the_json_says_what_the_text_says() {
     }
 }
 
-/// What our schema says against a result.
-fn violation(json: &Value) -> Option<String> {
-    let schema = serde_json::from_str(include_str!("../../docs/loadgen.schema.json")).expect("the schema is JSON");
-    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
-    compiler.add_resource("loadgen.schema.json", schema).expect("the schema has a name");
-    let index = compiler.compile("loadgen.schema.json", &mut schemas).expect("the schema is one");
-    schemas.validate(json, index).err().map(|error| error.to_string())
-}
-
 /// A file in a directory that goes with the test.
 fn scratch(name: &str) -> String {
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("loadgen-{}", std::process::id()));
@@ -232,6 +226,16 @@ fn the_page_and_the_test_cases_say_what_the_exit_code_says() {
         assert!(cases.contains(part), "'{part}' is not in\n{cases}");
     }
     assert!(!cases.contains("sesame"), "{cases}");
+    assert_eq!(junit_trouble(&cases), None, "{cases}");
+    for (part, instead) in [
+        ("failures=\"2\"", "failures=\"1\""),
+        (" classname=\"strowger-loadgen.calls\"", ""),
+        ("<failure type", "<failure kind"),
+        ("system-out>", "output>"),
+        ("time=\"0.000\"", "time=\"soon\""),
+    ] {
+        assert!(cases.contains(part) && junit_trouble(&cases.replace(part, instead)).is_some(), "{part}");
+    }
 }
 
 #[test]
@@ -314,6 +318,8 @@ fn a_port_that_is_taken_is_one_sentence() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = taken.local_addr().unwrap();
     expect(&format!("calls --uas --uas-listen {to}"), 2, &["cannot listen", "choose another --uas-listen"]);
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/peers/sipp/answer.uas.xml");
+    expect(&format!("sipp {scenario} --bind {to}"), 2, &["cannot listen", "choose another port with --bind IP:PORT"]);
 }
 
 #[test]
@@ -380,6 +386,22 @@ fn media_alone_goes_both_ways_and_its_troubles_are_sentences() {
     let (strange, _guard) = server(|request| Some(format!("{} what?", request.split(' ').next()?)));
     expect(&relay(strange), 1, &["cannot be read"]);
     expect("rtp --streams 1", 2, &["--target"]);
+    expect(&format!("{media} --settle 1s"), 2, &["--settle", "longer --duration"]);
+    expect(&format!("{media} --to bob"), 2, &["--to", "--via sip"]);
+}
+
+#[test]
+fn media_alone_goes_through_a_sip_server_too() {
+    let to = free("127.0.0.1");
+    let media = format!("rtp --via sip --target {to} --streams 10 --rate 50 {PATIENT}");
+    expect(&media, 2, &["who answers the calls", "--uas-listen"]);
+    let ran = expect(
+        &format!("{media} --uas-listen {to} --settle 500ms --duration 700ms --assert rtp_delay_uas_count<=200"),
+        0,
+        &["rtp: ok", "10 begun, 10 established, 10 completed", " 0 lost", "rtp_delay_uac"],
+    );
+    let sent = ran.said.split("rtp            ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(sent.is_some_and(|sent| sent > 400), "what came before --settle was sent, too: {}", ran.said);
 }
 
 #[test]
@@ -406,9 +428,11 @@ fn a_scenario_calls_and_its_timers_can_be_asserted() {
     let scenario = scratch("options.xml");
     let text = "<scenario name='o'><send retrans='500'><![CDATA[\nOPTIONS sip:[remote_ip] SIP/2.0\n\
         Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nFrom: <sip:a@b>;tag=[call_number]\n\
-        To: <sip:b@b>\nCall-ID: [call_id]\nCSeq: 1 OPTIONS\n]]></send><recv response='200' rtd='true'/></scenario>";
+        To: <sip:b@b>\nCall-ID: [call_id]\nCSeq: 1 OPTIONS\n]]></send><recv response='200' rtd='true' counter='ok'/></scenario>";
     std::fs::write(&scenario, text).expect("a file");
     let line = format!("sipp -sf {scenario} 127.0.0.1:{port} -m 5 -r 50 --late-max 5s");
     expect(&format!("{line} --assert rtd_1_count==5"), 0, &["5 begun, 5 established, 5 completed", "rtd_1"]);
     expect(&format!("{line} --assert rtd_2_p99<1s"), 2, &["no rtd=\"2\""]);
+    expect(&format!("{line} --assert counter_ok==5"), 0, &["counter        ok 5", "counter_ok==5: holds"]);
+    expect(&format!("{line} --assert counter_okay==5"), 2, &["no counter=\"okay\"", "did you mean ok?"]);
 }

@@ -1,11 +1,14 @@
 //! Commands that judge a server whose limits are known: `find-max`, `ramp`, and a stall in the percentiles.
 
+mod checks;
+
 use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use checks::{junit_trouble, violation, violation_of_search};
 use serde_json::Value;
 
 /// The server's limit in calls per second.
@@ -112,6 +115,7 @@ fn find_max_lands_within_five_percent_three_times() {
         assert!(
             steps.len() > 4 && steps.iter().any(|step| step["why"].as_str().is_some_and(|why| why.contains("failed")))
         );
+        assert_eq!(violation_of_search(&json), None);
     }
 }
 
@@ -122,19 +126,49 @@ fn find_max_says_what_is_wrong() {
         format!("find-max --uac --target 127.0.0.1:{port} --rtp off --hold 0s --step 300ms --settle 0ms --low 20");
     let (code, said, json) = run(&common);
     assert!(code == 1 && said.contains("nothing passed") && json["found"].is_null(), "{said}");
+    assert_eq!(violation_of_search(&json), None);
     let (code, said, _) = run(&format!("{common} --rate 5"));
     assert!(code == 2 && said.contains("leave out --rate"), "{said}");
     let (code, said, _) = run(&format!("{common} --high 20"));
     assert!(code == 2 && said.contains("--low must be below"), "{said}");
     let (code, said, json) = run(&format!("{common} --high 40 --within calls_refused>=0"));
     assert!(code == 0 && said.contains("at least 40.0") && json["found"] == 40.0, "{said}");
+    let mut broken = json.clone();
+    broken["steps"][0]["passed"] = "perhaps".into();
+    assert!(violation_of_search(&broken).is_some() && violation(&json).is_some(), "each document has its own schema");
+    let (code, said, _) = run(&format!("{common} --assert calls_failed==0"));
+    assert!(code == 2 && said.contains("--within 'calls_failed==0'"), "{said}");
+    let (code, said, _) = run(&format!("{common} --hgrm x"));
+    assert!(code == 2 && said.contains("--hgrm") && said.contains("run calls"), "{said}");
+}
+
+#[test]
+fn the_page_and_the_test_cases_of_a_search_say_what_was_found() {
+    let (port, _guard) = server(|_, _| "200 OK");
+    let place = |name: &str| format!("{}/search-{}.{name}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let (html, junit) = (place("html"), place("xml"));
+    let (code, said, _) = run(&format!(
+        "find-max --uac --target 127.0.0.1:{port} --rtp off --hold 0s --step 300ms --settle 0ms --low 20 --high 40 --auth al:sesame \
+         --html {html} --junit {junit}"
+    ));
+    assert_eq!(code, 0, "{said}");
+    let page = std::fs::read_to_string(html).expect("the page");
+    for part in ["40 calls/s (exit code 0)", "<circle", "Trials in their order", "confirming", "al:***", "</html>"] {
+        assert!(page.contains(part), "'{part}' is not in the page");
+    }
+    for strange in ["sesame", "<script", "http://", "https://", "NaN", "inf "] {
+        assert!(!page.contains(strange), "'{strange}' is in the page");
+    }
+    let cases = std::fs::read_to_string(junit).expect("the test cases");
+    assert!(junit_trouble(&cases).is_none() && cases.contains("at least 40.0 calls/s"), "{cases}");
 }
 
 #[test]
 fn a_ramp_shows_what_is_answered_at_each_rate() {
     let (port, _guard) = server(limited());
+    let html = format!("{}/ramp-{}.html", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let (code, said, json) = run(&format!(
-        "ramp --uac --target 127.0.0.1:{port} --rtp off --hold 0s --low 50 --high 450 --steps 3 --step 1s"
+        "ramp --uac --target 127.0.0.1:{port} --rtp off --hold 0s --low 50 --high 450 --steps 3 --step 1s --html {html}"
     ));
     assert_eq!(code, 0, "{said}");
     let steps = json["ramp"]["steps"].as_array().expect("steps");
@@ -143,6 +177,11 @@ fn a_ramp_shows_what_is_answered_at_each_rate() {
     let refused = |index: usize| steps[index]["refused"].as_u64().unwrap();
     assert!(refused(0) == 0 && refused(2) > 50, "{steps:#?}");
     assert!(said.contains("goodput peaks") && said.contains("back at 50.0/s"), "{said}");
+    assert_eq!(violation(&json), None);
+    let page = std::fs::read_to_string(html).expect("the page");
+    for part in ["Answered of what was offered", "on the way down", "Refused or lost"] {
+        assert!(page.contains(part) && !page.contains("NaN"), "'{part}' is not in the page");
+    }
 }
 
 #[test]

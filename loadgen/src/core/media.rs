@@ -4,8 +4,8 @@
 //! it when to stop. So nothing is in flight when the call ends, and every packet not received is lost and not merely late.
 //! All streams have the same period, so a FIFO in the order of their due times is the pacer.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use strowger::base::time::Duration;
@@ -53,7 +53,8 @@ impl Stream {
 pub struct Media {
     base: u32,
     ports: Vec<(Role, SocketAddr)>,
-    free: [VecDeque<usize>; 2],
+    /// By side and address: a call's media comes from where its signalling does.
+    free: BTreeMap<(Role, IpAddr), VecDeque<usize>>,
     by_port: Vec<Option<Slot>>,
     streams: Slab<Stream>,
     pacer: VecDeque<(Instant, Slot)>,
@@ -66,9 +67,13 @@ pub struct Media {
 impl Media {
     /// Sockets `base`, `base + 1`, … are bound to `ports`, each for one role.
     pub fn new(base: u32, ports: Vec<(Role, SocketAddr)>, common: Common) -> Self {
+        let mut free = BTreeMap::<_, VecDeque<usize>>::new();
+        for (port, (role, address)) in ports.iter().enumerate() {
+            free.entry((*role, address.ip())).or_default().push_back(port);
+        }
         Self {
             base,
-            free: [Role::Uac, Role::Uas].map(|role| (0..ports.len()).filter(|&port| ports[port].0 == role).collect()),
+            free,
             by_port: vec![None; ports.len()],
             streams: Slab::new(ports.len()),
             pacer: VecDeque::with_capacity(ports.len()),
@@ -79,15 +84,27 @@ impl Media {
         }
     }
 
-    /// Takes a port for one side of a call; packets are awaited from now on.
-    pub fn open(&mut self, role: Role, random: &mut Random) -> Option<(Slot, SocketAddr)> {
-        let port = self.free[role as usize].pop_front()?;
+    /// A port for one side of a call, at the address of its own where one is free.
+    fn take_port(&mut self, role: Role, own: Option<IpAddr>) -> Option<usize> {
+        let at_own = own.and_then(|own| self.free.get_mut(&(role, own))?.pop_front());
+        let mut others = self.free.iter_mut().filter(|((of, _), _)| *of == role);
+        at_own.or_else(|| others.find_map(|(_, ports)| ports.pop_front()))
+    }
+
+    fn give_back(&mut self, port: usize) {
+        let (role, address) = self.ports[port];
+        self.free.entry((role, address.ip())).or_default().push_back(port);
+    }
+
+    /// Takes a port for one side of a call, which signals from `own`; packets are awaited from now on.
+    pub fn open(&mut self, role: Role, own: Option<IpAddr>, random: &mut Random) -> Option<(Slot, SocketAddr)> {
+        let port = self.take_port(role, own)?;
         let source = Source::new(random.next_u64(), random.next_u64());
         let (sink, remote, started, until, last_sent) = Default::default();
         let stream =
             Stream { port, role, source, sink, remote, started, until, sending: true, paced: false, last_sent };
         let Ok(slot) = self.streams.insert(stream) else {
-            self.free[role as usize].push_front(port);
+            self.give_back(port);
             return None;
         };
         self.by_port[port] = Some(slot);
@@ -210,7 +227,7 @@ impl Media {
         let Some(stream) = self.streams.remove(slot) else { return };
         self.sinks.leave(&stream.sink);
         self.by_port[stream.port] = None;
-        self.free[stream.role as usize].push_back(stream.port);
+        self.give_back(stream.port);
         let (sink, counters) = (&stream.sink, &mut stats.counters);
         counters.rtp_duplicates += sink.duplicates;
         counters.rtp_reordered += sink.reordered;
@@ -247,9 +264,9 @@ mod tests {
         let mut random = Random::from_u64(3);
         let mut media = Media::new(10, ports(), Common { domain: 9, ..Common::default() });
         let mut stats = Stats::default();
-        let (uac, uac_address) = media.open(Role::Uac, &mut random).unwrap();
-        let (uas, uas_address) = media.open(Role::Uas, &mut random).unwrap();
-        assert!(media.open(Role::Uas, &mut random).is_none());
+        let (uac, uac_address) = media.open(Role::Uac, None, &mut random).unwrap();
+        let (uas, uas_address) = media.open(Role::Uas, None, &mut random).unwrap();
+        assert!(media.open(Role::Uas, None, &mut random).is_none());
         let end = Instant::ZERO + hold;
         media.start(Instant::ZERO, uac, uas_address);
         media.end_at(uac, end);
@@ -277,8 +294,19 @@ mod tests {
         media.close(end, uac, &mut stats);
         media.close(end, uas, &mut stats);
         assert_eq!((media.sinks.directions, media.sinks.missing), (0, 0));
-        assert_eq!((media.streams.len(), media.free[0].len(), media.free[1].len()), (0, 1, 1));
+        let free: Vec<usize> = media.free.values().map(VecDeque::len).collect();
+        assert_eq!((media.streams.len(), free), (0, vec![1, 1]));
         stats
+    }
+
+    #[test]
+    fn media_comes_from_the_address_of_its_call_while_it_has_ports() {
+        let ports = [(1, 1000), (2, 1002), (1, 1004)].map(|(host, port)| (Role::Uac, ([127, 0, 0, host], port).into()));
+        let mut media = Media::new(10, ports.to_vec(), Common::default());
+        let mut random = Random::from_u64(3);
+        let mut open =
+            |host| media.open(Role::Uac, Some([127, 0, 0, host].into()), &mut random).map(|(_, at)| at.port());
+        assert_eq!([open(2), open(1), open(2), open(2)], [Some(1002), Some(1000), Some(1004), None]);
     }
 
     #[test]

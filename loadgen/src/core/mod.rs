@@ -55,7 +55,7 @@ use template::Templates;
 use crate::scenario::engine::Environment;
 
 /// Which end of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The calling side, and registrations for load.
     Uac,
@@ -94,8 +94,10 @@ pub struct Plan {
     pub load: Load,
     /// Rates of a ramp, one after the other, each for so long; empty for one rate.
     pub steps: Vec<(f64, Duration)>,
-    /// Figures begin anew after so long.
+    /// Figures begin anew after so long; of media alone only those of media.
     pub settle: Duration,
+    /// All media ends so long after the first arrival, whatever the calls do: they only carry it.
+    pub media_end: Option<Duration>,
     /// From answer to hang-up.
     pub hold: Distribution,
     /// From 180 to 200.
@@ -137,6 +139,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Calls, if there are any, only carry the media that is measured.
+    pub fn is_media_alone(&self) -> bool {
+        self.job == Job::Streams || self.media_end.is_some()
+    }
+
     /// What all streams have in common.
     pub fn media(&self) -> rtp::Common {
         rtp::Common {

@@ -82,6 +82,11 @@ impl Schedule {
         self.start = Some(at);
     }
 
+    /// So long after arrival zero.
+    pub fn at(&self, offset: Duration) -> Option<Instant> {
+        self.start.map(|start| start + offset)
+    }
+
     /// From now on another rate; 0 is a pause. What was due before stays due when it was.
     pub fn set_rate(&mut self, now: Instant, rate: f64) {
         let from_s = self.start.map_or(0.0, |start| now.since(start).as_secs_f64());

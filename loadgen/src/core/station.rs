@@ -523,7 +523,7 @@ impl Station {
     /// Timers and arrivals up to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.settled.take_if(|at| *at <= now).is_some() {
-            self.stats = Stats::default();
+            self.stats.settle(self.plan.is_media_alone());
         }
         while let Some(timer) = self.wheel.pop_expired(now) {
             let cx = context!(self, now);

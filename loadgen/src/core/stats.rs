@@ -295,6 +295,8 @@ pub struct Stats {
     pub samples: Vec<String>,
     /// The timers of a scenario, by name.
     pub timers: Vec<(String, Latency)>,
+    /// The counters of a scenario, by name.
+    pub counted: Vec<(String, u64)>,
 }
 
 impl Stats {
@@ -302,6 +304,18 @@ impl Stats {
     pub fn histograms(&self) -> impl Iterator<Item = (&str, &Histogram<u64>)> {
         let timers = self.timers.iter().map(|(name, latency)| (name.as_str(), &**latency));
         self.latencies.each().into_iter().chain(timers)
+    }
+
+    /// What came before counts no more; where media alone is measured, only its delays and lateness are forgotten.
+    pub fn settle(&mut self, media_alone: bool) {
+        if !media_alone {
+            *self = Self::default();
+            return;
+        }
+        let latencies = &mut self.latencies;
+        for of_media in [&mut latencies.rtp_delay_uac, &mut latencies.rtp_delay_uas, &mut latencies.late_rtp] {
+            *of_media = Latency::default();
+        }
     }
 
     /// Adds another core's.
@@ -317,6 +331,12 @@ impl Stats {
             match self.timers.iter_mut().find(|(known, _)| known == name) {
                 Some((_, sum)) => sum.merge(histogram),
                 None => self.timers.push((name.clone(), histogram.clone())),
+            }
+        }
+        for (name, count) in &other.counted {
+            match self.counted.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += count,
+                None => self.counted.push((name.clone(), *count)),
             }
         }
         other.samples.iter().for_each(|sample| self.sample(|| sample.clone()));

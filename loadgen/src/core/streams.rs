@@ -55,7 +55,7 @@ impl Streams {
             self.waiting += 1;
             cx.stats.counters.streams_begun += 1;
             for (role, remote) in [(Role::Uac, remotes[0]), (Role::Uas, remotes[1])] {
-                let Some((slot, _)) = cx.media.open(role, cx.random) else { continue };
+                let Some((slot, _)) = cx.media.open(role, None, cx.random) else { continue };
                 cx.media.start(cx.now, slot, remote);
                 if role == Role::Uac {
                     cx.media.end_at(slot, cx.now + cx.plan.hold.longest());

@@ -38,6 +38,7 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         load: Load { rate, duration: Some(Duration::from_secs(seconds)), count: None, arrivals: Arrivals::Uniform },
         steps: Vec::new(),
         settle: Duration::ZERO,
+        media_end: None,
         hold: Distribution::Fixed(Duration::from_secs(1)),
         ring: Duration::ZERO,
         hangup: Role::Uac,

@@ -3,6 +3,8 @@
 //! No script, nothing fetched; light and dark, on paper, and read aloud. What it concludes stands on top.
 
 mod plot;
+mod ramp;
+pub mod search;
 mod spectrum;
 mod tables;
 
@@ -19,6 +21,7 @@ use crate::units::grouped;
 use crate::watch::gist;
 
 const STYLE: &str = include_str!("style.css");
+const FOOT: &str = "</main>\n</body>\n</html>\n";
 /// Latencies in one plot, at most: as many as there are kinds of line.
 const TRACES_MAX: usize = 5;
 
@@ -46,42 +49,62 @@ pub fn tick_time(nanos: f64, step: f64) -> String {
     if nanos == 0.0 { "0".into() } else { format!("{text} {name}") }
 }
 
+/// Everything before what a page says.
+fn head(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
+         </head>\n<body>\n<main>\n",
+        escaped(title)
+    )
+}
+
+/// What stands on top of a page: the conclusion, good, bad or doubtful.
+fn headline(command: &str, began: &str, code: u8, words: &str) -> String {
+    let class = match code {
+        0 => "good",
+        4 => "warn",
+        _ => "bad",
+    };
+    format!(
+        "<header>\n<p class=\"kicker\">strowger-loadgen {} · {command} · {}</p>\n<h1 class=\"{class}\">{} (exit code {code})</h1>\n",
+        env!("CARGO_PKG_VERSION"),
+        escaped(began),
+        escaped(words)
+    )
+}
+
+/// Figures that are seen first.
+fn key(figures: &[(&str, String)]) -> String {
+    let each = figures.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>", escaped(value)));
+    format!("<dl class=\"key\">{}</dl>\n", each.collect::<String>())
+}
+
 impl Report<'_> {
     /// The page.
     pub fn html(&self, verdict: &Verdict) -> String {
-        let target = crate::report::target(self.common, self.plan);
+        let target = crate::setup::shown_target(self.common, self.plan);
         let title = format!("{} to {target}: {}", self.command, verdict.result);
-        let mut out = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
-             </head>\n<body>\n<main>\n",
-            escaped(&title)
-        );
+        let mut out = head(&title);
         self.conclusion(verdict, &mut out);
         let asserts: Vec<_> = self.asserts().collect();
         tables::asserts(&asserts, &mut out);
+        self.ramp_plots(&mut out);
         self.latencies(&mut out);
         self.course(&mut out);
         tables::failures(&self.outcome.stats, &mut out);
         tables::counters(&self.outcome.stats, &mut out);
         self.origin(verdict, &mut out);
-        out + "</main>\n</body>\n</html>\n"
+        out + FOOT
     }
 
     fn conclusion(&self, verdict: &Verdict, out: &mut String) {
-        let (class, words) = match verdict.code {
-            0 => ("good", "All good".to_string()),
-            4 => ("warn", "The generator itself was the bottleneck".into()),
-            _ => ("bad", capital(verdict.result)),
+        let words = match verdict.code {
+            0 => "All good".to_string(),
+            4 => "The generator itself was the bottleneck".into(),
+            _ => capital(verdict.result),
         };
-        let _ = write!(
-            out,
-            "<header>\n<p class=\"kicker\">strowger-loadgen {} · {} · {}</p>\n<h1 class=\"{class}\">{words} (exit code {})</h1>\n",
-            env!("CARGO_PKG_VERSION"),
-            self.command,
-            escaped(&self.began_text()),
-            verdict.code
-        );
+        *out += &headline(self.command, &self.began_text(), verdict.code, &words);
         let c = &self.outcome.stats.counters;
         let all = gist(self.plan.job, c);
         let what = match self.plan.job {
@@ -98,7 +121,7 @@ impl Report<'_> {
             "<p>{sentence}, in {:.1} s, {} {} over {}.</p>",
             self.outcome.elapsed.as_secs_f64(),
             if matches!(self.plan.job, Job::Calls { uac: false, .. }) { "answering at" } else { "to" },
-            crate::report::target(self.common, self.plan),
+            crate::setup::shown_target(self.common, self.plan),
             self.plan.transport.via_token()
         );
         let why: Vec<String> = verdict
@@ -139,8 +162,7 @@ impl Report<'_> {
         if c.rtp_sent_uac + c.rtp_sent_uas > 0 {
             figures.push(("RTP packets lost", format!("{} ({:.4}%)", grouped(c.rtp_lost), stats.rtp_loss())));
         }
-        let each = figures.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>"));
-        let _ = writeln!(out, "<dl class=\"key\">{}</dl>", each.collect::<String>());
+        *out += &key(&figures);
     }
 
     fn latencies(&self, out: &mut String) {
@@ -261,7 +283,7 @@ impl Report<'_> {
         let changes = self.outcome.changes.iter();
         let marks =
             changes.map(|change| (change.at.as_secs_f64(), format!("rate changed by hand to {}/s", change.rate)));
-        let traces = traces.into_iter().map(|(name, points)| Trace { name: name.into(), points });
+        let traces = traces.into_iter().map(|(name, points)| Trace::line(name, points));
         Plot { title: title.into(), description, x, y, traces: traces.collect(), marks: marks.collect(), steps: true }
             .svg()
     }

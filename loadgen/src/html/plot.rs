@@ -14,12 +14,45 @@ const BOTTOM: f64 = 40.0;
 const TICKS_Y: f64 = 5.0;
 const TICKS_X: f64 = 10.0;
 
+/// How a trace is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A line, of its own colour and dash by its place in the plot.
+    Line,
+    /// A circle for each point, in the colour of the line at this place.
+    Circles(usize),
+    /// A cross for each point, likewise.
+    Crosses(usize),
+}
+
 /// One line of a plot.
 pub struct Trace {
     /// In the legend.
     pub name: String,
     /// Along the axes, in order of x; where y is no number there is a gap.
     pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub style: Style,
+}
+
+impl Trace {
+    /// A line.
+    pub fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, style: Style::Line }
+    }
+
+    fn drawn(&self, index: usize, path: &str, at: impl Iterator<Item = (f64, f64)>) -> String {
+        match self.style {
+            Style::Line => format!("<path class=\"t t{index}\" d=\"{path}\"/>"),
+            Style::Circles(colour) => at
+                .map(|(x, y)| format!("<circle class=\"d d{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>"))
+                .collect(),
+            Style::Crosses(colour) => {
+                let cross = |(x, y): (f64, f64)| format!("M{:.1} {:.1}l8 8m-8 0l8 -8", x - 4.0, y - 4.0);
+                format!("<path class=\"x d{colour}\" d=\"{}\"/>", at.map(cross).collect::<String>())
+            }
+        }
+    }
 }
 
 /// An axis from its lowest to its highest value.
@@ -106,15 +139,18 @@ impl Plot {
             );
         }
         for (index, trace) in self.traces.iter().enumerate() {
-            let _ = write!(out, "<path class=\"t t{index}\" d=\"{}\"/>", self.path(&trace.points));
+            let at =
+                trace.points.iter().filter(|(_, value)| !value.is_nan()).map(|&(x, value)| {
+                    (self.x.place(x, LEFT, WIDTH - RIGHT), self.y.place(value, HEIGHT - BOTTOM, TOP))
+                });
+            out += &trace.drawn(index, &self.path(&trace.points), at);
         }
         out += "</svg></div>";
         if self.traces.len() > 1 {
             out += "<ul class=\"legend\">";
             for (index, trace) in self.traces.iter().enumerate() {
-                let sample = format!(
-                    "<svg viewBox=\"0 0 28 8\" aria-hidden=\"true\"><path class=\"t t{index}\" d=\"M0 4H28\"/></svg>"
-                );
+                let drawn = trace.drawn(index, "M0 4H28", std::iter::once((14.0, 4.0)));
+                let sample = format!("<svg viewBox=\"0 -1 28 10\" aria-hidden=\"true\">{drawn}</svg>");
                 let _ = write!(out, "<li>{sample}{}</li>", escaped(&trace.name));
             }
             out += "</ul>";
@@ -199,7 +235,7 @@ mod tests {
             description: "d".into(),
             x: axis("x"),
             y: axis("y"),
-            traces: vec![Trace { name: "one".into(), points: vec![(0.0, 0.0), (5.0, 10.0), (99.0, 5.0)] }],
+            traces: vec![Trace::line("one", vec![(0.0, 0.0), (5.0, 10.0), (99.0, 5.0)])],
             marks: vec![(5.0, "here".into())],
             steps: false,
         };
@@ -209,7 +245,18 @@ mod tests {
         let steps = Plot { steps: true, ..plot };
         assert!(steps.svg().contains("M64.0 210.0H385.0V12.0H706.0V111.0"));
         let points = vec![(0.0, 0.0), (5.0, f64::NAN), (6.0, f64::NAN), (10.0, 10.0)];
-        let gap = Plot { traces: vec![Trace { name: "one".into(), points }], ..steps };
+        let gap = Plot { traces: vec![Trace::line("one", points)], ..steps };
         assert!(gap.svg().contains("d=\"M64.0 210.0H385.0M706.0 12.0\""), "{}", gap.svg());
+        let points = vec![(0.0, 0.0), (5.0, f64::NAN)];
+        let dots = [Style::Circles(1), Style::Crosses(0)].map(|style| Trace {
+            name: "d".into(),
+            points: points.clone(),
+            style,
+        });
+        let dots = Plot { traces: dots.into(), ..gap };
+        assert!(
+            dots.svg().contains("cx=\"64.0\" cy=\"210.0\"") && dots.svg().contains("\"M60.0 206.0l8 8m-8 0l8 -8\"")
+        );
+        assert_eq!(dots.svg().matches("<circle").count(), 2, "one drawn, one in the legend");
     }
 }

@@ -8,7 +8,7 @@ use super::{human, tick_time};
 /// Steps of the histogram per halving of what remains above.
 const STEPS: u32 = 8;
 /// Medians further apart than this are told apart on a logarithmic axis.
-const APART: f64 = 20.0;
+pub const APART: f64 = 20.0;
 
 /// The plot of several latencies.
 pub fn plot(latencies: &[(&str, &Histogram<u64>)]) -> Plot {
@@ -28,7 +28,7 @@ pub fn plot(latencies: &[(&str, &Histogram<u64>)]) -> Plot {
             let x = if left > 0.0 { (-left.log10()).min(nines) } else { (histogram.len() as f64).log10().min(nines) };
             points.push((x, scale(step.value_iterated_to() as f64)));
         }
-        Trace { name: format!("{name} ({} measured)", crate::units::grouped(histogram.len())), points }
+        Trace::line(format!("{name} ({} measured)", crate::units::grouped(histogram.len())), points)
     });
     let traces: Vec<Trace> = traces.collect();
     let percentiles = [(0.0, "0%"), (1.0, "90%"), (2.0, "99%"), (3.0, "99.9%"), (4.0, "99.99%"), (5.0, "99.999%")];
@@ -45,12 +45,14 @@ pub fn plot(latencies: &[(&str, &Histogram<u64>)]) -> Plot {
     }
 }
 
-fn linear(top: f64) -> Axis {
+/// An axis of times from zero.
+pub fn linear(top: f64) -> Axis {
     let step = round_step(top.max(1.0) / 5.0);
     Axis::linear("latency", top, |nanos| tick_time(nanos, step))
 }
 
-fn decades(low: f64, top: f64) -> Axis {
+/// A logarithmic axis of times, of which the values are the powers of ten.
+pub fn decades(low: f64, top: f64) -> Axis {
     let (from, to) = (low.log10().floor(), top.max(low * 10.0).log10().ceil());
     let ticks = (from as i32..=to as i32).map(|power| (f64::from(power), tick_time(10f64.powi(power), 1.0)));
     Axis { name: "latency, logarithmic".into(), range: (from, to), ticks: ticks.collect() }

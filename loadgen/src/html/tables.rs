@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
-use time::format_description::well_known::Rfc3339;
 
 use super::{escaped, human};
 use crate::causes;
@@ -89,6 +88,8 @@ pub fn counters(stats: &Stats, out: &mut String) {
     let values = Counters::NAMES.iter().zip(stats.counters.values());
     let all: Vec<(String, u64)> =
         values.filter(|(_, value)| *value > 0).map(|(name, value)| (name.replace('_', " "), value)).collect();
+    let scenario = stats.counted.iter().map(|(name, count)| (format!("counter {name}"), *count));
+    let all: Vec<(String, u64)> = all.into_iter().chain(scenario).collect();
     if all.is_empty() {
         *out += "<h2>Counters</h2>\n<p>All are zero.</p>\n";
         return;
@@ -100,16 +101,25 @@ pub fn counters(stats: &Stats, out: &mut String) {
     );
 }
 
-impl Report<'_> {
-    /// When the run began, as it is written everywhere.
-    pub fn began_text(&self) -> String {
-        let second = self.began.replace_nanosecond(0).unwrap_or(self.began);
-        second.format(&Rfc3339).unwrap_or_default()
-    }
+/// The machine.
+pub fn machine(out: &mut String) {
+    let _ = writeln!(out, "<table class=\"origin\"><tbody>{}</tbody></table>", rows(&of_machine()));
+}
 
+fn of_machine() -> Vec<(String, String)> {
+    let machine = Machine::fingerprint();
+    let pairs = [
+        ("processor", format!("{}, {} of them for this process", machine.cpu, machine.cpus)),
+        ("kernel", machine.kernel.clone()),
+        ("virtual machine", if machine.virtual_machine { "yes" } else { "no" }.into()),
+        ("cheapest system call (getppid)", format!("{} ns", machine.getppid_ns)),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+impl Report<'_> {
     /// Where the figures come from: command line, generator, machine.
     pub fn origin(&self, verdict: &Verdict, out: &mut String) {
-        let machine = Machine::fingerprint();
         let driver = &self.outcome.driver;
         let _ = writeln!(out, "<h2>Where these figures come from</h2>\n<code>{}</code>", escaped(&self.command_line));
         let late = |name: &str| {
@@ -118,10 +128,6 @@ impl Report<'_> {
             found.map(|(_, histogram)| human(histogram.value_at_quantile(0.99) as f64))
         };
         let mut pairs = vec![
-            ("processor", format!("{}, {} of them for this process", machine.cpu, machine.cpus)),
-            ("kernel", machine.kernel.clone()),
-            ("virtual machine", if machine.virtual_machine { "yes" } else { "no" }.into()),
-            ("cheapest system call (getppid)", format!("{} ns", machine.getppid_ns)),
             (
                 "generator",
                 format!(
@@ -147,7 +153,8 @@ impl Report<'_> {
                 format!("{} times; the dotted lines in the plots", self.outcome.changes.len()),
             ));
         }
-        let pairs: Vec<(String, String)> = pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        let pairs = pairs.into_iter().map(|(name, value)| (name.to_string(), value));
+        let pairs: Vec<(String, String)> = of_machine().into_iter().chain(pairs).collect();
         let _ = writeln!(out, "<table class=\"origin\"><tbody>{}</tbody></table>", rows(&pairs));
         let trust = if verdict.saturated.is_empty() {
             "The generator kept its schedule."

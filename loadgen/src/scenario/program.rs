@@ -320,6 +320,8 @@ pub struct Command {
     pub stops: Vec<usize>,
     /// The timers ended may end again.
     pub repeats: bool,
+    /// The counter that counts it.
+    pub counts: Option<usize>,
     /// Where to go next, otherwise to the next one.
     pub next: Option<usize>,
     /// Only if this variable is set.
@@ -347,6 +349,8 @@ pub struct Program {
     pub variables: Variables,
     /// Names of the timers.
     pub timers: Vec<String>,
+    /// Names of the counters.
+    pub counters: Vec<String>,
     /// Number of named transactions.
     pub transactions: usize,
     /// Where an unexpected message leads (`_unexp.main`), and the variable that remembers where it was.

@@ -153,3 +153,30 @@ fn audio_of_either_law_arrives_and_is_scored() {
         assert!(mos.min < 4.4 && mos.mean < 4.42 && mos.mean > 4.2, "{mos:?}");
     }
 }
+
+#[test]
+fn calls_that_only_carry_media_end_it_together_before_the_first_hangs_up() {
+    let carrying = Plan {
+        load: Load { count: Some(5), ..plan(10.0, 1).load },
+        hold: Distribution::Fixed(Duration::from_secs(3)),
+        media_end: Some(Duration::from_secs(2)),
+        settle: Duration::from_secs(1),
+        ..plan(10.0, 1)
+    };
+    let (last_packet, first_bye) = (std::cell::Cell::new(Instant::ZERO), std::cell::Cell::new(None));
+    let net = Net::new(carrying, 31, |net, media, bytes| {
+        if media {
+            last_packet.set(net.now);
+        } else if bytes.starts_with(b"BYE ") && first_bye.get().is_none() {
+            first_bye.set(Some(net.now));
+        }
+        vec![Duration::from_millis(2)]
+    })
+    .run();
+    assert!(first_bye.get().is_some_and(|bye| bye.since(last_packet.get()) > Duration::from_millis(500)));
+    assert_eq!(counts!(net, calls_attempted, calls_completed, rtp_lost), (5, 5, 0));
+    let latencies = &net.station.stats().latencies;
+    let (measured, sent) = (latencies.rtp_delay_uas.len(), counts!(net, rtp_sent_uac));
+    assert!((220..=230).contains(&measured) && sent > 2 * 200, "{measured} of {sent}: only what came after it settled");
+    assert_eq!(latencies.srd.len(), 5, "set-up is no media");
+}

@@ -65,6 +65,8 @@ pub(super) struct Call {
     pub(super) answered: bool,
     /// The step of a ramp it was scheduled in.
     pub(super) ramp_step: Option<usize>,
+    /// Its media ends then, if that is before the hang-up.
+    pub(super) media_end: Option<Instant>,
 }
 
 /// Why a call failed.
@@ -132,6 +134,7 @@ impl Call {
             failed: false,
             answered: false,
             ramp_step: None,
+            media_end: None,
         }
     }
 
@@ -289,7 +292,7 @@ impl Call {
             };
         self.follow(cx, fields);
         if let (Some((media, _)), Role::Uac) = (self.media, cx.plan.hangup) {
-            cx.media.end_at(media, hang_up);
+            cx.media.end_at(media, self.media_end.map_or(hang_up, |end| end.min(hang_up)));
         }
         self.steps = Steps::new(&cx.plan.flow, Role::Uac, cx.random, cx.now, Some(hang_up));
         self.on_step(cx);

@@ -92,14 +92,15 @@ impl Uac {
 
     fn begin(&mut self, cx: &mut Context<'_>, number: u64, scheduled: Instant, step: Option<usize>) -> bool {
         let Some(slot) = self.calls.next_slot() else { return false };
-        let media = if cx.plan.rtp { cx.media.open(Role::Uac, cx.random) } else { None };
         let Some(&line) = self.lines.get(number as usize % self.lines.len().max(1)) else { return false };
+        let media = if cx.plan.rtp { cx.media.open(Role::Uac, Some(line.local.ip()), cx.random) } else { None };
         if cx.plan.rtp && media.is_none() {
             return false;
         }
         let token = Token { shard: self.shard, slot, salt: cx.random.next_u32() };
         let mut call = Call::new(cx, token, line, number % cx.plan.users, scheduled, media);
         call.ramp_step = step;
+        call.media_end = cx.plan.media_end.and_then(|offset| self.schedule.at(offset));
         cx.stats.counters.calls_attempted += 1;
         call.invite(cx, &[]);
         self.calls.insert(call).is_ok()

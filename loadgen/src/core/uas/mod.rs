@@ -141,7 +141,7 @@ impl Uas {
         }
         let refusal = cx.plan.flow.refusal(cx.random);
         let wants_media = cx.plan.rtp && refusal.is_none();
-        let media = if wants_media { cx.media.open(Role::Uas, cx.random) } else { None };
+        let media = if wants_media { cx.media.open(Role::Uas, None, cx.random) } else { None };
         let slot = self.calls.next_slot().filter(|_| media.is_some() || !wants_media);
         let Some(slot) = slot else {
             if let Some((media, _)) = media {

@@ -288,6 +288,9 @@ impl Call {
     ) -> Result<(), Failure> {
         let stay = self.at;
         self.time(cx, command);
+        if let Some((_, count)) = command.counts.and_then(|counter| cx.stats.counted.get_mut(counter)) {
+            *count += 1;
+        }
         let jump = self.act(cx, shared, command, index)?;
         let passes = command.test.is_none_or(|test| shared.store.get(&self.variables, self.user, test).is_set())
             && (command.chance >= 1.0 || unit(cx.random) < command.chance);

@@ -175,10 +175,11 @@ impl Engine {
         }
     }
 
-    /// Histograms of the timers, and `<init>`.
+    /// Histograms of the timers, counters, and `<init>`.
     pub fn prepare(&mut self, cx: &mut Context<'_>) {
         let env = self.shared.env.clone();
         cx.stats.timers = env.program.timers.iter().map(|name| (format!("rtd_{name}"), Latency::default())).collect();
+        cx.stats.counted = env.program.counters.iter().map(|name| (name.clone(), 0)).collect();
         let nowhere = SocketAddr::new(env.media_ip, 0);
         let from = Beginning {
             slot: Slot::default(),

@@ -40,6 +40,19 @@ const RECEIVE: [&str; 11] = [
 ];
 const PAUSE: [&str; 4] = ["milliseconds", "variable", "distribution", "sanity_check"];
 
+/// Timers and counters stand in names of figures.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The place of a name among those known, the last one if it is new.
+fn number(known: &mut Vec<String>, name: &str) -> usize {
+    known.iter().position(|known| known == name).unwrap_or_else(|| {
+        known.push(name.to_string());
+        known.len() - 1
+    })
+}
+
 impl Reader<'_> {
     pub(super) fn command(&mut self, element: Element<'_, '_>) -> Command {
         let own: &[&[&str]] = match element.name() {
@@ -60,9 +73,6 @@ impl Reader<'_> {
         if let Some(at) = element.stray_text().filter(|_| element.name() != "send") {
             self.fault(at, format!("this text is in no attribute of <{}>", element.name()));
         }
-        if element.attribute("counter").is_some() {
-            self.note(element.at(), "counter=: counters of one's own are not kept");
-        }
         let actions = self.actions(element);
         let test = self.variable(element, "test");
         let next = self.label(element, "next");
@@ -81,6 +91,7 @@ impl Reader<'_> {
             starts: self.timers(element, "start_rtd"),
             stops: self.timers(element, "rtd"),
             repeats: self.boolean(element, "repeat_rtd"),
+            counts: self.counter(element),
             next,
             test,
             chance,
@@ -102,18 +113,26 @@ impl Reader<'_> {
         let mut out = Vec::new();
         for word in span.text.split(',').map(str::trim).filter(|&word| word != "false" && word != "0") {
             let timer = if word == "true" { "1" } else { word };
-            if timer.is_empty() || !timer.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            if is_name(timer) {
+                out.push(number(&mut self.timers, timer));
+            } else {
                 let sentence = format!("{name}: '{word}' is no name of a timer: use letters, digits and _");
                 self.fault(element.locate(span), sentence);
-                continue;
             }
-            let known = self.timers.iter().position(|known| known == timer);
-            out.push(known.unwrap_or_else(|| {
-                self.timers.push(timer.to_string());
-                self.timers.len() - 1
-            }));
         }
         out
+    }
+
+    /// The number of the counter that counts this command.
+    fn counter(&mut self, element: Element<'_, '_>) -> Option<usize> {
+        let span = element.attribute("counter")?;
+        let name = span.text.trim();
+        if is_name(name) {
+            return Some(number(&mut self.counters, name));
+        }
+        let sentence = format!("counter: '{name}' is no name of a counter: use letters, digits and _");
+        self.fault(element.locate(span), sentence);
+        None
     }
 
     fn transaction(&mut self, element: Element<'_, '_>, name: &str) -> Option<usize> {

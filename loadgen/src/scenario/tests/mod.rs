@@ -87,6 +87,7 @@ fn plan(env: Environment, calls: u64) -> Plan {
         load: Load { rate: 20.0, duration: None, count: Some(calls), arrivals: Arrivals::Uniform },
         steps: Vec::new(),
         settle: Duration::ZERO,
+        media_end: None,
         hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,

@@ -204,6 +204,18 @@ fn timers_measure_from_where_they_start() {
 }
 
 #[test]
+fn counters_count_the_commands_that_were_done() {
+    let text = format!(
+        "<scenario>{}<recv response='180' optional='true' counter='rang'/><recv response='200' counter='answered'/>
+        <nop counter='2'/><nop counter='2'/></scenario>",
+        options("", 1)
+    );
+    let (_, world) = sent(environment(parse(&text)), 3);
+    let counted = world.stats(0).counted.iter().map(|(name, count)| (name.as_str(), *count)).collect::<Vec<_>>();
+    assert_eq!(counted, [("rang", 0), ("answered", 3), ("2", 6)]);
+}
+
+#[test]
 fn transactions_are_told_apart_by_their_branch() {
     let text = format!(
         "<scenario>{}{}<recv response='200' response_txn='two'/><recv response='200' response_txn='one'/></scenario>",

@@ -1,14 +1,18 @@
 //! Runs the threads: start when all are ready, a line per second, the end, and what came of it.
 
+mod ending;
+mod interrupts;
+mod onlooker;
+mod outcome;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use strowger::base::Instant;
 use strowger::io::{Counters as DriverCounters, Waker};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Common;
 use crate::core::news::News;
@@ -16,12 +20,14 @@ use crate::core::station::Status;
 use crate::core::stats::Stats;
 use crate::core::{Job, Plan};
 use crate::machine::{cpu_seconds, now};
-use crate::pace::{Pace, RateChange};
+use crate::pace::Pace;
 use crate::preflight::Trouble;
 use crate::series::Series;
 use crate::setup::Setup;
-use crate::watch::{View, Watch, Wish};
+use crate::watch::Watch;
 use crate::worker::{Command, Report, Worker};
+
+pub use outcome::{End, Outcome};
 
 /// Connections and the registration of the answering side must be up by then.
 const READY_MAX: Duration = Duration::from_secs(35);
@@ -34,39 +40,6 @@ const FINISH_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// One point of the course of the run.
 const POINT_EVERY: Duration = Duration::from_secs(1);
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// All there was to do is done, or the user stopped it.
-    Done,
-    /// Nothing more could come of it.
-    Broken,
-    /// The overall time-out came first.
-    TimedOut,
-}
-
-/// What came of a run.
-pub struct Outcome {
-    /// All cores' figures.
-    pub stats: Stats,
-    /// All drivers' counters.
-    pub driver: DriverCounters,
-    /// How it ended.
-    pub end: End,
-    /// From the first arrival to the end.
-    pub elapsed: Duration,
-    /// Processor time spent in that time.
-    pub cpu_s: f64,
-    /// Sentences about what went wrong as a whole.
-    pub sentences: Vec<String>,
-    /// The course of it.
-    pub series: Series,
-    /// Other rates than the one asked for at first.
-    pub changes: Vec<RateChange>,
-    /// The user has had enough.
-    pub interrupted: bool,
-}
 
 struct Handle {
     commands: Sender<Command>,
@@ -98,7 +71,7 @@ struct Runner<'a> {
 
 /// Runs to the end, while `watch` looks on.
 pub fn run(command: &'static str, common: &Common, setup: Setup, watch: &mut dyn Watch) -> Result<Outcome, Trouble> {
-    let interrupts = watch_interrupts();
+    let interrupts = interrupts::watch();
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, reports) = unbounded();
     let spin =
@@ -149,44 +122,6 @@ pub fn run(command: &'static str, common: &Common, setup: Setup, watch: &mut dyn
         let _ = handle.thread.join();
     }
     Ok(outcome)
-}
-
-/// Counts Ctrl-C, the same for all runs of this process.
-fn watch_interrupts() -> Arc<AtomicU32> {
-    static COUNT: OnceLock<Arc<AtomicU32>> = OnceLock::new();
-    COUNT.get_or_init(count_interrupts).clone()
-}
-
-/// Counts from a thread of its own. SIGTERM and the loss of the terminal count as a second Ctrl-C: end now, and report.
-fn count_interrupts() -> Arc<AtomicU32> {
-    let count = Arc::new(AtomicU32::new(0));
-    let counter = count.clone();
-    let watch = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        let kinds = [(SignalKind::interrupt(), 1), (SignalKind::terminate(), 2), (SignalKind::hangup(), 2)];
-        for (kind, weight) in
-            kinds.into_iter().filter(|(kind, _)| *kind != SignalKind::hangup() || !hangup_is_ignored())
-        {
-            let counter = counter.clone();
-            runtime.spawn(async move {
-                let Ok(mut signals) = signal(kind) else { return };
-                while signals.recv().await.is_some() {
-                    counter.fetch_add(weight, Ordering::Relaxed);
-                }
-            });
-        }
-        runtime.block_on(std::future::pending::<()>());
-    };
-    // Without the thread, a signal ends the process at once, as it does by default.
-    let _ = std::thread::Builder::new().name("interrupts".into()).spawn(watch);
-    count
-}
-
-/// What `nohup` ignores stays ignored: signal 1, the lowest bit of a mask in hexadecimal.
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 impl Runner<'_> {
@@ -317,12 +252,6 @@ impl Runner<'_> {
         }
     }
 
-    /// Why nothing more can come of this run.
-    fn trouble(&self, elapsed: Duration, alive: bool) -> Option<String> {
-        let gone = || "all threads of the generator have ended; this is a defect of it".to_string();
-        self.fatal().or_else(|| (!alive).then(gone)).or_else(|| self.silence(elapsed))
-    }
-
     /// Puts what all cores have told together: one point more, as of when they told it.
     fn point(&mut self) {
         let mut sum = News::default();
@@ -330,89 +259,9 @@ impl Runner<'_> {
         self.series.push(sum.at.since(self.start), self.pace.rate(), sum);
     }
 
-    /// Does what the onlooker wants; the end, if that is it.
-    fn heed(&mut self, time: Instant) -> Option<End> {
-        let wish = self.watch.poll()?;
-        self.notice = None;
-        match wish {
-            Wish::Quit => return Some(End::Done),
-            Wish::Drain => drop(self.interrupts.fetch_add(1, Ordering::Relaxed)),
-            Wish::Redraw => {}
-            Wish::Faster(_) | Wish::Pause if !matches!(self.plan.job, Job::Calls { uac: true, .. } | Job::Register) => {
-                self.notice = Some("nothing is begun at a rate here: there is none to change".into());
-            }
-            Wish::Faster(_) | Wish::Pause if self.draining => {
-                self.notice = Some("nothing new is begun any more: this run ends".into());
-            }
-            Wish::Faster(by) => {
-                self.pace.add(by);
-                let needed = self.pace.wanted() * (self.plan.hold.mean() + self.plan.ring).as_secs_f64();
-                if matches!(self.plan.job, Job::Calls { .. }) && needed > f64::from(self.concurrent) {
-                    let most = self.concurrent;
-                    self.notice = Some(format!(
-                        "{needed:.0} calls would be up, but {most} may be: some will be skipped (see --concurrent)"
-                    ));
-                }
-            }
-            Wish::Pause => self.pace.pause(),
-        }
-        // A little ahead, so that all cores hear of it before it is so.
-        let at = time + LEAD;
-        if self.pace.note(at.since(self.start)) {
-            self.tell(Command::Rate(at, self.pace.rate()));
-        }
-        self.show(time);
-        None
-    }
-
-    fn show(&mut self, time: Instant) {
-        let driver = self.driver();
-        let view = View {
-            command: self.command,
-            job: self.plan.job,
-            target: crate::report::target(self.common, &self.plan),
-            transport: self.plan.transport.uri_token(),
-            rtp: self.plan.rtp,
-            series: &self.series,
-            elapsed: time.since(self.start),
-            rate: self.pace.wanted(),
-            paused: self.pace.is_paused(),
-            draining: self.draining || self.interrupts.load(Ordering::Relaxed) > 0,
-            concurrent: self.concurrent,
-            engine: (self.backend, self.common.threads),
-            dropped: (driver.kernel_dropped, driver.send_dropped),
-            notice: self.notice.clone(),
-        };
-        self.watch.show(&view);
-    }
-
     fn up(&self) -> (usize, usize) {
         let sum = |of: fn(&Status) -> usize| self.handles.iter().map(|handle| of(&handle.status)).sum();
         (sum(|status| status.calls_uac), sum(|status| status.calls_uas))
-    }
-
-    fn answering_done(&self, elapsed: Duration) -> bool {
-        let c = &self.series.total.events;
-        let ended = c.uas_completed + c.uas_declined + c.uas_failed + c.uas_cancelled;
-        let counted = self.plan.load.count.is_some_and(|calls| ended >= calls);
-        counted || self.plan.load.duration.is_some_and(|duration| elapsed >= duration)
-    }
-
-    fn silence(&self, elapsed: Duration) -> Option<String> {
-        let c = &self.series.total.events;
-        if elapsed < self.common.silence_max || c.messages_received > 0 {
-            return None;
-        }
-        let (sent, errors) = (c.messages_sent, c.send_errors);
-        (sent > 0).then(|| {
-            let hint = if errors > 0 {
-                "the network says it cannot be reached; start the server, or check --target"
-            } else {
-                "it may listen without answering, drop us by a filter, or answer to another address; check its log, \
-                 and --bind and --transport here"
-            };
-            format!("{sent} messages were sent to {} and not one came back in {elapsed:.0?}: {hint}", self.plan.target)
-        })
     }
 
     fn finish(&mut self) {

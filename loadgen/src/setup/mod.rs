@@ -1,4 +1,10 @@
 //! From the command line to threads ready to run: the plan, its ports and sockets.
+//!
+//! `calls.rs`, `register.rs` and `rtp.rs` make the plan of each command, [`open`] its sockets.
+
+mod calls;
+mod register;
+mod rtp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,29 +14,27 @@ use strowger::base::{Random, Transport};
 use strowger::io::{self, Choice, Driver};
 
 use crate::cli;
-use crate::core::digest::Secret;
 use crate::core::distribution::Distribution;
 use crate::core::flow::Flow;
 use crate::core::pattern::Pattern;
 use crate::core::retransmit::Timers;
 use crate::core::schedule::{Arrivals, Load};
 use crate::core::station::{Options, Station};
-use crate::core::steps::shape;
 use crate::core::{Job, Plan, Role};
-use crate::flow;
 use crate::machine::{clock_domain, now};
 use crate::ng;
 use crate::preflight::{self, Trouble};
 use crate::sockets::Sockets;
-use crate::sound::g711::Codec;
 use crate::units::Addresses;
+
+pub use calls::{calls, calls_measured, ramp};
+pub use register::register;
+pub use rtp::rtp;
 
 /// Arrivals per second when nothing is said.
 pub const RATE: f64 = 10.0;
 /// How long when nothing is said.
 pub const DURATION: Duration = Duration::from_secs(10);
-/// Calls at once when only answering.
-const CONCURRENT_UAS: u32 = 1000;
 /// Time a call may take besides ringing and hold before it counts on top of the calls up at once.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -139,6 +143,7 @@ pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> R
         load,
         steps: Vec::new(),
         settle: Duration::ZERO,
+        media_end: None,
         hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,
@@ -161,160 +166,18 @@ pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> R
     })
 }
 
-/// Room for the calls that are up at once: the mean, and where their number varies five standard deviations of its Poisson
-/// distribution.
-fn calls_up(mean: f64, hold: Distribution) -> u32 {
-    let varying = if matches!(hold, Distribution::Fixed(_)) { 0.0 } else { 5.0 * mean.sqrt() };
-    ((mean + varying).ceil().min(1e7) as u32).saturating_add(10)
+/// Where it goes, for people: media that goes through nothing has no target.
+pub fn shown_target(common: &cli::Common, plan: &Plan) -> String {
+    match plan.job {
+        Job::Streams if common.target.is_none() => "nothing between the two ends".into(),
+        _ => plan.target.to_string(),
+    }
 }
 
 /// How long the load itself goes on.
 pub fn load_time(load: &Load) -> Duration {
     let by_count = load.count.map(|count| Duration::from_secs_f64((count as f64 / load.rate).min(1e9)));
     [by_count, load.duration].into_iter().flatten().min().unwrap_or(DURATION)
-}
-
-/// Prepares `calls`.
-pub fn calls(options: &cli::Calls) -> Result<Setup, Trouble> {
-    calls_shaped(options, Vec::new(), Duration::ZERO)
-}
-
-/// Prepares `calls` whose figures begin anew after `settle`.
-pub fn calls_measured(options: &cli::Calls, settle: Duration) -> Result<Setup, Trouble> {
-    calls_shaped(options, Vec::new(), settle)
-}
-
-/// Prepares a ramp.
-pub fn ramp(options: &cli::Ramp) -> Result<Setup, Trouble> {
-    let common = &options.calls.common;
-    if common.rate.is_some() || common.duration.is_some() || options.calls.calls.is_some() || options.calls.uas {
-        return Err(Trouble::usage(
-            "ramp chooses load and length itself and must call: leave out --rate, --duration, --calls and --uas; give --low, \
-             --high, --steps and --step",
-        ));
-    }
-    let top = options.top.unwrap_or(options.step);
-    let steps = shape(options.low, options.high, options.steps, options.step, top);
-    let mut calls = options.calls.clone();
-    calls.common.rate = Some(options.low.max(options.high));
-    calls.common.duration = Some(steps.iter().map(|&(_, length)| length).sum());
-    calls_shaped(&calls, steps, Duration::ZERO)
-}
-
-fn calls_shaped(options: &cli::Calls, steps: Vec<(f64, Duration)>, settle: Duration) -> Result<Setup, Trouble> {
-    let common = &options.common;
-    let answers = !options.uac;
-    if answers && !options.uas && options.uas_listen.is_none() && options.register_uas.is_none() {
-        return Err(Trouble::usage(
-            "who answers the calls? Say where the answering side listens (--uas-listen IP:PORT, with a route to it in \
-             the target), or register it (--register-uas USER:PASSWORD), or leave it out (--uac)",
-        ));
-    }
-    if options.uas && options.uas_listen.is_none() && options.register_uas.is_none() {
-        return Err(Trouble::usage("--uas needs --uas-listen IP:PORT, or --register-uas USER:PASSWORD"));
-    }
-    let place = place(common, options.uas_listen.filter(|_| options.uas && options.register_uas.is_none()))?;
-    let register_uas = secret(&options.register_uas, "--register-uas")?
-        .map(|(user, password)| Secret { user: user.fill(0), password: password.fill(0) });
-    let up = (options.hold.mean() + options.ring).max(Duration::from_millis(10));
-    let kept_up = options.concurrent.filter(|_| common.rate.is_none()).map(|calls| f64::from(calls) / up.as_secs_f64());
-    let rate = common.rate.or(kept_up).unwrap_or(RATE);
-    let duration = common.duration.or(options.calls.is_none().then_some(DURATION));
-    let load = load(common, rate, options.calls, duration);
-    let job = Job::Calls { uac: !options.uas, uas: answers };
-    let mut plan = base_plan(common, &place, job, load)?;
-    (plan.steps, plan.settle) = (steps, settle);
-    let most = options.calls.map_or(u32::MAX, |calls| u32::try_from(calls).unwrap_or(u32::MAX));
-    let derived = calls_up(rate * (up + SLACK).as_secs_f64(), options.hold);
-    let concurrent = match options.concurrent {
-        Some(calls) if common.rate.is_some() => calls,
-        Some(calls) if options.uas => calls,
-        Some(_) => derived,
-        None if options.uas => CONCURRENT_UAS,
-        None => derived,
-    };
-    let concurrent = concurrent.min(most);
-    plan.concurrent = concurrent.div_ceil(u32::from(common.threads)) as usize;
-    plan.concurrent_uas = if answers { concurrent as usize + concurrent as usize / 10 + 10 } else { 0 };
-    plan.hold = options.hold;
-    plan.ring = options.ring;
-    plan.setup_max = options.setup_max;
-    plan.rtp = options.rtp != cli::Codec::Off;
-    plan.flow = flow::plan(options)?;
-    plan.hangup = if options.hangup == cli::Side::Uac { Role::Uac } else { Role::Uas };
-    if let Some((user, _)) = &plan.secret {
-        plan.from = user.clone();
-    }
-    if let Some(user) = &options.from {
-        plan.from = user.clone();
-    }
-    let registered = register_uas.as_ref().and_then(|secret| Pattern::parse(&secret.user).ok());
-    if let Some(user) = options.to.clone().or(registered) {
-        plan.to = user;
-    }
-    plan.register_uas = register_uas;
-    let longest =
-        load_time(&plan.load) + options.hold.longest() + options.ring + options.setup_max + common.t1 * 128 + SLACK * 5;
-    let mut setup = open(common, plan, &place, options.uas_listen, options.rtp_ports, concurrent, None)?;
-    setup.timeout = common.timeout.or((!options.uas).then_some(longest));
-    Ok(setup)
-}
-
-/// Prepares `register`.
-pub fn register(options: &cli::Register) -> Result<Setup, Trouble> {
-    let common = &options.common;
-    let place = place(common, None)?;
-    let rate = common.rate.unwrap_or(RATE);
-    let count = options.count.or(common.duration.is_none().then_some(common.users));
-    let mut plan = base_plan(common, &place, Job::Register, load(common, rate, count, common.duration))?;
-    let user = options.user.clone().or_else(|| plan.secret.as_ref().map(|(user, _)| user.clone()));
-    plan.from =
-        user.ok_or_else(|| Trouble::usage("who registers? Give --user 'user{}', or --auth 'user{}:password'"))?;
-    if common.users > 1 && !plan.from.is_numbered() {
-        return Err(Trouble::usage("--users: the user's name must hold {}, where its number goes, as in 'user{}'"));
-    }
-    plan.reuse_nonce = options.reuse_nonce;
-    plan.concurrent = options.concurrent.div_ceil(u32::from(common.threads)) as usize;
-    let longest = load_time(&plan.load) + common.t1 * 192 + SLACK * 5;
-    let mut setup = open(common, plan, &place, None, (1, 1), options.concurrent, None)?;
-    setup.timeout = common.timeout.or(Some(longest));
-    Ok(setup)
-}
-
-/// Prepares `rtp`.
-pub fn rtp(options: &cli::Rtp) -> Result<Setup, Trouble> {
-    let common = &options.common;
-    let place = place(common, (options.via == cli::Via::Nothing).then_some(SocketAddr::from(([127, 0, 0, 1], 9))))?;
-    let duration = common.duration.unwrap_or(DURATION);
-    let load = load(common, f64::from(options.streams), Some(u64::from(options.streams)), Some(duration));
-    let mut plan = base_plan(common, &place, Job::Streams, load)?;
-    plan.rtp = true;
-    plan.flow.frames = flow::frames(&options.audio, Codec::Pcmu)?;
-    plan.hold = Distribution::Fixed(duration);
-    plan.concurrent = options.streams.div_ceil(u32::from(common.threads)) as usize;
-    plan.concurrent_uas = plan.concurrent;
-    let relay = match options.via {
-        cli::Via::Ng => Some(ng::Client::connect(place.target, random()?.next_u64() as u32)?),
-        cli::Via::Nothing => None,
-    };
-    let mut setup = open(common, plan, &place, None, options.rtp_ports, options.streams, relay)?;
-    setup.timeout = common.timeout.or(Some(duration + SLACK * 5));
-    Ok(setup)
-}
-
-/// Where the ends of each pair send: to the relay, or to each other.
-fn join(
-    relay: &mut Option<ng::Client>,
-    first: usize,
-    ports: &[(Role, SocketAddr)],
-) -> Result<Vec<[SocketAddr; 2]>, Trouble> {
-    let (uac, uas) = ports.split_at(ports.len() / 2);
-    let ends = uac.iter().zip(uas).map(|(uac, uas)| [uac.1, uas.1]).enumerate();
-    ends.map(|(number, ends)| match relay {
-        Some(relay) => relay.pair(first + number, ends),
-        None => Ok([ends[1], ends[0]]),
-    })
-    .collect()
 }
 
 /// Opens every socket.
@@ -358,10 +221,13 @@ pub fn open(
         };
         uas = uas_opened.map(|(_, local)| local);
         let media_base = sockets.count();
-        let ips = [place.local.first.ip(), uas.map_or(place.local.first.ip(), |uas| uas.ip())];
-        let media_ports = sockets.media(&mut ports, ips, rtp_per_core)?;
+        // A scenario writes one address into all its descriptions.
+        let one = Addresses { count: 1, ..place.local };
+        let calling = if plan.scenario.is_some() { one } else { place.local };
+        let answering = uas.map_or(one, |first| Addresses { first, count: 1 });
+        let media_ports = sockets.media(&mut ports, [calling, answering], rtp_per_core)?;
         let remotes = match plan.job {
-            Job::Streams => join(&mut relay, usize::from(core) * plan.concurrent, &media_ports)?,
+            Job::Streams => rtp::join(&mut relay, usize::from(core) * plan.concurrent, &media_ports)?,
             _ => Vec::new(),
         };
         let (sockets, driver) = (sockets.count() as usize, sockets.driver);
