@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench limits`; each line `figure NAME MEDIAN MIN MAX` is of 10 rounds after a discarded one. Goals:
 //! `admit_ns` <= 20 alone. `floor` is the fewest atomic operations with which an admission that is given back can be
-//! counted at all: one compare-and-swap and one subtraction. `cargo bench --bench limits -- --ledger DIR` writes records
+//! counted at all: one compare-and-swap and one subtraction. `-- --admit` measures admissions alone, in lines `ratio …` as
+//! `benches/compare/run` reads them. `cargo bench --bench limits -- --ledger DIR` writes records
 //! into `DIR` and tells microseconds per fsync and records per fsync for one writer that waits for each record, and for
 //! one that keeps the queue full.
 
@@ -50,11 +51,15 @@ const ACCOUNTS: usize = 1_000_000;
 const DELTAS: u64 = 10_000;
 
 /// Median, least and most of some rounds after a first one.
-fn figure(name: &str, mut round: impl FnMut() -> f64) {
+fn rounds(mut round: impl FnMut() -> f64) -> String {
     round();
     let mut rounds: Vec<f64> = (1..ROUNDS).map(|_| round()).collect();
     rounds.sort_by(f64::total_cmp);
-    println!("figure {name} {:.2} {:.2} {:.2}", rounds[rounds.len() / 2], rounds[0], rounds[rounds.len() - 1]);
+    format!("{:.2} {:.2} {:.2}", rounds[rounds.len() / 2], rounds[0], rounds[rounds.len() - 1])
+}
+
+fn figure(name: &str, round: impl FnMut() -> f64) {
+    println!("figure {name} {}", rounds(round));
 }
 
 fn nanos_each(count: u32, elapsed: Duration) -> f64 {
@@ -93,13 +98,15 @@ fn two_threads(cells: [&Arc<Cell>; 2]) -> Duration {
     })
 }
 
-fn admit() {
+fn admit(kind: &str) {
     let cells: Vec<_> = (0..2).map(|_| Cell::new(1_000)).collect();
     let word = AtomicU64::new(0);
-    figure("floor_ns", || nanos_each(ADMISSIONS, floor(&word)));
-    figure("admit_ns", || nanos_each(ADMISSIONS, admissions(&cells[0])));
-    figure("admit_two_threads_one_account_ns", || nanos_each(ADMISSIONS, two_threads([&cells[0], &cells[0]])));
-    figure("admit_two_threads_two_accounts_ns", || nanos_each(ADMISSIONS, two_threads([&cells[0], &cells[1]])));
+    let say = |name: &str, found: String| println!("{kind} {name} {found}");
+    say("floor_ns", rounds(|| nanos_each(ADMISSIONS, floor(&word))));
+    say("admit_ns", rounds(|| nanos_each(ADMISSIONS, admissions(&cells[0]))));
+    let together = |cells| rounds(|| nanos_each(ADMISSIONS, two_threads(cells)));
+    say("admit_two_threads_one_account_ns", together([&cells[0], &cells[0]]));
+    say("admit_two_threads_two_accounts_ns", together([&cells[0], &cells[1]]));
 }
 
 fn resident_bytes() -> usize {
@@ -302,7 +309,10 @@ fn main() {
     if let Some(at) = arguments.iter().position(|argument| argument == "--ledger") {
         return ledger_disk(Path::new(arguments.get(at + 1).map_or(".", String::as_str)));
     }
-    admit();
+    if arguments.iter().any(|argument| argument == "--admit") {
+        return admit("ratio");
+    }
+    admit("figure");
     accounts();
     rights();
     sessions();

@@ -1,7 +1,8 @@
 """Calls and registrations beside Kamailio, with one worker process and nothing logged.
 
 Kamailio is a stateful proxy (tm, record-routing) that never looks at a description; ours is a two-leg call with ports for media
-given out and every description rewritten. Registrations: usrloc in memory against our registrar, digest on both.
+given out and every description rewritten. Registrations: usrloc in memory against our registrar, with digest on both; and plain,
+where each is one REGISTER and its 200.
 """
 
 import json
@@ -63,6 +64,16 @@ modparam("auth", "qop", "auth")
 request_route {{
     if (!is_method("REGISTER")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
     if (!pv_www_authenticate("$td", "{password}", "0")) {{ www_challenge("$td", "1"); exit; }}
+    save("location");
+}}
+"""
+
+PLAIN = HEAD + """
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+modparam("usrloc", "db_mode", 0)
+request_route {{
+    if (!is_method("REGISTER")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
     save("location");
 }}
 """
@@ -133,7 +144,8 @@ def load(options, directory, server, rate, argv, wanted, lead=LEAD_SECONDS):
     void = "the generator was late or dropped packets" if status == 4 else None
     if again or drops:
         void = void or f"{again} messages were sent again, {drops} dropped by the kernel"
-    return {"cost": cpu * 1e6 / (rate * real), "void": void, "cpu_s": cpu, "window_s": real, "rate": rate, "done": counters[wanted]}
+    return {"cost": cpu * 1e6 / (rate * real), "void": void, "cpu_s": cpu, "window_s": real, "rate": rate, "done": counters[wanted],
+            "challenges": counters["challenges_answered"]}
 
 
 def _calls(options, make):
@@ -164,11 +176,11 @@ def calls(options):
     return rounds.compare("call_vs_kamailio", options, _calls(options, ours), theirs, "us/call")
 
 
-def _registrations(options, make):
+def _registrations(options, make, also=()):
     def measure(directory):
         server = make(directory)
         try:
-            argv = ["register", "--auth", "user{}:" + PASSWORD, "--users", USERS, "--domain", domain()]
+            argv = ["register", "--auth", "user{}:" + PASSWORD, "--users", USERS, "--domain", domain(), *also]
             return load(options, directory, server, REGISTERS_PER_SECOND, argv, "registrations_completed")
         finally:
             server.stop()
@@ -176,13 +188,34 @@ def _registrations(options, make):
     return lambda: rounds.inside(measure)
 
 
-def registrations(options):
-    """Processor time per registration with its challenge: REGISTER, 401, REGISTER, 200."""
-    machine.need_peers(options, "kamailio", "kamailio")
+def _registrar(options):
+    """Strowger with all users."""
 
     def ours(directory):
         accounts = [{"name": f"user{number}", "devices": [{"username": f"user{number}", "password": PASSWORD}]} for number in range(USERS)]
         return Ours(options, directory, (), accounts)
 
+    return ours
+
+
+def registrations(options):
+    """Processor time per registration with its challenge: REGISTER, 401, REGISTER, 200."""
+    machine.need_peers(options, "kamailio", "kamailio")
     theirs = _registrations(options, lambda directory: Kamailio(REGISTRATIONS, directory, password=PASSWORD))
-    return rounds.compare("register_vs_kamailio", options, _registrations(options, ours), theirs, "us/registration")
+    return rounds.compare("register_vs_kamailio", options, _registrations(options, _registrar(options)), theirs, "us/registration")
+
+
+def registrations_plain(options):
+    """Processor time per registration that is not challenged: REGISTER, 200. Kamailio asks nobody for a password; ours knows no
+    such registrar, so that each of its REGISTERs carries the answer to an old challenge, which is verified."""
+    machine.need_peers(options, "kamailio", "kamailio")
+    once = _registrations(options, _registrar(options), ["--reuse-nonce"])
+
+    def ours():
+        run = once()
+        if run["challenges"] > USERS:
+            run["void"] = run["void"] or f"{run['challenges']} challenges for {USERS} users: not all were plain"
+        return run
+
+    theirs = _registrations(options, lambda directory: Kamailio(PLAIN, directory))
+    return rounds.compare("register_vs_kamailio_plain", options, ours, theirs, "us/registration")

@@ -1,16 +1,14 @@
 """Media relays at a fixed load: the same generator sends G.711 both ways through either and verifies what arrives.
 
 The relay under test runs on core 0 alone, the generator on core 1. Only the steady state is measured: all streams up, none
-ending. Ours is set up by SIP calls, rtpengine by its ng protocol; packets, pacing and verification are the same code.
+ending. Ours is set up by SIP calls (`rtp --via sip`), rtpengine by its ng protocol; packets, pacing and verification are the same code.
 """
 
 import json
 import os
 import re
-import shutil
-import tempfile
 
-from harness.appliance import Appliance
+from harness.appliance import MEDIA_PORTS, Appliance
 from harness.process import Failure, Process, free_port, is_bound, until
 
 from . import machine, rounds
@@ -65,45 +63,77 @@ def steady(options, directory, pids, argv, enter=(), settle=SETTLE_SECONDS, read
             "rtp_lost": counters["rtp_lost"], "rtp_corrupted": counters["rtp_corrupted"], **grown}
 
 
-def ours(options, backend="auto"):
-    """One run through Strowger: calls from one trunk to another."""
-    directory = tempfile.mkdtemp(prefix="compare-")
-    caller, callee = free_port(), free_port()
-    trunks = [
-        {"name": "in", "address": f"127.0.0.1:{caller}", "prefixes": [], "allow_from": ["127.0.0.1/32"]},
-        {"name": "out", "address": f"127.0.0.1:{callee}", "prefixes": [""], "allow_from": ["127.0.0.1/32"]},
-    ]
-    appliance = Appliance(options.binary, backend, directory, trunks, shards=1, prefix=pinned(), squat=False)
-    try:
-        ramp = options.calls / SET_UP_RATE
-        hold = ramp + SETTLE_SECONDS + options.seconds + 4
-        argv = ["calls", "--target", f"127.0.0.1:{appliance.port}", "--bind", f"127.0.0.1:{caller}", "--uas-listen", f"127.0.0.1:{callee}",
-                "--to", "+15550100", "--rate", SET_UP_RATE, "--calls", options.calls, "--hold", f"{hold:.1f}s", "--concurrent", options.calls + 10,
-                "--rtp-ports", "40000-49999", "--silence-max", "60s"]
-        return steady(options, directory, [appliance.process.child.pid], argv)
-    finally:
-        appliance.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+class Ours:
+    """A Strowger with one shard; streams are calls from one trunk to another."""
+
+    name = "Strowger"
+
+    def __init__(self, options, directory, streams):
+        self.caller, self.callee = free_port(), free_port()
+        trunks = [
+            {"name": "in", "address": f"127.0.0.1:{self.caller}", "prefixes": [], "allow_from": ["127.0.0.1/32"]},
+            {"name": "out", "address": f"127.0.0.1:{self.callee}", "prefixes": [""], "allow_from": ["127.0.0.1/32"]},
+        ]
+        # Two pairs a call, also for those of a run before that still rest.
+        ports = min(max(MEDIA_PORTS, 8 * streams), 14_000)
+        self.appliance = Appliance(options.binary, "auto", directory, trunks, shards=1, prefix=pinned(), squat=False, ports=ports)
+        self.pid = self.appliance.process.child.pid
+
+    def argv(self, streams):
+        """What the generator is told to put so many streams through."""
+        return ["rtp", "--via", "sip", "--target", f"127.0.0.1:{self.appliance.port}", "--bind", f"127.0.0.1:{self.caller}", "--uas-listen",
+                f"127.0.0.1:{self.callee}", "--to", "+15550100", "--rate", SET_UP_RATE, "--silence-max", "60s", *common(streams)]
+
+    def stop(self):
+        """Ends it."""
+        self.appliance.stop()
 
 
-def rtpengine(options):
-    """One run through rtpengine in user space with one thread."""
-    directory = tempfile.mkdtemp(prefix="compare-")
-    control = free_port()
-    argv = [machine.need("rtpengine", "rtpengine"), "--table=-1", "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{control}", "--port-min=50000",
-            "--port-max=59999", "--num-threads=1", "--log-level=3", "--log-stderr", "--foreground", f"--pidfile={directory}/pid"]
-    relay = Process("rtpengine", pinned(*argv), directory)
-    try:
-        until(lambda: is_bound("127.0.0.1", control), 10, "rtpengine to listen")
-        hold = SETTLE_SECONDS + options.seconds + 4
-        argv = ["rtp", "--target", f"127.0.0.1:{control}", "--streams", options.calls, "--duration", f"{hold:.1f}s", "--rtp-ports", "40000-49999"]
-        return steady(options, directory, [relay.child.pid], argv)
-    finally:
-        relay.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+class Rtpengine:
+    """An rtpengine in user space with one thread; streams are offers and answers of its ng protocol."""
+
+    name = "rtpengine"
+
+    def __init__(self, _options, directory, _streams):
+        self.control = free_port()
+        argv = [machine.need("rtpengine", "rtpengine"), "--table=-1", "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{self.control}", "--port-min=50000",
+                "--port-max=59999", "--num-threads=1", "--log-level=3", "--log-stderr", "--foreground", f"--pidfile={directory}/pid"]
+        self.process = Process("rtpengine", pinned(*argv), directory)
+        self.pid = self.process.child.pid
+        until(lambda: is_bound("127.0.0.1", self.control), 10, "rtpengine to listen")
+
+    def argv(self, streams):
+        """What the generator is told to put so many streams through."""
+        return ["rtp", "--via", "ng", "--target", f"127.0.0.1:{self.control}", *common(streams)]
+
+    def stop(self):
+        """Ends it."""
+        self.process.stop()
+
+
+def nothing(streams):
+    """What the generator is told to join the two ends of so many streams directly."""
+    return ["rtp", "--via", "nothing", *common(streams)]
+
+
+def common(streams):
+    """The options of all that."""
+    return ["--streams", streams, "--rtp-ports", "40000-49999"]
+
+
+def _through(options, make):
+    def measure(directory):
+        server = make(options, directory, options.calls)
+        try:
+            seconds = SETTLE_SECONDS + options.seconds + 4
+            return steady(options, directory, [server.pid], [*server.argv(options.calls), "--duration", f"{seconds:.1f}s"])
+        finally:
+            server.stop()
+
+    return lambda: rounds.inside(measure)
 
 
 def vs_rtpengine(options):
     """Processor time per relayed packet, ours over rtpengine's."""
     machine.need_peers(options, "rtpengine", "rtpengine")
-    return rounds.compare("relay_vs_rtpengine", options, lambda: ours(options), lambda: rtpengine(options), "us/packet")
+    return rounds.compare("relay_vs_rtpengine", options, _through(options, Ours), _through(options, Rtpengine), "us/packet")

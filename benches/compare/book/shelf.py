@@ -63,7 +63,7 @@ def meets(name, goal, figure):
     """Whether a figure meets its goal; None where the goal says nothing about that name."""
     clauses = [CLAUSE.match(clause.strip()) for clause in re.split(r",\s+", goal)]
     clauses = [clause.groups() for clause in clauses if clause]
-    named = [clause for clause in clauses if clause[2] and name.endswith(f"_{clause[2]}")]
+    named = [clause for clause in clauses if clause[2] and f"_{name}".endswith(f"_{clause[2]}")]
     for sign, bound, _ in named or [clause for clause in clauses if not clause[2]]:
         bound = float(bound.replace(",", ""))
         return figure <= bound if sign == "<=" else figure >= bound

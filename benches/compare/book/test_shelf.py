@@ -1,4 +1,4 @@
-"""What is kept and what the page says of it. `python3 benches/compare/book/test_shelf.py`."""
+"""What is kept and what the page says of it, and the search for a relay's highest load. `python3 benches/compare/book/test_shelf.py`."""
 
 import json
 import os
@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests", "peers"), os.path.join(ROOT, "tests", "xdp")]
 sys.dont_write_bytecode = True
 
-from book import catalogue, shelf  # noqa: E402
+from book import catalogue, latency, shelf  # noqa: E402
 from harness.process import Failure  # noqa: E402
 
 MACHINE = {"processor": "Example(R) CPU X1 @ 3.0GHz", "cores": 2, "kernel": "6.1.0", "load_before": 0.1, "getppid_ns": 90.4}
@@ -72,11 +72,34 @@ class Shelf(unittest.TestCase):
                 self.assertIsNotNone(shelf.meets(name, entry.goal, 1.0), f"{name}: {entry.goal}")
         self.assertIsNone(shelf.meets("x_ordered", "<= 1 hot, <= 2 cold", 1.0))
         self.assertTrue(shelf.meets("x", "<= 6,000", 5999.0))
+        self.assertTrue(shelf.meets("admit_ns", "<= 20 admit_ns", 19.0))
+        self.assertIsNone(shelf.meets("admit_two_threads_ns", "<= 20 admit_ns", 19.0))
 
     def test_the_page_in_the_repository_is_that_of_its_files(self):
         place = os.path.join(ROOT, "docs", "benchmarks")
         with open(os.path.join(place, "README.md")) as file:
             self.assertEqual(file.read(), shelf.page(place), "run benches/compare/run --page")
+
+
+class Search(unittest.TestCase):
+    """The load that a relay carries without loss, as `added_latency` looks for it."""
+
+    def test_the_highest_load_is_found_within_a_tenth_whatever_it_is(self):
+        for limit in (100, 130, 399, 1000, 1999):
+            found = latency.highest(lambda streams: streams <= limit, 100, 2000, 0.1)
+            self.assertTrue(limit / 1.1 - 1 <= found <= limit, f"{limit}: {found}")
+        self.assertEqual(latency.highest(lambda _: True, 100, 2000, 0.1), 2000)
+        with self.assertRaisesRegex(Failure, "not even 100"):
+            latency.highest(lambda _: False, 100, 2000, 0.1)
+
+    def test_one_bad_trial_is_no_limit(self):
+        tried = []
+
+        def passes(streams):
+            tried.append(streams)
+            return streams <= 700 and tried.count(streams) > 1
+
+        self.assertTrue(630 <= latency.highest(passes, 100, 2000, 0.1) <= 700)
 
 
 if __name__ == "__main__":

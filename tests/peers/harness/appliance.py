@@ -30,7 +30,7 @@ class Appliance:
 
     domain = "strowger.test"
 
-    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True, ports=MEDIA_PORTS, contacts_max=200_000):
+    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True, ports=MEDIA_PORTS, contacts_max=200_000, pin=False):
         self.directory = directory
         self.backend = backend
         self.port = free_port()
@@ -46,7 +46,7 @@ class Appliance:
             media_table["address_v6"] = "::1"
         parts = [
             table("node", {"name": "peers", "data_dir": self.data}),
-            table("shards", {"count": shards, "pin": False, "backend": backend, "contacts_max": contacts_max}),
+            table("shards", {"count": shards, "pin": pin, "backend": backend, "contacts_max": contacts_max}),
             table("sip", {"domains": [self.domain, "127.0.0.1"]}),
             *(table("sip.listen", {"address": f"{a}:{self.port}", "transport": t}, True) for a, t in listens),
             table("media", media_table),
