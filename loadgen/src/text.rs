@@ -69,24 +69,7 @@ impl Report<'_> {
             return self.rtp(lines);
         }
         if uac {
-            let ratios = stats.ratios().map(|r| format!(", SER {:.2}%, ASR {:.2}%, NER {:.2}%", r.ser, r.asr, r.ner));
-            lines.push(format!(
-                "  calls          {} begun, {} established, {} completed, {} failed, {} skipped{}",
-                c.calls_attempted,
-                c.calls_established,
-                c.calls_completed,
-                c.calls_failed,
-                c.calls_skipped,
-                ratios.unwrap_or_default()
-            ));
-            if c.calls_cancelled + c.calls_cancel_late + c.calls_refused_as_asked > 0 {
-                lines.push(format!(
-                    "  as asked       {} cancelled ({} answered before), {} refused",
-                    c.calls_cancelled + c.calls_cancel_late,
-                    c.calls_cancel_late,
-                    c.calls_refused_as_asked
-                ));
-            }
+            self.placed(lines);
         }
         if uas {
             lines.push(format!(
@@ -119,6 +102,30 @@ impl Report<'_> {
             ));
         }
         self.rtp(lines);
+    }
+
+    /// What became of the calls of the calling side.
+    fn placed(&self, lines: &mut Vec<String>) {
+        let stats = &self.outcome.stats;
+        let c = &stats.counters;
+        let ratios = stats.ratios().map(|r| format!(", SER {:.2}%, ASR {:.2}%, NER {:.2}%", r.ser, r.asr, r.ner));
+        lines.push(format!(
+            "  calls          {} begun, {} established, {} completed, {} failed, {} skipped{}",
+            c.calls_attempted,
+            c.calls_established,
+            c.calls_completed,
+            c.calls_failed,
+            c.calls_skipped,
+            ratios.unwrap_or_default()
+        ));
+        if c.calls_cancelled + c.calls_cancel_late + c.calls_refused_as_asked > 0 {
+            lines.push(format!(
+                "  as asked       {} cancelled ({} answered before), {} refused",
+                c.calls_cancelled + c.calls_cancel_late,
+                c.calls_cancel_late,
+                c.calls_refused_as_asked
+            ));
+        }
     }
 
     fn rtp(&self, lines: &mut Vec<String>) {

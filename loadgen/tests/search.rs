@@ -179,7 +179,7 @@ fn a_ramp_shows_what_is_answered_at_each_rate() {
     assert!(said.contains("goodput peaks") && said.contains("back at 50.0/s"), "{said}");
     assert_eq!(violation(&json), None);
     let page = std::fs::read_to_string(html).expect("the page");
-    for part in ["Answered of what was offered", "on the way down", "Refused or lost"] {
+    for part in ["Answered of what was offered", "on the way down", "Refused or lost", "asked for: about 0 to"] {
         assert!(page.contains(part) && !page.contains("NaN"), "'{part}' is not in the page");
     }
 }

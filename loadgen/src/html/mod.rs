@@ -228,9 +228,17 @@ impl Report<'_> {
         *out += &self.over_time("Rate and failures", "per second", rates);
     }
 
-    /// The rate asked for: exact where it was changed by hand.
+    /// The rate asked for: exact in a ramp, and where it was changed by hand.
     fn asked_for(&self, points: &[Point]) -> Vec<(f64, f64)> {
         let (changes, last) = (&self.outcome.changes, points.last());
+        if changes.is_empty() && !self.plan.steps.is_empty() {
+            let steps = self.plan.steps.iter().scan(0.0, |end, &(rate, length)| {
+                let begin = *end;
+                *end += length.as_secs_f64();
+                Some([(begin, rate), (*end, rate)])
+            });
+            return steps.flatten().collect();
+        }
         if changes.is_empty() {
             return steps(points, |point| point.rate);
         }
