@@ -1,7 +1,7 @@
 //! Writing: a request patched as a proxy would, a response from scratch, an untouched message, beside a plain copy of the
 //! same octets.
 
-#[path = "parse/t2.rs"]
+#[path = "parse/message.rs"]
 #[allow(dead_code, reason = "this bench takes the message only")]
 mod t2;
 

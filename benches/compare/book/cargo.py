@@ -11,8 +11,17 @@ _printed = {}
 
 def measure(options, name, bench, *arguments):
     """The line `ratio NAME …` of `cargo bench --bench BENCH`; one run serves all names that it prints."""
+    return _line(options, name, bench, ["cargo", "bench", "--quiet", "--bench", bench, "--", *arguments])
+
+
+def measure_apart(options, name):
+    """The same of `benches/peers`, which is no member of the workspace."""
+    manifest, target = "benches/peers/Cargo.toml", "target/peers"
+    return _line(options, name, "peers", ["cargo", "run", "--quiet", "--release", "--manifest-path", manifest, "--target-dir", target])
+
+
+def _line(options, name, bench, command):
     if bench not in _printed:
-        command = ["cargo", "bench", "--quiet", "--bench", bench, "--", *arguments]
         machine.need("cargo", "cargo")
         ran = subprocess.run(command, cwd=options.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if ran.returncode != 0:

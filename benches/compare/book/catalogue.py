@@ -31,6 +31,8 @@ IN_KERNEL = ("xdp_vs_tx_hot", "xdp_vs_tx_ordered", "xdp_vs_tx_cold", "xdp_cold_v
 ENTRIES = [
     _cargo("parse_vs_httparse", "<= 1.0", "an INVITE as a proxy reads it, httparse on HTTP of the same size", "parse", "--ratio"),
     _cargo("parse_vs_rsip_speedup", ">= 25", "the same octets and fields with rsip", "parse", "--ratio"),
+    Entry("parse_vs_rsipstack_speedup", ">= 6", "the same octets and fields with rsipstack",
+          lambda options: cargo.measure_apart(options, "parse_vs_rsipstack_speedup")),
     _cargo("parse_vs_sipx_speedup", ">= 6", "the same octets and fields with sipx-sip", "parse", "--ratio"),
     _cargo("timer_vs_heap_recent", "<= 0.2", "schedule and cancel at 1,000,000 timers, BinaryHeap", "wheel", "--ratio"),
     _several("admit_ns", "<= 20 admit_ns", "nanoseconds to take and give back a call's right; two threads: of one account, of two", "limits", ADMISSIONS,
