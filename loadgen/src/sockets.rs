@@ -12,6 +12,9 @@ use crate::units::Addresses;
 /// Asked of the kernel for sockets that carry SIP.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// Messages taken from the kernel at once.
+const MESSAGES: u16 = 512;
+
 /// The sockets of one core as they are opened, key after key.
 pub struct Sockets {
     /// Holds them.
@@ -22,7 +25,7 @@ pub struct Sockets {
 impl Sockets {
     /// A driver for at most `most` of them.
     pub fn new(choice: &Choice, most: usize) -> Result<Self, Trouble> {
-        let options = io::Options { sockets_max: most, ..io::Options::default() };
+        let options = io::Options { sockets_max: most, message_buffers: MESSAGES, ..io::Options::default() };
         let no_driver = |error| Trouble::outside(format!("no driver: {error}; check memory and file limits"));
         Ok(Self { driver: choice.open(options).map_err(no_driver)?, next: 0 })
     }
@@ -39,7 +42,13 @@ impl Sockets {
 
     fn signalling(&mut self, bind: SocketAddr, reuse_port: bool) -> std::io::Result<(SocketKey, SocketAddr)> {
         let key = self.key();
-        let options = UdpOptions { reuse_port, receive_buffer_bytes: RECEIVE_BUFFER, ..UdpOptions::signalling(bind) };
+        let options = UdpOptions {
+            reuse_port,
+            receive_buffer_bytes: RECEIVE_BUFFER,
+            batched: true,
+            stamped: true,
+            ..UdpOptions::signalling(bind)
+        };
         self.driver.open_udp(key, &options).map(|local| (key, local))
     }
 
@@ -100,7 +109,8 @@ impl Sockets {
                     Trouble::usage("other programs hold too many of the --rtp-ports; widen or move the range")
                 })?;
                 let address = SocketAddr::new(addresses.ip(out.len()), port);
-                match self.driver.open_udp(SocketKey(self.next), &UdpOptions::media(address)) {
+                let options = UdpOptions { stamped: true, ..UdpOptions::media(address) };
+                match self.driver.open_udp(SocketKey(self.next), &options) {
                     Ok(local) => out.push((role, local)),
                     Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => continue,
                     Err(error) => return Err(Trouble::outside(format!("RTP port: {error}"))),

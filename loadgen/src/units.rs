@@ -19,6 +19,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("'{text}' is too long"))
 }
 
+/// `1ms`, or `off` for none; not so long that messages are sent again meanwhile.
+pub fn tick(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_millis(100);
+    match text {
+        "off" => Ok(Duration::ZERO),
+        _ => duration(text).and_then(|tick| match tick {
+            Duration::ZERO => Err("ticks of no length: write off".into()),
+            _ if tick > LONGEST => {
+                Err(format!("'{text}' is too long: at most 100ms, or messages are sent again meanwhile"))
+            }
+            _ => Ok(tick),
+        }),
+    }
+}
+
 /// `0.1%`.
 pub fn percent(text: &str) -> Result<f64, String> {
     match split(text)? {

@@ -14,12 +14,13 @@ use crate::core::Output;
 use crate::core::news::News;
 use crate::core::station::{Station, Status};
 use crate::core::stats::Stats;
+use crate::core::tick::Gathering;
 use crate::machine::now;
 
 /// How often the main thread hears of a core's status.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
 /// Sends between two looks at what has arrived.
-const SENDS_PER_TURN: usize = 64;
+const SENDS_PER_TURN: usize = 256;
 /// Sockets asked for kernel drops with each piece of news; the figures at the end ask all.
 const DROPS_PER_NEWS: usize = 64;
 /// epoll sleeps in whole milliseconds; the rest is waited for busily.
@@ -72,6 +73,8 @@ pub struct Worker {
     pub target: SocketAddr,
     /// Our address.
     pub local: SocketAddr,
+    /// Whether to wait for the next tick.
+    pub gathering: Gathering,
     /// Busy-wait the last millisecond where the driver cannot sleep exactly.
     pub spin: bool,
     /// From the main thread.
@@ -83,14 +86,33 @@ pub struct Worker {
 }
 
 struct Adapter<'a> {
+    /// When the batch began.
+    now: Instant,
     station: &'a mut Station,
     closing: &'a mut Vec<StreamKey>,
 }
 
 impl Handler for Adapter<'_> {
+    fn on_batch(&mut self) {
+        self.now = now();
+    }
+
     fn on_datagram(&mut self, socket: SocketKey, from: SocketAddr, bytes: &mut [u8]) -> Option<Forward> {
-        // The clock is read for each: the delay of the last packet of a batch must not hold the work on the others.
-        self.station.handle_datagram(now(), socket, from, bytes);
+        // Without the kernel's time the clock is read for each: the delay of the last packet of a batch must not hold the
+        // work on the others.
+        self.now = now();
+        self.station.handle_datagram(self.now, self.now, socket, from, bytes);
+        None
+    }
+
+    fn on_stamped(
+        &mut self,
+        arrived: Instant,
+        socket: SocketKey,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Option<Forward> {
+        self.station.handle_datagram(self.now, arrived.min(self.now), socket, from, bytes);
         None
     }
 
@@ -151,12 +173,23 @@ impl Worker {
                 }
             }
             let deadline = self.station.next_deadline().map_or(next_report, |next| next.min(next_report));
-            let timeout = if more { Duration::ZERO } else { self.patience(deadline.since(now())) };
-            let mut adapter = Adapter { station: &mut self.station, closing: &mut closing };
-            if let Err(error) = self.driver.wait(Some(timeout), &mut adapter) {
+            let waited = self.wait(deadline, more, &mut closing);
+            if let Err(error) = waited {
                 self.station.fail(format!("the {} driver failed: {error}", self.driver.name()));
             }
             closing.drain(..).for_each(|stream| self.driver.close_stream(stream));
+        }
+    }
+
+    /// Waits for a deadline, and for what comes unless it is gathered.
+    fn wait(&mut self, deadline: Instant, more: bool, closing: &mut Vec<StreamKey>) -> std::io::Result<()> {
+        let now = now();
+        let tick = if more { None } else { self.gathering.until(now, self.driver.counters().received) };
+        let timeout = if more { Duration::ZERO } else { self.patience(deadline.since(now)) };
+        let mut adapter = Adapter { now, station: &mut self.station, closing };
+        match tick {
+            Some(tick) => self.driver.gather(tick.min(deadline).since(now), &mut adapter),
+            None => self.driver.wait(Some(timeout), &mut adapter),
         }
     }
 

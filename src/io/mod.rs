@@ -42,13 +42,17 @@
 //! ```
 
 pub mod address;
+mod arrival;
+mod control;
 pub mod epoll;
 mod gather;
 pub mod limits;
 mod outbox;
 mod probe;
 mod released;
+mod run;
 mod socket;
+mod stamp;
 mod types;
 pub mod uring;
 mod waker;
@@ -60,7 +64,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use crate::base::Forward;
-use crate::base::{SocketKey, StreamKey};
+use crate::base::{Instant, SocketKey, StreamKey};
 pub use probe::{Backend, Choice, probe};
 pub use released::{Released, ReleasedSocket, ReleasedStream, Role, StreamState};
 pub use types::{
@@ -76,6 +80,21 @@ pub trait Handler {
 
     /// One whole datagram. It may be changed in place, and forwarded from where it lies.
     fn on_datagram(&mut self, socket: SocketKey, from: SocketAddr, bytes: &mut [u8]) -> Option<Forward>;
+
+    /// The same of a socket opened with [`UdpOptions::stamped`], with the time at which the kernel took it from the network
+    /// (CLOCK_MONOTONIC, never after now), however long it waited since. If the wall clock is set in between, what waits
+    /// just then is stamped wrongly by as much; in the first moments after the first such socket of a host was opened, the
+    /// time is that of looking.
+    fn on_stamped(
+        &mut self,
+        arrived: Instant,
+        socket: SocketKey,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Option<Forward> {
+        let _ = arrived;
+        self.on_datagram(socket, from, bytes)
+    }
 
     /// Something happened on a connection.
     fn on_stream(&mut self, event: StreamEvent<'_>) {
@@ -145,6 +164,13 @@ pub trait Driver: Send {
     /// # Errors
     /// Only when the driver itself is broken. A peer's doings are events or counts.
     fn wait(&mut self, timeout: Option<Duration>, handler: &mut dyn Handler) -> Result<()>;
+
+    /// As [`wait`](Self::wait), but what comes does not wake the owner: it lies until `span` is over, or there is much of
+    /// it, and is then handed over in one batch. A waker is heard at the end.
+    ///
+    /// # Errors
+    /// As `wait`.
+    fn gather(&mut self, span: Duration, handler: &mut dyn Handler) -> Result<()>;
 
     /// Stops reading: nothing comes from the kernel any more, and what had come already is handed over now. Sending goes
     /// on, and [`release`](Self::release) follows.

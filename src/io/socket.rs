@@ -39,6 +39,15 @@ pub(super) fn udp(options: &UdpOptions) -> Result<(Socket, SocketAddr)> {
         if options.dscp > 0 {
             set_dscp(&socket, options.bind.is_ipv6(), options.dscp)?;
         }
+        if options.stamped {
+            // SAFETY: the option takes one int.
+            unsafe { set_int(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)? };
+        }
+        if options.batched && options.traffic == Traffic::Signalling {
+            // Before Linux 5.0 there is no such thing, and each goes by itself.
+            // SAFETY: the option takes one int.
+            let _ = unsafe { set_int(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1) };
+        }
         if options.traffic == Traffic::Signalling {
             set_flag(&socket, options.bind.is_ipv6(), (libc::IP_RECVERR, libc::IPV6_RECVERR), 1)?;
         }
@@ -46,6 +55,23 @@ pub(super) fn udp(options: &UdpOptions) -> Result<(Socket, SocketAddr)> {
         local_address(&socket).map(|local| (socket, local))
     };
     make().map_err(|error: Error| explain(&error, format_args!("UDP {}", options.bind)))
+}
+
+/// What the kernel says and takes beside the datagrams of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extras {
+    /// Control messages come with what is received.
+    pub(super) control: bool,
+    /// The longest datagram that may be sent in a run; 0 for no runs.
+    pub(super) segment_max: u16,
+}
+
+/// As the socket itself says, which may come from another driver or process.
+pub(super) fn extras(socket: &Socket) -> Extras {
+    let fd = socket.as_raw_fd();
+    let batched = int(fd, libc::SOL_UDP, libc::UDP_GRO);
+    let control = batched || int(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+    Extras { control, segment_max: if batched { u16::MAX } else { 0 } }
 }
 
 /// A TCP listener and its address.
@@ -147,6 +173,15 @@ unsafe fn set_int(fd: RawFd, level: i32, name: i32, value: i32) -> Result<()> {
     let result =
         unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<i32>() as libc::socklen_t) };
     if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+/// Whether an option that is an `int` is set.
+fn int(fd: RawFd, level: i32, name: i32) -> bool {
+    let mut value = 0i32;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe `value`; the kernel writes at most `len` bytes.
+    let result = unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) };
+    result == 0 && value != 0
 }
 
 /// Datagrams the kernel dropped from this socket's receive buffer since it was opened (`SK_MEMINFO_DROPS`).

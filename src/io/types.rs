@@ -65,19 +65,29 @@ pub struct UdpOptions {
     pub receive_buffer_bytes: usize,
     /// What it carries.
     pub traffic: Traffic,
+    /// Signalling only: datagrams queued one after the other to one destination, equally long but for a shorter last one,
+    /// cross the network as one (`UDP_SEGMENT`) and come apart where they arrive; and such runs of others are taken as one
+    /// (`UDP_GRO`) and handed over one by one. Where the kernel refuses, each goes by itself.
+    pub batched: bool,
+    /// Arrivals come with the kernel's own time, to [`Handler::on_stamped`](super::Handler::on_stamped).
+    pub stamped: bool,
 }
 
 impl UdpOptions {
     /// A socket for RTP or RTCP.
     #[must_use]
     pub const fn media(bind: SocketAddr) -> Self {
-        Self { bind, reuse_port: false, dscp: 0, receive_buffer_bytes: 0, traffic: Traffic::Media }
+        Self::plain(bind, Traffic::Media)
     }
 
     /// A socket for SIP.
     #[must_use]
     pub const fn signalling(bind: SocketAddr) -> Self {
-        Self { bind, reuse_port: false, dscp: 0, receive_buffer_bytes: 0, traffic: Traffic::Signalling }
+        Self::plain(bind, Traffic::Signalling)
+    }
+
+    const fn plain(bind: SocketAddr, traffic: Traffic) -> Self {
+        Self { bind, reuse_port: false, dscp: 0, receive_buffer_bytes: 0, traffic, batched: false, stamped: false }
     }
 }
 
@@ -192,6 +202,12 @@ pub struct Counters {
     pub send_failed: u64,
     /// Datagrams to a socket that is not (or no longer) open.
     pub send_gone: u64,
+    /// Times that several of them crossed the network as one.
+    pub sent_runs: u64,
+    /// Times that the kernel would not have it so; they then left one by one.
+    pub runs_refused: u64,
+    /// Times that several datagrams came as one.
+    pub received_runs: u64,
     /// Datagrams dropped because they were longer than the socket's traffic allows.
     pub truncated: u64,
     /// Times that all receive buffers were in use and datagrams had to wait in the kernel.

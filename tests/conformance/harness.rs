@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use strowger::base::{SocketKey, StreamKey};
+use strowger::base::{Instant as Moment, SocketKey, StreamKey};
 use strowger::io::epoll::Epoll;
 use strowger::io::uring::Uring;
 use strowger::io::{CloseReason, Driver, Forward, Handler, Options, StreamEvent};
@@ -50,6 +50,8 @@ type Rule = Box<dyn FnMut(SocketKey, SocketAddr, &mut [u8]) -> Option<Forward>>;
 pub struct Recorder {
     pub batches: usize,
     pub datagrams: Vec<(SocketKey, SocketAddr, Vec<u8>)>,
+    /// When they came, where the kernel said so.
+    pub arrivals: Vec<Moment>,
     pub streams: Vec<Seen>,
     pub data: Vec<(StreamKey, Vec<u8>)>,
     pub errors: Vec<(SocketKey, SocketAddr, ErrorKind)>,
@@ -93,6 +95,17 @@ impl Handler for Recorder {
     fn on_datagram(&mut self, socket: SocketKey, from: SocketAddr, bytes: &mut [u8]) -> Option<Forward> {
         self.datagrams.push((socket, from, bytes.to_vec()));
         self.rule.as_mut().and_then(|rule| rule(socket, from, bytes))
+    }
+
+    fn on_stamped(
+        &mut self,
+        arrived: Moment,
+        socket: SocketKey,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Option<Forward> {
+        self.arrivals.push(arrived);
+        self.on_datagram(socket, from, bytes)
     }
 
     fn on_stream(&mut self, event: StreamEvent<'_>) {

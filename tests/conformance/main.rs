@@ -1,5 +1,6 @@
 //! One suite that every driver passes: what `strowger::io::Driver` promises, checked against the kernel on loopback.
 
+mod batched;
 mod hand_over;
 mod harness;
 mod streams;

@@ -175,6 +175,10 @@ pub struct Common {
     /// Never busy-wait the last millisecond before a send on epoll: less load, later sends
     #[arg(long)]
     pub no_spin: bool,
+    /// Take what has come, and begin and end calls, at ticks so far apart; off: whatever comes wakes us [default: 1ms from
+    /// 500 arrivals/s a thread on where nothing is answered here; off below, and over TCP always]
+    #[arg(long, value_name = "TIME", value_parser = units::tick)]
+    pub gather: Option<Duration>,
     /// Sends later than this count towards saturation (exit 4 when 1 % of them are)
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = units::duration)]
     pub late_max: Duration,

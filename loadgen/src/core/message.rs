@@ -7,7 +7,7 @@ use strowger::base::id::{TOKEN_LEN, Token};
 
 use super::digest::Secret;
 use super::scan::{self, Fields};
-use super::template::{Template, Values, decimal};
+use super::template::{Template, Values, decimal, ip};
 use super::{Context, Path, Plan};
 
 /// RFC 3261 §8.1.1.7.
@@ -120,7 +120,10 @@ fn write_via(out: &mut Vec<u8>, line: &[u8], source: Option<SocketAddr>) {
     match (source, (0..first).find(empty_rport)) {
         (Some(source), Some(at)) => {
             out.extend_from_slice(&line[..at + 6]);
-            out.extend_from_slice(format!("={};received={}", source.port(), source.ip()).as_bytes());
+            out.push(b'=');
+            decimal(out, source.port().into());
+            out.extend_from_slice(b";received=");
+            ip(out, source.ip());
             out.extend_from_slice(&line[at + 6..]);
         }
         _ => out.extend_from_slice(line),

@@ -13,6 +13,7 @@ pub mod latency;
 pub mod media;
 pub mod message;
 pub mod news;
+pub mod outbox;
 pub mod pattern;
 pub mod quality;
 pub mod recording;
@@ -31,10 +32,10 @@ pub mod streams;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod tick;
 pub mod uac;
 pub mod uas;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ use digest::Secret;
 use distribution::Distribution;
 use flow::Flow;
 use media::Media;
+use outbox::Outbox;
 use pattern::Pattern;
 use retransmit::Timers;
 use schedule::Load;
@@ -94,6 +96,8 @@ pub struct Plan {
     pub load: Load,
     /// Rates of a ramp, one after the other, each for so long; empty for one rate.
     pub steps: Vec<(f64, Duration)>,
+    /// Calls begin and end at ticks of so long, and what comes is gathered until the next; zero for none (`tick.rs`).
+    pub tick: Duration,
     /// Figures begin anew after so long; of media alone only those of media.
     pub settle: Duration,
     /// All media ends so long after the first arrival, whatever the calls do: they only carry it.
@@ -204,6 +208,8 @@ pub enum Timer {
 pub struct Context<'a> {
     /// The time.
     pub now: Instant,
+    /// When the message in hand came, where latencies end; otherwise now.
+    pub arrived: Instant,
     /// What all cores share.
     pub plan: &'a Plan,
     /// Messages.
@@ -215,7 +221,7 @@ pub struct Context<'a> {
     /// Timers.
     pub wheel: &'a mut Wheel<Timer>,
     /// What to send.
-    pub outbox: &'a mut VecDeque<Output>,
+    pub outbox: &'a mut Outbox,
     /// RTP.
     pub media: &'a mut Media,
 }
@@ -224,10 +230,21 @@ impl Context<'_> {
     /// Sends one message.
     pub fn send(&mut self, path: Path, bytes: Bytes) {
         self.stats.counters.messages_sent += 1;
-        self.outbox.push_back(match path {
+        self.outbox.push(match path {
             Path::Datagram(socket, to) => Output::Datagram(socket, to, bytes),
             Path::Stream(stream) => Output::Stream(stream, bytes),
         });
+    }
+
+    /// When something that lasts so long from now on is over: at a tick, unless it lasts no time at all.
+    pub fn end_of(&self, lasting: Duration) -> Instant {
+        if lasting.is_zero() { self.now } else { tick::at_or_after(self.now + lasting, self.plan.tick) }
+    }
+
+    /// When a call that is up from now on ends.
+    pub fn end_of_hold(&mut self) -> Instant {
+        let hold = self.plan.hold.sample(self.random);
+        self.end_of(hold)
     }
 
     /// Sets a timer. No call or registration has more than two, and the wheel holds as many, so that it is never full.

@@ -150,14 +150,13 @@ impl Registrar {
         }
         let address = format!("<sip:{name}@{}>", cx.plan.domain);
         let run = std::str::from_utf8(&self.run).unwrap_or_default();
-        let sent_by = attempt.line.local.to_string();
         let from = format!("{address};tag={:08x}", attempt.token.salt);
         // RFC 3261 §10.2: the same Call-ID for all registrations of one user to one registrar
         let call_id = format!("{run}-{}-{user}", self.shard.0);
         let contact = contact(&name, registered.unwrap_or(attempt.line.local), cx.plan);
         let values = Values {
             uri: uri.as_bytes(),
-            sent_by: sent_by.as_bytes(),
+            sent_by: Some(attempt.line.local),
             branch: &branch(attempt.token, Owner::Register, attempt.serial),
             from: from.as_bytes(),
             to: address.as_bytes(),
@@ -207,7 +206,7 @@ impl Registrar {
         match fields.status() {
             ..200 => None,
             200..=299 => {
-                record(&mut cx.stats.latencies.rrd, cx.now.since(attempt.scheduled));
+                record(&mut cx.stats.latencies.rrd, cx.arrived.since(attempt.scheduled));
                 let granted = fields
                     .contact
                     .and_then(|value| scan::param(scan::first_value(value), b"expires"))

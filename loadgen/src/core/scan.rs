@@ -5,7 +5,7 @@
 //! RFC 3261 §7.3 (compact forms, any case, folded lines).
 
 use arrayvec::ArrayVec;
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
 /// Most Via or Record-Route lines kept of one message.
 pub const LINES_MAX: usize = 16;
@@ -90,7 +90,7 @@ pub enum ScanError {
 
 /// Length of the head including the empty line, and the Content-Length in it; `None` while the head is incomplete.
 pub fn head(bytes: &[u8]) -> Option<(usize, Option<usize>)> {
-    let end = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let end = head_end(bytes)?;
     let mut length = None;
     for_each_line(&bytes[..end], |name, value| {
         if name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l") {
@@ -102,7 +102,7 @@ pub fn head(bytes: &[u8]) -> Option<(usize, Option<usize>)> {
 
 /// Reads one message.
 pub fn scan(bytes: &[u8]) -> Result<Fields<'_>, ScanError> {
-    let end = memmem::find(bytes, b"\r\n\r\n").ok_or(ScanError::NoEnd)? + 4;
+    let end = head_end(bytes).ok_or(ScanError::NoEnd)?;
     let (head, body) = bytes.split_at(end);
     let mut fields = Fields {
         start: start_line(head).ok_or(ScanError::StartLine)?,
@@ -130,6 +130,11 @@ pub fn scan(bytes: &[u8]) -> Result<Fields<'_>, ScanError> {
         && !fields.call_id.is_empty()
         && !fields.cseq_method.is_empty();
     if complete { Ok(fields) } else { Err(ScanError::Mandatory) }
+}
+
+/// Where the empty line ends.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', bytes).map(|at| at + 1).find(|&end| bytes[..end].ends_with(b"\r\n\r\n"))
 }
 
 fn take<'a>(fields: &mut Fields<'a>, name: &[u8], value: &'a [u8]) {
@@ -202,11 +207,15 @@ pub fn number(bytes: &[u8]) -> Option<u32> {
 
 /// The first of several comma-separated values.
 pub fn first_value(value: &[u8]) -> &[u8] {
-    values(value).next().unwrap_or_default()
+    trim(split_values(value).next().unwrap_or_default())
 }
 
 /// Comma-separated values; commas inside quotes or angle brackets do not separate.
 pub fn values(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    split_values(line).map(trim).take(LINES_MAX).collect::<ArrayVec<_, LINES_MAX>>().into_iter()
+}
+
+fn split_values(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped, mut angle) = (false, false, false);
     line.split(move |&byte| {
         let was_escaped = escaped;
@@ -220,10 +229,6 @@ pub fn values(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
         }
         false
     })
-    .map(trim)
-    .take(LINES_MAX)
-    .collect::<ArrayVec<_, LINES_MAX>>()
-    .into_iter()
 }
 
 /// The URI of a From, To, Contact or Route value.

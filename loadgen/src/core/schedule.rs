@@ -5,6 +5,8 @@
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random};
 
+use super::tick::at_or_after;
+
 /// The spacing of arrivals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arrivals {
@@ -47,6 +49,7 @@ pub struct Schedule {
     due: f64,
     pieces: Vec<Piece>,
     start: Option<Instant>,
+    tick: Duration,
     random: Random,
 }
 
@@ -54,7 +57,8 @@ impl Schedule {
     /// The share of core `core` of `cores`; nothing is due before [`start`](Self::start).
     pub fn new(load: Load, core: u64, cores: u64, random: Random) -> Self {
         let pieces = vec![Piece { from_s: 0.0, before: 0.0, rate: load.rate }];
-        let mut schedule = Self { load, stride: cores.max(1), number: core, due: 0.0, pieces, start: None, random };
+        let (stride, tick) = (cores.max(1), Duration::ZERO);
+        let mut schedule = Self { load, stride, number: core, due: 0.0, pieces, start: None, tick, random };
         schedule.due = match load.arrivals {
             Arrivals::Uniform => core as f64,
             Arrivals::Poisson => schedule.gap(),
@@ -74,6 +78,13 @@ impl Schedule {
             from_s += length.as_secs_f64();
             before += rate * length.as_secs_f64();
         }
+        self
+    }
+
+    /// Whatever is due is due at a tick.
+    #[must_use]
+    pub fn with_tick(mut self, tick: Duration) -> Self {
+        self.tick = tick;
         self
     }
 
@@ -120,7 +131,8 @@ impl Schedule {
     /// The next arrival.
     pub fn next_deadline(&self) -> Option<Instant> {
         let start = self.start?;
-        self.offset_s().filter(|_| !self.is_over()).map(|offset| start + Duration::from_secs_f64(offset))
+        let offset = self.offset_s().filter(|_| !self.is_over())?;
+        Some(at_or_after(start + Duration::from_secs_f64(offset), self.tick))
     }
 
     /// The next arrival that is due: its number and the instant it was scheduled for.
@@ -184,6 +196,15 @@ mod tests {
         let mut schedule = Schedule::new(bounded, 0, 1, Random::from_u64(7));
         schedule.start(Instant::ZERO);
         assert_eq!(std::iter::from_fn(|| schedule.take(Instant::MAX)).count(), 10);
+    }
+
+    #[test]
+    fn with_ticks_what_is_due_between_two_is_due_at_the_second() {
+        let fast = Load { rate: 4000.0, count: Some(9), duration: None, ..load(Arrivals::Uniform) };
+        let mut schedule = Schedule::new(fast, 0, 1, Random::from_u64(1)).with_tick(Duration::from_millis(1));
+        schedule.start(Instant::from_millis(7));
+        assert_eq!(instants(&mut schedule, 7), [7]);
+        assert_eq!(instants(&mut schedule, 9), [8, 8, 8, 8, 9, 9, 9, 9]);
     }
 
     fn instants(schedule: &mut Schedule, until: u64) -> Vec<u64> {

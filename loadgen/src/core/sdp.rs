@@ -1,9 +1,9 @@
 //! The one session description a generator needs: G.711 in 20 ms, with its direction. RFC 8866, RFC 3264, RFC 3551.
 
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::scan::{number, trim};
+use super::template::{decimal, ip};
 use crate::sound::g711::Codec;
 
 /// Who sends (RFC 8866 §6.7), as the side sees it that says so.
@@ -54,7 +54,7 @@ impl Direction {
 /// What we offer or answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
-    /// Names the session.
+    /// Names the session; its highest bit is of no account, so that all names are equally long.
     pub session: u32,
     /// One more with each change (RFC 3264 §8).
     pub version: u32,
@@ -70,16 +70,28 @@ impl Description {
     /// Appends it.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Self { session, version, local, codec, direction } = *self;
-        let family = if local.is_ipv4() { "IP4" } else { "IP6" };
-        let (address, port, kind) = (local.ip(), local.port(), codec.payload_type());
-        // Writing to a vector cannot fail.
-        let _ = write!(
-            out,
-            "v=0\r\no=- {session} {version} IN {family} {address}\r\ns=strowger-loadgen\r\nc=IN {family} {address}\r\n\
-             t=0 0\r\nm=audio {port} RTP/AVP {kind}\r\na=rtpmap:{kind} {}/8000\r\na=ptime:20\r\na={}\r\n",
-            codec.name(),
-            direction.attribute()
-        );
+        let session = session | 1 << 31;
+        let family: &[u8] = if local.is_ipv4() { b" IN IP4 " } else { b" IN IP6 " };
+        out.extend_from_slice(b"v=0\r\no=- ");
+        decimal(out, session);
+        out.push(b' ');
+        decimal(out, version);
+        out.extend_from_slice(family);
+        ip(out, local.ip());
+        out.extend_from_slice(b"\r\ns=strowger-loadgen\r\nc=");
+        out.extend_from_slice(&family[1..]);
+        ip(out, local.ip());
+        out.extend_from_slice(b"\r\nt=0 0\r\nm=audio ");
+        decimal(out, local.port().into());
+        out.extend_from_slice(b" RTP/AVP ");
+        decimal(out, codec.payload_type().into());
+        out.extend_from_slice(b"\r\na=rtpmap:");
+        decimal(out, codec.payload_type().into());
+        out.push(b' ');
+        out.extend_from_slice(codec.name().as_bytes());
+        out.extend_from_slice(b"/8000\r\na=ptime:20\r\na=");
+        out.extend_from_slice(direction.attribute().as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 

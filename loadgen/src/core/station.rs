@@ -1,6 +1,6 @@
 //! One core's share of the generator: finds the agent a message belongs to, keeps the timers, hands out what to send.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::check;
 use super::media::Media;
 use super::message::{Owner, answer_address, read_branch};
 use super::news::{News, Recent};
+use super::outbox::Outbox;
 use super::registrar::{Outcome, Registrar, Users};
 use super::scan::{Start, scan};
 use super::schedule::Schedule;
@@ -94,7 +95,7 @@ pub struct Station {
     random: Random,
     stats: Stats,
     wheel: Wheel<Timer>,
-    outbox: VecDeque<Output>,
+    outbox: Outbox,
     media: Media,
     media_base: u32,
     uac: Option<Uac>,
@@ -115,8 +116,12 @@ pub struct Station {
 
 macro_rules! context {
     ($station:expr, $now:expr) => {
+        context!($station, $now, $now)
+    };
+    ($station:expr, $now:expr, $arrived:expr) => {
         &mut Context {
             now: $now,
+            arrived: $arrived,
             plan: &$station.plan,
             templates: &$station.templates,
             random: &mut $station.random,
@@ -138,6 +143,7 @@ impl Station {
         let bound = plan.concurrent;
         let random = &mut options.random;
         let schedule = Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork())
+            .with_tick(plan.tick)
             .with_steps(&plan.steps);
         let tcp = plan.transport == Transport::Tcp;
         let (uac, uas) = match plan.job {
@@ -148,8 +154,8 @@ impl Station {
         let registrar = (plan.job == Job::Register).then(|| {
             let users = usize::try_from(plan.users).unwrap_or(usize::MAX);
             let mut registrar = Registrar::new(shard, Users::Numbered, users, lines.clone(), bound, random);
-            registrar.schedule =
-                Some(Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork()));
+            let schedule = Schedule::new(plan.load, u64::from(options.core), u64::from(options.cores), random.fork());
+            registrar.schedule = Some(schedule.with_tick(plan.tick));
             registrar
         });
         let own = match (&plan.register_uas, options.uas) {
@@ -165,7 +171,7 @@ impl Station {
             templates: Templates::new(plan.transport, plan.flow.answers.iter().map(|&(status, _)| status)),
             stats: Stats::default(),
             wheel: Wheel::new(now, 2 * bound + 2 * plan.concurrent_uas + 64),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             media: Media::new(options.media_base, options.media_ports, plan.media()),
             media_base: options.media_base,
             uac: uac.then(|| Uac::new(shard, schedule, lines, bound)),
@@ -198,7 +204,7 @@ impl Station {
             if self.plan.transport == Transport::Tcp {
                 let stream = StreamKey(self.lines as u64);
                 self.streams.insert(stream, Stream::new(Use::Registration));
-                self.outbox.push_back(Output::Connect(stream));
+                self.outbox.push(Output::Connect(stream));
             }
             own.begin(context!(self, now), 0, now, self.plan.expires);
         }
@@ -206,7 +212,7 @@ impl Station {
 
     fn connect(&mut self, stream: StreamKey, used: Use) {
         self.streams.insert(stream, Stream::new(used));
-        self.outbox.push_back(Output::Connect(stream));
+        self.outbox.push(Output::Connect(stream));
     }
 
     /// Arrivals begin at `at`.
@@ -341,22 +347,29 @@ impl Station {
         self.stats.sample(|| format!("sending to {to}: {kind}"));
     }
 
-    /// A datagram came.
-    pub fn handle_datagram(&mut self, now: Instant, socket: SocketKey, from: SocketAddr, bytes: &[u8]) {
+    /// A datagram came, at an instant before now.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        socket: SocketKey,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
         if let Some(scenario) = self.scenario.as_mut().filter(|_| socket.0 >= self.media_base) {
             return scenario.handle_packet(socket, from, bytes, &mut self.stats);
         }
         if socket.0 >= self.media_base {
-            return self.media.handle_packet(now, socket, bytes, &mut self.stats);
+            return self.media.handle_packet(arrived, socket, bytes, &mut self.stats);
         }
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return; // RFC 5626 §4.4.1: a keep-alive
         }
         let role = if Some(socket) == self.uas_socket { Role::Uas } else { Role::Uac };
-        self.handle_message(now, role, Path::Datagram(socket, from), bytes);
+        self.handle_message((now, arrived), role, Path::Datagram(socket, from), bytes);
     }
 
-    fn handle_message(&mut self, now: Instant, role: Role, path: Path, bytes: &[u8]) {
+    fn handle_message(&mut self, (now, arrived): (Instant, Instant), role: Role, path: Path, bytes: &[u8]) {
         self.stats.counters.messages_received += 1;
         let fields = match scan(bytes) {
             Ok(fields) => fields,
@@ -375,7 +388,7 @@ impl Station {
                 }
             }
         }
-        let cx = context!(self, now);
+        let cx = context!(self, now, arrived);
         if let Start::Request { method, .. } = fields.start {
             let path = match path {
                 Path::Datagram(socket, from) => Path::Datagram(socket, answer_address(&fields, from)),
@@ -472,14 +485,16 @@ impl Station {
         state.framer.push(bytes);
         while let Some(state) = self.streams.get_mut(&stream) {
             match state.framer.next_frame() {
-                Ok(Some(Frame::Message(message))) => self.handle_message(now, role, Path::Stream(stream), &message),
+                Ok(Some(Frame::Message(message))) => {
+                    self.handle_message((now, now), role, Path::Stream(stream), &message)
+                }
                 Ok(Some(Frame::Ping)) => {
-                    self.outbox.push_back(Output::Stream(stream, bytes::Bytes::from_static(b"\r\n")));
+                    self.outbox.push(Output::Stream(stream, bytes::Bytes::from_static(b"\r\n")));
                 }
                 Ok(None) => break,
                 Err(_) => {
                     self.stats.counters.unreadable += 1;
-                    self.outbox.push_back(Output::Close(stream));
+                    self.outbox.push(Output::Close(stream));
                     self.handle_closed(now, stream);
                 }
             }
@@ -587,7 +602,7 @@ impl Station {
 
     /// The next thing to send: signalling first, then the RTP that is due.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
-        if let Some(output) = self.outbox.pop_front() {
+        if let Some(output) = self.outbox.pop() {
             return Some(output);
         }
         let played = self.scenario.as_mut().and_then(|scenario| scenario.poll_packet(now, &mut self.stats));
@@ -621,7 +636,7 @@ fn play(now: Instant, options: &mut Options, lines: &[Line]) -> Option<Engine> {
         bound: if env.program.role == Role::Uac { plan.concurrent } else { plan.concurrent_uas },
         env,
         core,
-        schedule: Schedule::new(plan.load, core.0, core.1, random.fork()),
+        schedule: Schedule::new(plan.load, core.0, core.1, random.fork()).with_tick(plan.tick),
         lines: lines.to_vec(),
         local: options.uas.map(|(_, local)| local),
         hasher,

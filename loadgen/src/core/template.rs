@@ -4,6 +4,8 @@
 //! copies a message, so the generator outruns what it measures. RFC 3261 §8.1.1, §8.2.6, §20.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use rsip::common::uri::{HostWithPort, Uri};
 use rsip::headers::{
@@ -51,8 +53,8 @@ const MARKS: [(&str, Hole); 13] = [
 pub struct Values<'a> {
     /// Request-URI.
     pub uri: &'a [u8],
-    /// `host:port` of our Via.
-    pub sent_by: &'a [u8],
+    /// Our address in Via.
+    pub sent_by: Option<SocketAddr>,
     /// With the cookie.
     pub branch: &'a [u8],
     /// Whole From value.
@@ -92,7 +94,7 @@ impl Template {
             at = end;
             match hole {
                 Hole::Uri => out.extend_from_slice(values.uri),
-                Hole::SentBy => out.extend_from_slice(values.sent_by),
+                Hole::SentBy => values.sent_by.into_iter().for_each(|local| address(out, local)),
                 Hole::Branch => out.extend_from_slice(values.branch),
                 Hole::From => out.extend_from_slice(values.from),
                 Hole::To => out.extend_from_slice(values.to),
@@ -136,6 +138,36 @@ pub fn decimal(out: &mut Vec<u8>, mut value: u32) {
         }
     }
     out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends an address as it stands in a session description.
+pub fn ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            decimal(out, a.into());
+            for octet in [b, c, d] {
+                out.push(b'.');
+                decimal(out, octet.into());
+            }
+        }
+        // Writing to a vector cannot fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
+    }
+}
+
+/// Appends `host:port` as it stands in Via and in URIs.
+pub fn address(out: &mut Vec<u8>, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(_) => ip(out, address.ip()),
+        SocketAddr::V6(_) => {
+            out.push(b'[');
+            ip(out, address.ip());
+            out.push(b']');
+        }
+    }
+    out.push(b':');
+    decimal(out, address.port().into());
 }
 
 /// All the messages of one run.
@@ -288,7 +320,7 @@ mod tests {
         let mut out = Vec::new();
         let values = Values {
             uri: b"sip:bob@[::1]:5060",
-            sent_by: b"[::1]:9",
+            sent_by: "[::1]:9".parse().ok(),
             branch: b"z9hG4bK1",
             from: b"<sip:a@b>;tag=1",
             to: b"<sip:bob@b>",
@@ -306,6 +338,15 @@ mod tests {
         assert_eq!((fields.content_length, scan::uri(fields.contact.unwrap())), (Some(5), &b"sip:a@[::1]:9"[..]));
         assert!(!out.windows(2).any(|pair| pair == b"@@"), "{}", String::from_utf8_lossy(&out));
         crate::core::check::compare(&out, &fields).unwrap();
+    }
+
+    #[test]
+    fn addresses_read_as_everywhere() {
+        for text in ["0.0.0.0:0", "127.0.0.1:5060", "192.0.2.255:65535", "[::1]:9", "[2001:db8::a]:5061"] {
+            let mut out = Vec::new();
+            address(&mut out, text.parse().unwrap());
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
     }
 
     #[test]

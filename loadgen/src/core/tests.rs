@@ -39,6 +39,7 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         steps: Vec::new(),
         settle: Duration::ZERO,
         media_end: None,
+        tick: Duration::ZERO,
         hold: Distribution::Fixed(Duration::from_secs(1)),
         ring: Duration::ZERO,
         hangup: Role::Uac,
@@ -164,7 +165,9 @@ impl<'a> Net<'a> {
                 break;
             }
             match self.wire.remove(&(at, count)).unwrap() {
-                Event::Datagram(key, from, bytes) => self.station.handle_datagram(self.now, key, from, &bytes),
+                Event::Datagram(key, from, bytes) => {
+                    self.station.handle_datagram(self.now, self.now, key, from, &bytes)
+                }
                 Event::Data(stream, bytes) => {
                     for part in bytes.chunks(100) {
                         self.station.handle_data(self.now, stream, part);
@@ -391,7 +394,7 @@ fn any_bytes_on_any_socket_are_survived() {
         while let Some(output) = net.station.poll_output(net.now) {
             if let Output::Datagram(key, to, bytes) = output {
                 let to = SocketKey(u32::from(to.port()).saturating_sub(5000));
-                net.station.handle_datagram(net.now, to, address(key.0), &bytes);
+                net.station.handle_datagram(net.now, net.now, to, address(key.0), &bytes);
                 seen.push(bytes);
                 seen.truncate(64);
             }
@@ -403,7 +406,7 @@ fn any_bytes_on_any_socket_are_survived() {
             bytes[at] = net.random.next_u32() as u8;
         }
         let key = SocketKey(net.random.below(6) as u32);
-        net.station.handle_datagram(net.now, key, address(9), &bytes);
+        net.station.handle_datagram(net.now, net.now, key, address(9), &bytes);
         net.station.handle_data(net.now, StreamKey(1), &bytes);
     }
     assert!(net.station.stats().counters.unreadable > 0);

@@ -18,6 +18,7 @@ use crate::cli::Common;
 use crate::core::news::News;
 use crate::core::station::Status;
 use crate::core::stats::Stats;
+use crate::core::tick::Gathering;
 use crate::core::{Job, Plan};
 use crate::machine::{cpu_seconds, now};
 use crate::pace::Pace;
@@ -88,6 +89,7 @@ pub fn run(command: &'static str, common: &Common, setup: Setup, watch: &mut dyn
             station: part.station,
             target: plan.target,
             local: setup.local,
+            gathering: Gathering::new(setup.plan.tick),
             spin,
             commands: receiver,
             reports: sender.clone(),

@@ -35,6 +35,9 @@ pub use rtp::rtp;
 pub const RATE: f64 = 10.0;
 /// How long when nothing is said.
 pub const DURATION: Duration = Duration::from_secs(10);
+/// The length of ticks when nothing is said, and the arrivals per second and thread from which on there are any.
+const TICK: Duration = Duration::from_millis(1);
+const TICK_RATE_MIN: f64 = 500.0;
 /// Time a call may take besides ringing and hold before it counts on top of the calls up at once.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -144,6 +147,7 @@ pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> R
         steps: Vec::new(),
         settle: Duration::ZERO,
         media_end: None,
+        tick: tick(common, job, load.rate),
         hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,
@@ -171,6 +175,18 @@ pub fn shown_target(common: &cli::Common, plan: &Plan) -> String {
     match plan.job {
         Job::Streams if common.target.is_none() => "nothing between the two ends".into(),
         _ => plan.target.to_string(),
+    }
+}
+
+/// The length of ticks. Unless asked otherwise there are none where they would be felt: on connections, whose octets have no
+/// arrival times; where calls are answered, since an answer that waits for a tick is late at the caller; and at low rates.
+fn tick(common: &cli::Common, job: Job, rate: f64) -> Duration {
+    let answers = matches!(job, Job::Calls { uas: true, .. });
+    match common.gather {
+        _ if common.transport == cli::Transport::Tcp => Duration::ZERO,
+        Some(tick) => tick,
+        None if answers || rate < TICK_RATE_MIN * f64::from(common.threads) => Duration::ZERO,
+        None => TICK,
     }
 }
 

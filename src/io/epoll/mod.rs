@@ -18,13 +18,15 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::Socket;
 
+use super::arrival::{Arrival, Arrivals};
 use super::gather::Gather;
+use super::socket::Extras;
 use super::{
     Counters, Driver, Forward, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released,
-    ReleasedSocket, Traffic, UdpOptions, Waker, released, socket,
+    ReleasedSocket, Traffic, UdpOptions, Waker, released, run, socket,
 };
 use crate::base::{SocketKey, StreamKey};
-use batch::{Batch, RUN, send_one, send_run};
+use batch::{Batch, Row, send_one};
 use streams::Streams;
 
 /// Edges taken from the kernel at once.
@@ -33,6 +35,8 @@ const EVENTS: usize = 512;
 const PACKETS: usize = 32;
 /// The same for a signalling socket.
 const MESSAGES: usize = 16;
+/// Shares of what was gathered that are taken before the owner has its turn.
+const SHARES: usize = 32;
 /// Datagrams queued before they are sent without waiting for the end of the batch.
 const QUEUE: usize = 1024;
 /// Failures remembered until they can be reported; further ones are only counted.
@@ -50,7 +54,7 @@ struct Open {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
-    Udp(Traffic, u32),
+    Udp(Traffic, Extras, u32),
     Listener,
 }
 
@@ -71,6 +75,8 @@ pub struct Epoll {
     unfinished: VecDeque<SocketKey>,
     packets: Batch,
     messages: Batch,
+    row: Row,
+    arrivals: Arrivals,
     /// Forwards of the batch in hand: its index and where to.
     forwards: Vec<(usize, Forward)>,
     queue: Vec<Queued>,
@@ -98,6 +104,8 @@ impl Epoll {
             unfinished: VecDeque::with_capacity(EVENTS),
             packets: Batch::new(PACKETS, PACKET_BYTES_MAX),
             messages: Batch::new(MESSAGES, MESSAGE_BYTES_MAX),
+            row: Row::new(),
+            arrivals: Arrivals::default(),
             forwards: Vec::with_capacity(PACKETS.max(MESSAGES)),
             queue: Vec::with_capacity(QUEUE),
             reports: Vec::with_capacity(REPORTS),
@@ -132,18 +140,20 @@ impl Epoll {
         self.sockets.get(key.0 as usize)?.as_ref()
     }
 
-    fn udp(&self, key: SocketKey) -> Option<(RawFd, Traffic)> {
+    fn udp(&self, key: SocketKey) -> Option<(RawFd, Traffic, Extras)> {
         match self.open(key) {
-            Some(Open { socket, role: Role::Udp(traffic, _), .. }) => Some((socket.as_raw_fd(), *traffic)),
+            Some(Open { socket, role: Role::Udp(traffic, extras, _), .. }) => {
+                Some((socket.as_raw_fd(), *traffic, *extras))
+            }
             _ => None,
         }
     }
 
     /// Takes one share of what a UDP socket holds and forwards it.
     fn receive(&mut self, key: SocketKey, handler: &mut dyn Handler) {
-        let Some((fd, traffic)) = self.udp(key) else { return };
+        let Some((fd, traffic, extras)) = self.udp(key) else { return };
         let batch = if traffic == Traffic::Media { &mut self.packets } else { &mut self.messages };
-        let count = match batch.receive(fd) {
+        let count = match batch.receive(fd, extras.control) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(_) => {
@@ -153,16 +163,13 @@ impl Epoll {
             }
         };
         for index in 0..count {
-            let Some((from, bytes)) = batch.datagram(index) else {
+            let Some((from, control, bytes)) = batch.datagram(index) else {
                 self.counters.truncated += 1;
                 continue;
             };
-            self.counters.received += 1;
-            self.counters.received_media += u64::from(traffic == Traffic::Media);
-            self.counters.received_bytes += bytes.len() as u64;
-            let len = bytes.len();
-            if let Some(forward) = handler.on_datagram(key, from, bytes) {
-                self.forwards.push((index, Forward { len: forward.len.min(len), ..forward }));
+            let arrival = Arrival { socket: key, traffic, from, control, bytes };
+            if let Some(forward) = self.arrivals.hand_over(arrival, handler, &mut self.counters) {
+                self.forwards.push((index, forward));
             }
         }
         let full = count == batch.len();
@@ -187,38 +194,80 @@ impl Epoll {
         }
         forwards.clear();
         self.forwards = forwards;
+        let mut copies = std::mem::take(&mut self.arrivals.copies);
+        for (forward, bytes) in copies.drain(..) {
+            // What cannot be sent is counted.
+            let _ = self.send(forward.socket, forward.to, bytes);
+        }
+        self.arrivals.copies = copies;
     }
 
-    /// Sends what is queued, runs for one socket together.
+    /// Sends what is queued, what leaves by one socket together.
     fn flush(&mut self) {
         let mut queue = std::mem::take(&mut self.queue);
         let mut rest = &queue[..];
         while let Some(first) = rest.first() {
             let socket = first.socket;
-            let len = rest.iter().take(RUN).take_while(|queued| queued.socket == socket).count();
-            let Some((fd, traffic)) = self.udp(socket) else {
+            let len = rest.iter().take_while(|queued| queued.socket == socket).count();
+            let Some((fd, traffic, extras)) = self.udp(socket) else {
                 self.counters.send_gone += 1;
                 rest = &rest[1..];
                 continue;
             };
-            let run = rest[..len].iter().map(|queued| (queued.to, &queued.bytes[..]));
-            let sent = if len == 1 { send_one(fd, first.to, &first.bytes).map(|()| 1) } else { send_run(fd, run) };
-            let taken = match sent {
-                Ok(count) => {
-                    for queued in &rest[..count] {
-                        settle(&mut self.counters, queued.bytes.len(), Ok(()));
-                    }
-                    count
-                }
-                Err(error) => {
-                    self.failed(first, fd, traffic, error);
-                    1
-                }
-            };
-            rest = &rest[taken..];
+            rest = &rest[self.send_row(&rest[..len], fd, traffic, extras.segment_max)..];
         }
         queue.clear();
         self.queue = queue;
+    }
+
+    /// Sends the start of a row that leaves by one socket; how far it is dealt with.
+    fn send_row(&mut self, row: &[Queued], fd: RawFd, traffic: Traffic, segment_max: u16) -> usize {
+        let sent = match row {
+            [one] => match send_one(fd, one.to, &one.bytes) {
+                Ok(()) => Ok(batch::Sent { datagrams: 1, runs: 0 }),
+                Err(error) => Err((error, 1)),
+            },
+            _ => self.row.send(fd, row.iter().map(|queued| (queued.to, &queued.bytes[..])), segment_max),
+        };
+        match sent {
+            Ok(sent) => {
+                self.counters.sent_runs += sent.runs as u64;
+                for queued in &row[..sent.datagrams] {
+                    settle(&mut self.counters, queued.bytes.len(), Ok(()));
+                }
+                sent.datagrams
+            }
+            Err((error, 1)) => {
+                self.failed(&row[0], fd, traffic, error);
+                1
+            }
+            Err((error, count)) => self.run_failed(&row[..count], fd, traffic, &error),
+        }
+    }
+
+    /// A run failed; how far it is dealt with. If it failed for being a run, its socket tries none as long again.
+    fn run_failed(&mut self, row: &[Queued], fd: RawFd, traffic: Traffic, error: &Error) -> usize {
+        let segment = row.first().map_or(0, |first| first.bytes.len() as u16);
+        if let Some(bound) = run::refused(error, segment) {
+            self.counters.runs_refused += 1;
+            let open = row.first().and_then(|first| self.sockets.get_mut(first.socket.0 as usize)?.as_mut());
+            if let Some(Open { role: Role::Udp(_, extras, _), .. }) = open {
+                extras.segment_max = bound;
+            }
+            return 0;
+        }
+        let earlier = traffic == Traffic::Signalling
+            && error.kind() != ErrorKind::WouldBlock
+            && row.first().is_some_and(|first| self.take_errors(first.socket, fd));
+        for queued in row {
+            let sent = if earlier { send_one(fd, queued.to, &queued.bytes) } else { Err(again(error)) };
+            if let Some(kind) = settle(&mut self.counters, queued.bytes.len(), sent)
+                && traffic == Traffic::Signalling
+            {
+                self.report(queued.socket, queued.to, kind);
+            }
+        }
+        row.len()
     }
 
     /// One datagram failed. On a socket that hears of ICMP errors that may be an earlier one's failure: once those are
@@ -270,7 +319,7 @@ impl Epoll {
                 match self.open(key).map(|open| open.role) {
                     Some(Role::Udp(..)) => {
                         if event.is_error()
-                            && let Some((fd, _)) = self.udp(key)
+                            && let Some((fd, ..)) = self.udp(key)
                         {
                             self.take_errors(key, fd);
                         }
@@ -305,6 +354,11 @@ impl Epoll {
     }
 }
 
+/// The same error once more.
+fn again(error: &Error) -> Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), Error::from_raw_os_error)
+}
+
 /// Counts a send; returns why it failed, if it did for good.
 fn settle(counters: &mut Counters, len: usize, sent: Result<()>) -> Option<ErrorKind> {
     match sent {
@@ -332,7 +386,8 @@ impl Driver for Epoll {
     fn open_udp(&mut self, key: SocketKey, options: &UdpOptions) -> Result<SocketAddr> {
         self.check_key(key)?;
         let (socket, local) = socket::udp(options)?;
-        self.insert(key, socket, options.bind.is_ipv6(), Role::Udp(options.traffic, 0))?;
+        let role = Role::Udp(options.traffic, socket::extras(&socket), 0);
+        self.insert(key, socket, options.bind.is_ipv6(), role)?;
         Ok(local)
     }
 
@@ -355,7 +410,7 @@ impl Driver for Epoll {
             self.flush();
         }
         if let Some(open) = self.sockets.get_mut(key.0 as usize).and_then(Option::take) {
-            if let Role::Udp(_, seen) = open.role {
+            if let Role::Udp(_, _, seen) = open.role {
                 let drops = socket::kernel_drops(open.socket.as_raw_fd());
                 self.counters.kernel_dropped += u64::from(drops.wrapping_sub(seen));
             }
@@ -413,6 +468,7 @@ impl Driver for Epoll {
         if work_left || !events.is_empty() {
             self.counters.batches += 1;
             handler.on_batch();
+            self.arrivals.begin();
             self.finish_unfinished(handler);
             self.hand_over(&events, handler);
             self.streams.finish(&self.poll, handler);
@@ -421,6 +477,22 @@ impl Driver for Epoll {
             }
         }
         self.events = Some(events);
+        Ok(())
+    }
+
+    fn gather(&mut self, span: Duration, handler: &mut dyn Handler) -> Result<()> {
+        let left = !self.unfinished.is_empty() || !self.reports.is_empty() || self.streams.has_work();
+        if !left && !span.is_zero() {
+            self.flush();
+            self.streams.flush(&self.poll);
+            std::thread::sleep(span);
+        }
+        for _ in 0..SHARES {
+            self.wait(Some(Duration::ZERO), handler)?;
+            if self.unfinished.is_empty() {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -443,7 +515,7 @@ impl Driver for Epoll {
             let Some(Open { socket, v6, role }) = place.take() else { continue };
             let role = match role {
                 Role::Listener => released::Role::Listener { v6 },
-                Role::Udp(traffic, seen) => {
+                Role::Udp(traffic, _, seen) => {
                     let drops = socket::kernel_drops(socket.as_raw_fd());
                     self.counters.kernel_dropped += u64::from(drops.wrapping_sub(seen));
                     released::Role::Udp { traffic, v6 }
@@ -463,7 +535,7 @@ impl Driver for Epoll {
             let (v6, role) = match role {
                 released::Role::Listener { v6 } => (v6, Role::Listener),
                 released::Role::Udp { traffic, v6 } => {
-                    (v6, Role::Udp(traffic, socket::kernel_drops(socket.as_raw_fd())))
+                    (v6, Role::Udp(traffic, socket::extras(&socket), socket::kernel_drops(socket.as_raw_fd())))
                 }
             };
             self.insert(key, socket, v6, role)?;
@@ -482,7 +554,7 @@ impl Driver for Epoll {
     fn sample_drops(&mut self, sockets: usize) {
         for _ in 0..sockets.min(self.sockets.len()) {
             self.sampled = (self.sampled + 1) % self.sockets.len();
-            if let Some(Open { socket, role: Role::Udp(_, seen), .. }) = &mut self.sockets[self.sampled] {
+            if let Some(Open { socket, role: Role::Udp(_, _, seen), .. }) = &mut self.sockets[self.sampled] {
                 let drops = socket::kernel_drops(socket.as_raw_fd());
                 self.counters.kernel_dropped += u64::from(drops.wrapping_sub(*seen));
                 *seen = drops;

@@ -1,8 +1,5 @@
 //! UDP sockets and listeners of the io_uring driver: multishot receives into provided buffers, sends by registered file.
-//!
-//! A send carries `MSG_DONTWAIT` and asks for a completion only if it fails. UDP either takes a datagram at once or
-//! refuses it, so when the kernel has taken the request it has copied the bytes: buffers are free again after each
-//! entry, and a datagram that went well costs no completion.
+//! Forwards leave as `sends.rs` says, from the buffers they came in.
 
 use std::io::{Error, ErrorKind, Result};
 use std::mem::zeroed;
@@ -15,15 +12,17 @@ use io_uring::types::{Fd, Fixed};
 use io_uring::{cqueue, opcode};
 use socket2::Socket;
 
-use super::pool::{Pool, Received};
+use super::pool::{Pool, Prefix, Received};
 use super::ring::{Completion, Ring};
+use super::sends::{Exit, Outgoing, Sends};
 use super::tag::{GENERATION_MASK, Kind, tag};
 use crate::base::SocketKey;
-use crate::io::address::{RawAddress, encode};
-use crate::io::{Counters, Forward, Handler, Refused, ReleasedSocket, Traffic, released, socket};
+use crate::io::address::RawAddress;
+use crate::io::arrival::{Arrival, Arrivals};
+use crate::io::control::CONTROL_BYTES;
+use crate::io::socket::Extras;
+use crate::io::{Counters, Forward, Handler, Refused, ReleasedSocket, Traffic, released, run, socket};
 
-/// Sends whose bytes are kept until it is known that they did not fail; no more can be on their way to the kernel.
-const SENDS: u32 = 1024;
 /// Failures remembered until they can be reported; further ones are only counted.
 const REPORTS: usize = 256;
 
@@ -37,7 +36,7 @@ pub(super) struct Open {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    Udp { traffic: Traffic, fixed: u32, drops_seen: u32 },
+    Udp { traffic: Traffic, fixed: u32, drops_seen: u32, extras: Extras },
     Listener,
 }
 
@@ -51,13 +50,24 @@ impl Role {
     }
 }
 
-struct Send {
-    number: u32,
-    socket: SocketKey,
-    to: SocketAddr,
-    bytes: Bytes,
-    name: RawAddress,
-    again: bool,
+/// Why a send failed that may be tried again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The kernel does not take such runs; by itself it may go.
+    Run,
+    /// An ICMP error that an earlier one brought.
+    Earlier,
+    /// Itself.
+    Own,
+}
+
+impl Open {
+    fn prefix(&self) -> Prefix {
+        match self.role {
+            Role::Udp { extras: Extras { control: true, .. }, .. } => Prefix::WithControl,
+            _ => Prefix::Short,
+        }
+    }
 }
 
 pub(super) struct Datagrams {
@@ -70,25 +80,24 @@ pub(super) struct Datagrams {
     unarmed: Vec<SocketKey>,
     packets: Pool,
     messages: Pool,
-    /// What a multishot receive is to leave before the payload: only the lengths in it count.
-    shape: Box<libc::msghdr>,
-    sends: Vec<Send>,
-    /// The next send's number; its place is that modulo [`SENDS`].
-    next: u32,
-    /// Sends from here on may be untaken by the kernel, or their failure unseen.
-    settled: u32,
+    /// What a multishot receive is to leave before the payload, without and with control messages: only the lengths in
+    /// it count.
+    shapes: Box<[libc::msghdr; 2]>,
+    arrivals: Arrivals,
+    sends: Sends,
     pub(super) reports: Vec<(SocketKey, SocketAddr, ErrorKind)>,
     sampled: usize,
 }
 
-// SAFETY: `shape` holds null pointers; everything else is `Send` by itself.
-unsafe impl std::marker::Send for Datagrams {}
+// SAFETY: `shapes` hold null pointers; everything else is `Send` by itself.
+unsafe impl Send for Datagrams {}
 
 impl Datagrams {
     pub(super) fn new(files_max: u32, packets: Pool, messages: Pool) -> Self {
         // SAFETY: all-zero is a valid `msghdr`: null pointers and zero lengths.
-        let mut shape: Box<libc::msghdr> = Box::new(unsafe { zeroed() });
+        let mut shape: libc::msghdr = unsafe { zeroed() };
         shape.msg_namelen = size_of::<RawAddress>() as libc::socklen_t;
+        let with_control = libc::msghdr { msg_controllen: CONTROL_BYTES as _, ..shape };
         Self {
             sockets: Vec::new(),
             generation: 0,
@@ -98,10 +107,9 @@ impl Datagrams {
             unarmed: Vec::new(),
             packets,
             messages,
-            shape,
-            sends: Vec::with_capacity(SENDS as usize),
-            next: 0,
-            settled: 0,
+            shapes: Box::new([shape, with_control]),
+            arrivals: Arrivals::default(),
+            sends: Sends::new(),
             reports: Vec::with_capacity(REPORTS),
             sampled: 0,
         }
@@ -140,7 +148,8 @@ impl Datagrams {
             self.files_free.push(fixed);
             return Err(error);
         }
-        self.add(key, socket, v6, Role::Udp { traffic, fixed, drops_seen: 0 });
+        let extras = socket::extras(&socket);
+        self.add(key, socket, v6, Role::Udp { traffic, fixed, drops_seen: 0, extras });
         Ok(())
     }
 
@@ -155,6 +164,7 @@ impl Datagrams {
     }
 
     pub(super) fn close(&mut self, key: SocketKey, ring: &mut Ring, counters: &mut Counters) {
+        self.sends.flush(ring, counters);
         let Some(open) = self.sockets.get_mut(key.0 as usize).and_then(Option::take) else { return };
         if open.armed {
             ring.cancel(tag(open.role.kind(), open.generation, key.0));
@@ -233,16 +243,17 @@ impl Datagrams {
                 continue;
             }
             let request = match open.role {
-                Role::Udp { traffic, fixed, .. } => {
+                Role::Udp { traffic, fixed, extras, .. } => {
                     let pool = if traffic == Traffic::Media { &self.packets } else { &self.messages };
-                    opcode::RecvMsgMulti::new(Fixed(fixed), &raw const *self.shape, pool.group()).build()
+                    let shape = &raw const self.shapes[usize::from(extras.control)];
+                    opcode::RecvMsgMulti::new(Fixed(fixed), shape, pool.group()).build()
                 }
                 Role::Listener => opcode::AcceptMulti::new(Fd(open.socket.as_raw_fd()))
                     .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
                     .build(),
             };
             let request = request.user_data(tag(open.role.kind(), open.generation, key.0));
-            // SAFETY: `shape` is boxed and outlives the ring; buffers come from pools that do as well.
+            // SAFETY: `shapes` are boxed and outlive the ring; buffers come from pools that do as well.
             open.armed = unsafe { ring.push(&request) };
         }
         self.unarmed = unarmed;
@@ -276,27 +287,23 @@ impl Datagrams {
         counters: &mut Counters,
     ) {
         let buffer = cqueue::buffer_select(completion.flags);
-        let open = self.armed(index, generation, completion.flags).map(|open| open.socket.as_raw_fd());
+        let open = self.armed(index, generation, completion.flags).map(|open| (open.socket.as_raw_fd(), open.prefix()));
         let (Some(id), Ok(len)) = (buffer, usize::try_from(completion.result)) else {
             match (-completion.result, open) {
                 (libc::ENOBUFS, _) => counters.starved += 1,
                 (libc::ECANCELED, _) | (_, None) => {}
-                (_, Some(fd)) => {
+                (_, Some((fd, _))) => {
                     self.take_errors(SocketKey(index), fd, counters);
                 }
             }
             return;
         };
-        let pool = self.pool(traffic);
-        let verdict = match pool.datagram(id, len) {
-            _ if open.is_none() => None,
-            Some(Received::Datagram(from, bytes)) => {
-                counters.received += 1;
-                counters.received_media += u64::from(traffic == Traffic::Media);
-                counters.received_bytes += bytes.len() as u64;
-                let len = bytes.len();
-                let forward = handler.on_datagram(SocketKey(index), from, bytes);
-                forward.map(|forward| Forward { len: forward.len.min(len), ..forward })
+        let Some((_, prefix)) = open else { return self.pool(traffic).give_one(id) };
+        let pool = if traffic == Traffic::Media { &mut self.packets } else { &mut self.messages };
+        let verdict = match pool.datagram(id, len, prefix) {
+            Some(Received::Datagram(from, control, bytes)) => {
+                let arrival = Arrival { socket: SocketKey(index), traffic, from, control, bytes };
+                self.arrivals.hand_over(arrival, handler, counters)
             }
             _ => {
                 counters.truncated += 1;
@@ -304,23 +311,47 @@ impl Datagrams {
             }
         };
         match verdict {
-            Some(forward) => self.forward(traffic, id, forward, ring, counters),
+            Some(forward) => self.forward((traffic, prefix), id, forward, ring, counters),
             None => self.pool(traffic).give_one(id),
         }
+        if !self.arrivals.copies.is_empty() {
+            self.forward_copies(ring, counters);
+        }
+    }
+
+    fn forward_copies(&mut self, ring: &mut Ring, counters: &mut Counters) {
+        let mut copies = std::mem::take(&mut self.arrivals.copies);
+        for (forward, bytes) in copies.drain(..) {
+            // What cannot be sent is counted.
+            let _ = self.send(forward.socket, forward.to, bytes, ring, counters);
+        }
+        self.arrivals.copies = copies;
+    }
+
+    /// A batch of completions begins.
+    pub(super) fn begin_batch(&mut self) {
+        self.arrivals.begin();
     }
 
     fn pool(&mut self, traffic: Traffic) -> &mut Pool {
         if traffic == Traffic::Media { &mut self.packets } else { &mut self.messages }
     }
 
-    fn forward(&mut self, traffic: Traffic, id: u16, forward: Forward, ring: &mut Ring, counters: &mut Counters) {
+    fn forward(
+        &mut self,
+        (traffic, prefix): (Traffic, Prefix),
+        id: u16,
+        forward: Forward,
+        ring: &mut Ring,
+        counters: &mut Counters,
+    ) {
         let Some(Open { role: Role::Udp { fixed, .. }, .. }) = self.get(forward.socket) else {
             counters.send_gone += 1;
             self.pool(traffic).give_one(id);
             return;
         };
         let fixed = Fixed(*fixed);
-        let outgoing = self.pool(traffic).spend(id, forward.to);
+        let outgoing = self.pool(traffic).spend(id, forward.to, prefix);
         let request = opcode::Send::new(fixed, outgoing.bytes, forward.len as u32)
             .flags(libc::MSG_DONTWAIT)
             .dest_addr(outgoing.to)
@@ -341,6 +372,7 @@ impl Datagrams {
     pub(super) fn reclaim(&mut self) {
         self.packets.reclaim();
         self.messages.reclaim();
+        self.sends.reclaim();
     }
 
     pub(super) fn on_forward_failed(len: u32, result: i32, counters: &mut Counters) {
@@ -357,105 +389,107 @@ impl Datagrams {
         ring: &mut Ring,
         counters: &mut Counters,
     ) -> std::result::Result<(), Refused> {
-        self.push_send(
-            Send { number: self.next, socket, to, bytes, name: RawAddress::default(), again: false },
-            ring,
-            counters,
-        )
+        self.send_again(Outgoing { socket, to, bytes, again: false }, ring, counters)
     }
 
-    fn push_send(
+    fn send_again(
         &mut self,
-        mut send: Send,
+        outgoing: Outgoing,
         ring: &mut Ring,
         counters: &mut Counters,
     ) -> std::result::Result<(), Refused> {
-        let Some(Open { role: Role::Udp { fixed, .. }, .. }) = self.get(send.socket) else {
+        let Some(Open { role: Role::Udp { fixed, extras, .. }, .. }) = self.get(outgoing.socket) else {
             counters.send_gone += 1;
             return Err(Refused::Gone);
         };
-        let fixed = Fixed(*fixed);
-        // The place is taken by a send the kernel may not have read yet.
-        if self.next.wrapping_sub(self.settled) >= SENDS {
-            if ring.submit().is_err() || !ring.all_taken() {
-                counters.send_dropped += 1;
-                return Err(Refused::Full);
-            }
-            self.settle(self.next);
-        }
-        let to_len = encode(send.to, &mut send.name.0);
-        let len = send.bytes.len();
-        let place = (self.next % SENDS) as usize;
-        if place < self.sends.len() {
-            self.sends[place] = send;
-        } else {
-            self.sends.push(send);
-        }
-        let kept = &self.sends[place];
-        let request = opcode::Send::new(fixed, kept.bytes.as_ptr(), len as u32)
-            .flags(libc::MSG_DONTWAIT)
-            .dest_addr(kept.name.0.as_ptr().cast())
-            .dest_addr_len(to_len)
-            .build()
-            .flags(Flags::SKIP_SUCCESS)
-            .user_data(tag(Kind::Send, 0, self.next));
-        self.next = self.next.wrapping_add(1);
-        // SAFETY: bytes and address lie in `sends`, which never moves its elements (its capacity is its bound), and
-        // the place is not used again before the kernel has taken the request.
-        if unsafe { ring.push(&request) } {
-            counters.sent += 1;
-            counters.sent_bytes += len as u64;
-            Ok(())
-        } else {
-            counters.send_dropped += 1;
-            Err(Refused::Full)
-        }
+        let exit = Exit { fixed: *fixed, segment_max: extras.segment_max };
+        self.sends.send(outgoing, exit, ring, counters)
     }
 
-    /// The number of the next send: all before it are with the kernel once [`Ring::all_taken`].
-    pub(super) fn next_send(&self) -> u32 {
-        self.next
+    /// Pushes what waits for more to join it. The number of the next send: all before it are with the kernel once
+    /// [`Ring::all_taken`].
+    pub(super) fn flush(&mut self, ring: &mut Ring, counters: &mut Counters) -> u32 {
+        self.sends.flush(ring, counters);
+        self.sends.next_number()
     }
 
     /// Lets go of the bytes of sends before `number`.
     pub(super) fn settle(&mut self, number: u32) {
-        // Not if a full table has settled beyond it meanwhile.
-        for _ in 0..Some(number.wrapping_sub(self.settled)).filter(|count| *count <= SENDS).unwrap_or(0) {
-            if let Some(send) = self.sends.get_mut((self.settled % SENDS) as usize) {
-                send.bytes = Bytes::new();
+        self.sends.settle(number);
+    }
+
+    pub(super) fn on_send_failed(&mut self, number: u32, result: i32, ring: &mut Ring, counters: &mut Counters) {
+        let earlier = self.clear_errors(number, result, counters);
+        self.fail(number, result, if earlier { Cause::Earlier } else { Cause::Own }, ring, counters);
+    }
+
+    /// All of a run failed together.
+    pub(super) fn on_run_failed(
+        &mut self,
+        (first, count): (u32, u32),
+        result: i32,
+        ring: &mut Ring,
+        counters: &mut Counters,
+    ) {
+        counters.sent_runs -= 1;
+        let cause = match self.refuse_run(first, result) {
+            true => {
+                counters.runs_refused += 1;
+                Cause::Run
             }
-            self.settled = self.settled.wrapping_add(1);
+            false if self.clear_errors(first, result, counters) => Cause::Earlier,
+            false => Cause::Own,
+        };
+        for number in 0..count {
+            self.fail(first.wrapping_add(number), result, cause, ring, counters);
         }
     }
 
-    /// A send failed. On a socket that hears of ICMP errors that may be an earlier one's failure: once those are taken
-    /// it is tried again.
-    pub(super) fn on_send_failed(&mut self, number: u32, result: i32, ring: &mut Ring, counters: &mut Counters) {
+    /// If a run failed for being one, its socket tries none as long again.
+    fn refuse_run(&mut self, first: u32, result: i32) -> bool {
+        let Some(outgoing) = self.sends.get_mut(first).filter(|outgoing| !outgoing.bytes.is_empty()) else {
+            return false;
+        };
+        let (socket, segment) = (outgoing.socket, u16::try_from(outgoing.bytes.len()).unwrap_or(u16::MAX));
+        let Some(bound) = run::refused(&Error::from_raw_os_error(-result), segment) else { return false };
+        if let Some(Some(Open { role: Role::Udp { extras, .. }, .. })) = self.sockets.get_mut(socket.0 as usize) {
+            extras.segment_max = extras.segment_max.min(bound);
+        }
+        true
+    }
+
+    /// The socket, if it hears of ICMP errors.
+    fn hearing(&self, key: SocketKey) -> Option<i32> {
+        match self.get(key) {
+            Some(Open { socket, role: Role::Udp { traffic: Traffic::Signalling, .. }, .. }) => Some(socket.as_raw_fd()),
+            _ => None,
+        }
+    }
+
+    /// On a socket that hears of ICMP errors a failure may be an earlier one's: true if there was such an error.
+    fn clear_errors(&mut self, number: u32, result: i32, counters: &mut Counters) -> bool {
+        let Some(socket) = self.sends.get_mut(number).map(|outgoing| outgoing.socket) else { return false };
+        let Some(fd) = self.hearing(socket).filter(|_| !is_full(-result)) else { return false };
+        self.take_errors(socket, fd, counters)
+    }
+
+    /// A send failed: it is tried again where the failure was not its own, counted and reported otherwise.
+    fn fail(&mut self, number: u32, result: i32, cause: Cause, ring: &mut Ring, counters: &mut Counters) {
         counters.sent -= 1;
-        let kept = self.sends.get_mut((number % SENDS) as usize).filter(|send| send.number == number);
-        let Some(send) = kept else {
+        let Some(outgoing) = self.sends.get_mut(number) else {
             *failure(counters, -result) += 1;
             return;
         };
-        let (socket, to, again) = (send.socket, send.to, send.again);
-        let bytes = std::mem::take(&mut send.bytes);
+        let bytes = std::mem::take(&mut outgoing.bytes);
+        let Outgoing { socket, to, again, .. } = *outgoing;
         counters.sent_bytes -= bytes.len() as u64;
-        let fd = match self.get(socket) {
-            Some(Open { socket, role: Role::Udp { traffic: Traffic::Signalling, .. }, .. }) => Some(socket.as_raw_fd()),
-            _ => None,
-        };
-        let hears = fd.filter(|_| !is_full(-result));
-        if let Some(fd) = hears
-            && self.take_errors(socket, fd, counters)
-            && !again
-            && !bytes.is_empty()
-        {
-            let send = Send { number: self.next, socket, to, bytes, name: RawAddress::default(), again: true };
-            let _ = self.push_send(send, ring, counters);
+        if !bytes.is_empty() && (cause == Cause::Run || cause == Cause::Earlier && !again) {
+            let outgoing = Outgoing { socket, to, bytes, again: again || cause == Cause::Earlier };
+            let _ = self.send_again(outgoing, ring, counters);
             return;
         }
         *failure(counters, -result) += 1;
-        if hears.is_some() {
+        if self.hearing(socket).is_some() && !is_full(-result) {
             self.report(socket, to, Error::from_raw_os_error(-result).kind());
         }
     }

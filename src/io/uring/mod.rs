@@ -9,6 +9,7 @@
 mod datagrams;
 mod pool;
 mod ring;
+mod sends;
 mod streams;
 mod tag;
 
@@ -123,6 +124,7 @@ impl Uring {
         if !completions.is_empty() {
             self.counters.batches += 1;
             handler.on_batch();
+            self.datagrams.begin_batch();
         }
         let count = completions.len();
         for completion in &completions {
@@ -151,6 +153,11 @@ impl Uring {
         }
     }
 
+    /// Pushes what waits for more to join it; the number of the next send.
+    fn flush(&mut self) -> u32 {
+        self.datagrams.flush(&mut self.ring, &mut self.counters)
+    }
+
     fn reclaim(&mut self) {
         if self.ring.all_taken() {
             self.datagrams.reclaim();
@@ -170,6 +177,7 @@ impl Uring {
                 self.datagrams.on_receive(about, completion, ring, handler, counters);
             }
             Kind::Forward => Datagrams::on_forward_failed(generation, completion.result, counters),
+            Kind::Run => self.datagrams.on_run_failed((index, generation), completion.result, ring, counters),
             Kind::Send => self.datagrams.on_send_failed(index, completion.result, ring, counters),
             Kind::Accept => {
                 let listener = self.datagrams.accepting(index, generation, completion.flags);
@@ -261,9 +269,19 @@ impl Driver for Uring {
 
     fn wait(&mut self, timeout: Option<Duration>, handler: &mut dyn Handler) -> Result<()> {
         self.prepare()?;
-        let sends = self.datagrams.next_send();
+        let sends = self.flush();
         let gather = self.gather.span(&self.counters);
         self.ring.wait(timeout, gather)?;
+        self.finish_batch(sends, handler);
+        Ok(())
+    }
+
+    fn gather(&mut self, span: Duration, handler: &mut dyn Handler) -> Result<()> {
+        self.prepare()?;
+        let sends = self.flush();
+        // Not so many that a socket waits for a buffer.
+        let many = usize::from(self.options.message_buffers.min(self.options.packet_buffers) / 2).max(1);
+        self.ring.rest(span, many)?;
         self.finish_batch(sends, handler);
         Ok(())
     }
@@ -272,10 +290,11 @@ impl Driver for Uring {
     /// ends each time it is asked; who is left is looked for only when it tells of none.
     fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
         let deadline = std::time::Instant::now() + PAUSE_MAX;
+        self.flush();
         self.ring.submit()?;
         self.cancel_all();
         loop {
-            let sends = self.datagrams.next_send();
+            let sends = self.flush();
             self.ring.wait(Some(Duration::ZERO), Duration::ZERO)?;
             let told = self.finish_batch(sends, handler);
             if told == 0 && !self.datagrams.is_armed() && !self.streams.is_busy() && !self.watching_waker {
@@ -294,7 +313,7 @@ impl Driver for Uring {
     fn release(&mut self) -> Result<Released> {
         // What is queued leaves, and what of it failed is counted.
         for _ in 0..2 {
-            let sends = self.datagrams.next_send();
+            let sends = self.flush();
             self.ring.submit()?;
             self.finish_batch(sends, &mut Deaf);
         }

@@ -10,14 +10,34 @@ use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
 use crate::io::address::{ADDRESS_BYTES, decode, encode};
+use crate::io::control::{CONTROL_BYTES, Control};
 
 /// `struct io_uring_recvmsg_out`: four 32-bit words that a multishot `recvmsg` writes at the start of the buffer.
 const HEAD_BYTES: usize = 16;
+const CONTROL_LEN_AT: usize = 4;
 const PAYLOAD_LEN_AT: usize = 8;
 const FLAGS_AT: usize = 12;
 
-/// What stands before a datagram's payload: the words above, then the sender's address.
-pub(super) const PREFIX_BYTES: usize = HEAD_BYTES + ADDRESS_BYTES;
+/// The words above, then the sender's address.
+const SHORT_BYTES: usize = HEAD_BYTES + ADDRESS_BYTES;
+
+/// What stands before a datagram's payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prefix {
+    /// The words above and the sender's address.
+    Short,
+    /// Then room for control messages.
+    WithControl,
+}
+
+impl Prefix {
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Short => SHORT_BYTES,
+            Self::WithControl => SHORT_BYTES + CONTROL_BYTES,
+        }
+    }
+}
 
 /// Pages straight from the kernel, zeroed, given back on drop.
 struct Pages {
@@ -49,7 +69,7 @@ impl Drop for Pages {
 
 /// One datagram as it lies in its buffer.
 pub(super) enum Received<'a> {
-    Datagram(SocketAddr, &'a mut [u8]),
+    Datagram(SocketAddr, Control, &'a mut [u8]),
     Truncated,
 }
 
@@ -77,7 +97,7 @@ impl Pool {
     /// `entries` buffers (a power of two) with room for payloads of `bytes`, lent to `submitter`'s ring as `group`.
     pub(super) fn new(submitter: &Submitter<'_>, group: u16, entries: u16, bytes: usize) -> Result<Self> {
         let entries = entries.clamp(1, 1 << 15).next_power_of_two();
-        let buffer_bytes = PREFIX_BYTES + bytes;
+        let buffer_bytes = Prefix::WithControl.bytes() + bytes;
         // An odd number of cache lines keeps the first lines of all buffers from sharing a few cache sets.
         let stride = (buffer_bytes.div_ceil(64) | 1) * 64;
         let ring = Pages::new(usize::from(entries) * size_of::<BufRingEntry>())?;
@@ -132,14 +152,16 @@ impl Pool {
     }
 
     /// Reads what a multishot `recvmsg` left in a buffer.
-    pub(super) fn datagram(&mut self, id: u16, len: usize) -> Option<Received<'_>> {
-        let (prefix, payload) = self.bytes(id, len).split_at_mut_checked(PREFIX_BYTES)?;
+    pub(super) fn datagram(&mut self, id: u16, len: usize, prefix: Prefix) -> Option<Received<'_>> {
+        let (prefix, payload) = self.bytes(id, len).split_at_mut_checked(prefix.bytes())?;
         let word = |at: usize| u32::from_ne_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]);
         if word(FLAGS_AT) & libc::MSG_TRUNC.cast_unsigned() != 0 {
             return Some(Received::Truncated);
         }
         let len = (word(PAYLOAD_LEN_AT) as usize).min(payload.len());
-        Some(Received::Datagram(decode(&prefix[HEAD_BYTES..])?, &mut payload[..len]))
+        let (name, control) = prefix[HEAD_BYTES..].split_at(ADDRESS_BYTES);
+        let control = Control::read(&control[..(word(CONTROL_LEN_AT) as usize).min(control.len())]);
+        Some(Received::Datagram(decode(name)?, control, &mut payload[..len]))
     }
 
     /// The first `len` bytes of a buffer the kernel has handed over.
@@ -152,14 +174,14 @@ impl Pool {
 
     /// Writes the destination over the sender's address, and marks the buffer as spent: it stays out of the kernel's
     /// hands for receiving until [`reclaim`](Self::reclaim).
-    pub(super) fn spend(&mut self, id: u16, to: SocketAddr) -> Outgoing {
-        let prefix = self.bytes(id, PREFIX_BYTES);
-        let name: &mut [u8; ADDRESS_BYTES] = prefix[HEAD_BYTES..].first_chunk_mut().expect("the prefix ends with it");
+    pub(super) fn spend(&mut self, id: u16, to: SocketAddr, prefix: Prefix) -> Outgoing {
+        let head = self.bytes(id, SHORT_BYTES);
+        let name: &mut [u8; ADDRESS_BYTES] = head[HEAD_BYTES..].first_chunk_mut().expect("the head ends with it");
         let to_len = encode(to, name);
         let start = self.start(id);
         self.spent.push(id);
         // Both lie inside this buffer, of which the prefix is the smallest part.
-        Outgoing { bytes: start.wrapping_add(PREFIX_BYTES), to: start.wrapping_add(HEAD_BYTES).cast(), to_len }
+        Outgoing { bytes: start.wrapping_add(prefix.bytes()), to: start.wrapping_add(HEAD_BYTES).cast(), to_len }
     }
 
     /// Gives back all spent buffers: the kernel has taken every request that reads them.

@@ -116,6 +116,16 @@ impl Ring {
         tolerate(self.ring.submitter().submit_with_args(want, &args))
     }
 
+    /// Hands over what was pushed and sleeps for `span`, or until there are `many` completions.
+    pub(super) fn rest(&mut self, span: Duration, many: usize) -> Result<()> {
+        if span.is_zero() || !self.ring.completion().is_empty() {
+            return self.submit();
+        }
+        self.enable()?;
+        let timespec = Timespec::from(span);
+        tolerate(self.ring.submitter().submit_with_args(many, &SubmitArgs::new().timespec(&timespec)))
+    }
+
     /// Takes a bounded batch of completions. Give it back with [`give_back`](Self::give_back).
     pub(super) fn take(&mut self) -> Vec<Completion> {
         let mut taken = std::mem::take(&mut self.taken);

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Forward,
     /// Index: the number of the send. Completes only if it failed.
     Send,
+    /// Several as one. Generation: how many; index: the number of the first send. Completes only if it failed.
+    Run,
     /// Index: the stream's place.
     Connect,
     /// Index: the stream's place.
@@ -30,7 +32,7 @@ pub(super) enum Kind {
     Write,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Ignored,
     Kind::Wake,
     Kind::Message,
@@ -40,6 +42,7 @@ const KINDS: [Kind; 12] = [
     Kind::Accept,
     Kind::Forward,
     Kind::Send,
+    Kind::Run,
     Kind::Connect,
     Kind::Read,
     Kind::Write,

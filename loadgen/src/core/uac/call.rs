@@ -1,10 +1,11 @@
 //! One call of the calling side: the machine drawn in the parent, one method per event. What a call that is up negotiates
 //! again is in `reoffer.rs`.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use strowger::base::id::{TOKEN_LEN, Token};
+use strowger::base::id::Token;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot, TimerKey};
 
@@ -48,6 +49,7 @@ pub(super) struct Call {
     pub(super) challenges: u8,
     pub(super) rang: Option<Instant>,
     pub(super) bye_due: Instant,
+    pub(super) from: Vec<u8>,
     pub(super) to: Vec<u8>,
     pub(super) remote: Remote,
     pub(super) pending: Option<Pending>,
@@ -108,6 +110,7 @@ impl Call {
         media: Option<(Slot, SocketAddr)>,
     ) -> Self {
         let callee = callee(cx, user);
+        let from = [b"<sip:", cx.plan.from.fill(user).as_bytes(), b"@", cx.plan.domain.as_bytes(), b">;tag="].concat();
         Self {
             state: State::Calling,
             user,
@@ -120,6 +123,7 @@ impl Call {
             challenges: 0,
             rang: None,
             bye_due: Instant::MAX,
+            from: [from.as_slice(), &token.encode()].concat(),
             to: format!("<{callee}>").into_bytes(),
             remote: Remote { target: callee.into_bytes(), ..Remote::default() },
             pending: None,
@@ -157,20 +161,19 @@ impl Call {
             self.serial += 1; // RFC 3261 §9.1: CANCEL alone carries the branch of what it cancels
         }
         let serial = if method == "CANCEL" { self.invite_serial } else { self.serial };
-        let token = self.token.encode();
-        let token_text = std::str::from_utf8(&token).unwrap_or_default();
-        let user = cx.plan.from.fill(self.user);
-        let lines = [self.remote.routes.as_slice(), lines].concat();
-        let sent_by = self.line.local.to_string();
-        let from = format!("<sip:{user}@{}>;tag={token_text}", cx.plan.domain);
-        let contact = contact(&user, self.line.local, cx.plan);
+        let routes = self.remote.routes.as_slice();
+        let lines = if routes.is_empty() { Cow::Borrowed(lines) } else { Cow::Owned([routes, lines].concat()) };
+        let contact = match method {
+            "INVITE" => contact(&cx.plan.from.fill(self.user), self.line.local, cx.plan),
+            _ => String::new(),
+        };
         let values = Values {
             uri: &self.remote.target,
-            sent_by: sent_by.as_bytes(),
+            sent_by: Some(self.line.local),
             branch: &branch(self.token, Owner::Uac, serial),
-            from: from.as_bytes(),
+            from: &self.from,
             to: &self.to,
-            call_id: &token[..TOKEN_LEN],
+            call_id: &self.token.encode(),
             cseq: self.cseq,
             contact: contact.as_bytes(),
             lines: &lines,
@@ -271,13 +274,13 @@ impl Call {
         self.state = State::Up;
         self.ack(cx);
         cx.stats.counters.calls_established += 1;
-        let srd = self.rang.unwrap_or(cx.now).since(self.scheduled);
+        let srd = self.rang.unwrap_or(cx.arrived).since(self.scheduled);
         record(&mut cx.stats.latencies.srd, srd);
         self.answered = true;
         if let Some(step) = self.ramp_step {
             cx.stats.step(step).answer(srd);
         }
-        record(&mut cx.stats.latencies.setup, cx.now.since(self.scheduled));
+        record(&mut cx.stats.latencies.setup, cx.arrived.since(self.scheduled));
         self.count_early(cx);
         if cancelled {
             self.failed = !self.cancels;
@@ -285,11 +288,10 @@ impl Call {
             self.bye(cx);
             return None;
         }
-        let hang_up = cx.now
-            + match cx.plan.hangup {
-                Role::Uac => cx.plan.hold.sample(cx.random),
-                Role::Uas => cx.plan.hold.longest() + HANGUP_GRACE,
-            };
+        let hang_up = match cx.plan.hangup {
+            Role::Uac => cx.end_of_hold(),
+            Role::Uas => cx.now + cx.plan.hold.longest() + HANGUP_GRACE,
+        };
         self.follow(cx, fields);
         if let (Some((media, _)), Role::Uac) = (self.media, cx.plan.hangup) {
             cx.media.end_at(media, self.media_end.map_or(hang_up, |end| end.min(hang_up)));
@@ -302,8 +304,8 @@ impl Call {
     /// A provisional answer above 100: PDD, early media, and the time from which a CANCEL counts.
     fn on_ringing(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) {
         if self.rang.is_none() {
-            record(&mut cx.stats.latencies.pdd, cx.now.since(self.scheduled));
-            self.rang = Some(cx.now);
+            record(&mut cx.stats.latencies.pdd, cx.arrived.since(self.scheduled));
+            self.rang = Some(cx.arrived);
             if let Some((_, after)) = cx.plan.flow.cancel.filter(|_| self.cancels) {
                 cx.cancel(&mut self.step);
                 self.step = cx.schedule(cx.now + after, Timer::UacStep(self.token.slot));
@@ -421,7 +423,7 @@ impl Call {
         }
         match status {
             200..=299 => {
-                record(&mut cx.stats.latencies.sdd, cx.now.since(self.bye_due));
+                record(&mut cx.stats.latencies.sdd, cx.arrived.since(self.bye_due));
                 Some(Outcome::Completed)
             }
             401 | 407 => match self.credentials(cx, "BYE", fields) {

@@ -263,10 +263,9 @@ fn acknowledge(cx: &mut Context<'_>, fields: &Fields<'_>, token: Token, serial: 
     let remote = if success { Remote::learn(fields, true, otherwise) } else { Remote::default() };
     let Some(line) = line else { return };
     let own = if success { branch(token, Owner::Uac, u32::MAX) } else { branch(token, Owner::Uac, serial) };
-    let sent_by = line.local.to_string();
     let values = Values {
         uri: if success { &remote.target } else { otherwise },
-        sent_by: sent_by.as_bytes(),
+        sent_by: Some(line.local),
         branch: &own,
         from: fields.from,
         to: fields.to,

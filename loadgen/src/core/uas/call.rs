@@ -168,7 +168,7 @@ impl Call {
             Ok(invite) if !invite.body.is_empty() => self.follow(cx, &invite, cx.now),
             _ => self.follow(cx, fields, cx.now), // a late offer: the answer is in the ACK (RFC 3261 §13.2.1)
         }
-        let hang_up = (cx.plan.hangup == Role::Uas).then(|| cx.now + cx.plan.hold.sample(cx.random));
+        let hang_up = (cx.plan.hangup == Role::Uas).then(|| cx.end_of_hold());
         if let (Some((media, _)), Some(hang_up)) = (self.media, hang_up) {
             cx.media.end_at(media, hang_up);
         }
@@ -219,10 +219,10 @@ impl Call {
         body: &[u8],
     ) -> Bytes {
         let Ok(answered) = scan::scan(&self.last) else { return Bytes::new() };
-        let (sent_by, contact) = (local.to_string(), contact("uas", local, cx.plan));
+        let contact = contact("uas", local, cx.plan);
         let values = Values {
             uri: &self.remote.target,
-            sent_by: sent_by.as_bytes(),
+            sent_by: Some(local),
             branch: &branch(self.token, Owner::Uas, self.serial),
             from: answered.to, // RFC 3261 §12.2.1.1: seen from this side, the two are exchanged
             to: answered.from,

@@ -179,7 +179,7 @@ impl Uas {
         if cx.plan.ring.is_zero() || busy {
             call.conclude(cx, fields, self.local);
         } else {
-            call.step = cx.schedule(cx.now + cx.plan.ring, Timer::UasStep(slot));
+            call.step = cx.schedule(cx.end_of(cx.plan.ring), Timer::UasStep(slot));
         }
         if self.calls.insert(call).is_ok() {
             self.dialogs.insert(key, slot);
@@ -208,7 +208,7 @@ impl Uas {
         match fields.status() {
             ..200 => {}
             200..=299 => {
-                record(&mut cx.stats.latencies.sdd, cx.now.since(call.bye_due));
+                record(&mut cx.stats.latencies.sdd, cx.arrived.since(call.bye_due));
                 self.finish(cx, token.slot, true);
             }
             status => {

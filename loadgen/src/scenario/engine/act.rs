@@ -39,7 +39,7 @@ impl Call {
                     if warning {
                         cx.stats.sample(|| line.clone());
                     }
-                    cx.outbox.push_back(Output::Log(line));
+                    cx.outbox.push(Output::Log(line));
                 }
                 Action::Play(clip) => {
                     let begun = self.media.is_some_and(|port| shared.player.play(self.due, port, clip, cx.random));

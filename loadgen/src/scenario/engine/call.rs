@@ -304,10 +304,11 @@ impl Call {
     }
 
     fn time(&mut self, cx: &mut Context<'_>, command: &Command) {
+        let at = if matches!(command.kind, Kind::Receive(_)) { cx.arrived } else { cx.now };
         for &timer in &command.stops {
             let Some(since) = self.timers[timer] else { continue };
             if let Some((_, histogram)) = cx.stats.timers.get_mut(timer) {
-                record(histogram, cx.now.since(since));
+                record(histogram, at.since(since));
             }
             if !command.repeats {
                 self.timers[timer] = None;

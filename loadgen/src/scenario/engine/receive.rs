@@ -182,17 +182,17 @@ impl Call {
             return;
         }
         if is_invite && status >= 180 {
-            asked.rang.get_or_insert(cx.now);
+            asked.rang.get_or_insert(cx.arrived);
         }
         if !(200..300).contains(&status) {
             return;
         }
         let latencies = &mut cx.stats.latencies;
-        let took = cx.now.since(asked.since);
+        let took = cx.arrived.since(asked.since);
         match &asked.method[..] {
             b"INVITE" => {
                 record(&mut latencies.setup, took);
-                record(&mut latencies.srd, asked.rang.unwrap_or(cx.now).since(asked.since));
+                record(&mut latencies.srd, asked.rang.unwrap_or(cx.arrived).since(asked.since));
             }
             b"BYE" => record(&mut latencies.sdd, took),
             b"REGISTER" => record(&mut latencies.rrd, took),

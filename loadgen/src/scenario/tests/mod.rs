@@ -88,6 +88,7 @@ fn plan(env: Environment, calls: u64) -> Plan {
         steps: Vec::new(),
         settle: Duration::ZERO,
         media_end: None,
+        tick: Duration::ZERO,
         hold: Distribution::Fixed(Duration::ZERO),
         ring: Duration::ZERO,
         hangup: Role::Uac,
@@ -196,7 +197,7 @@ impl<'a> World<'a> {
         self.now = self.now.max(next);
         while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (side, key, from, bytes) = entry.remove();
-            self.sides[side].handle_datagram(self.now, key, from, &bytes);
+            self.sides[side].handle_datagram(self.now, self.now, key, from, &bytes);
         }
         self.sides.iter_mut().for_each(|side| side.handle_timeout(self.now));
         self.drain_outputs();
