@@ -21,7 +21,7 @@ SETTLE_SECONDS = 2.0
 SLACK_SECONDS = 1.0
 # How often the process may wake where nothing but media in the kernel goes on: two sweeps a second, the supervisor's rounds, and
 # the kernel's news of neighbours.
-WAKES_MAX = 15
+WAKES_MAX = 20
 TAKEN_OVER = 500
 WATCHER = os.path.abspath(wire.__file__)
 SCANNER = os.path.abspath(scan.__file__)
@@ -58,8 +58,8 @@ def _relayed(options, net, directory, family):
     before = {party: net.bad_checksums(party) for party in ("caller", "callee")}
     load = Load(options, net, directory, options.calls, 10, family).all_up()
     time.sleep(SETTLE_SECONDS)
-    share, total = _share(appliance, 5.0)
-    wakes = _wakes(appliance, 4.0)
+    share, total = _share(appliance, 3.0)
+    wakes = _wakes(appliance, 3.0)
     load.finish()
     bad = {party: net.bad_checksums(party) - before[party] for party in before}
     appliance.stop()
