@@ -15,6 +15,7 @@ mod matching;
 pub mod nict;
 pub mod nist;
 mod path;
+mod paths;
 mod server;
 mod table;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tests;
 pub use action::Timers;
 pub use branch::{BRANCH_LEN, Branch, owner_of_branch};
 pub use client::Cancelling;
-pub use layer::{ClientKey, Counts, Event, Full, Layer, Limits, ServerKey};
+pub use layer::{Counts, Event, Full, Layer, Limits};
 pub use path::Path;
 pub use server::Incoming;
+pub use table::{ClientKey, ServerKey};

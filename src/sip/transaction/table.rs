@@ -5,6 +5,14 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Names one client transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ClientKey(pub(super) Slot);
+
+/// Names one server transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ServerKey(pub(super) Slot);
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Row<T> {
     hash: u64,

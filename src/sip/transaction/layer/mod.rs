@@ -1,29 +1,24 @@
 //! The transaction layer of one shard (RFC 3261 §17): it owns the tables, the timers and what waits to be sent, and
-//! carries out what the machines ask for. [`super::client`] and [`super::server`] hold its two halves.
+//! carries out what the machines ask for. `client` and `server` hold its two halves.
 //!
 //! One call of a `handle_*`, `request`, `respond` or `cancel`, then drain [`Layer::poll_transmit`] and
 //! [`Layer::poll_event`], then wait until [`Layer::next_deadline`].
 
-use super::action::Timers;
-use super::branch::{Branch, new_branch};
-use super::client::Client;
-use super::clock::Fire;
-use super::path::Paths;
-use super::server::Server;
-use super::table::Table;
+mod client;
+mod server;
+
 use crate::base::id::Token;
 use crate::base::{Instant, Keyed, Queue, Random, Slot, Transmit, Wheel};
+use crate::sip::transaction::action::Timers;
+use crate::sip::transaction::branch::{Branch, new_branch};
+use crate::sip::transaction::client::Client;
+use crate::sip::transaction::clock::Fire;
+use crate::sip::transaction::paths::Paths;
+use crate::sip::transaction::server::Server;
+use crate::sip::transaction::table::{ClientKey, ServerKey, Table};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-
-/// Names one client transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ClientKey(pub(super) Slot);
-
-/// Names one server transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ServerKey(pub(super) Slot);
 
 /// A table is full: refuse, and count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
