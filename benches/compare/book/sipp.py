@@ -1,7 +1,9 @@
-"""The load generator beside SIPp: the same calls at the same rate to the same answering side, which is SIPp's own.
+"""The load generator beside SIPp: the same calls to the same answering side, which is ours (`strowger-loadgen calls --uas`), since
+SIPp's own is full before either is.
 
-The answering side runs on core 0, the generator on core 1. What is measured is the processor time of the generator: it says how
-many calls a second a core could place at most. Both send INVITE, ACK and BYE and read 180, 200 and 200, without RTP.
+The answering side runs on core 0, the generator on core 1. Both send INVITE, ACK and BYE and read 180, 200 and 200, without RTP;
+both ask for the same receive buffer. A rate is sound if every call was answered and hung up, nothing was sent twice, the
+kernel dropped nothing, and what was asked for was placed.
 """
 
 import json
@@ -11,83 +13,134 @@ import time
 from harness.process import Failure, Process, free_port, is_bound, until
 
 from . import machine, rounds
-from .relay import GENERATOR_CORE, pinned
+from .relay import GENERATOR_CORE, SERVER_CORE
 
-CALLS_PER_SECOND = 1000
 LEAD_SECONDS, TAIL_SECONDS = 1.0, 1.0
+BUFFER_OCTETS = 4 << 20
+# At which both are far from their limits, and at which SIPp is near its own.
+SLOW, FAST = 1000, 4000
+# The search for the highest rate: where it begins, how near it comes, and for how long each step is watched.
+LOWEST, HIGHEST, NEAR, STEP_SECONDS = 1000, 256_000, 0.05, 2.0
 
 
-def _answered(directory, place):
-    """Runs `place(port, seconds)` against a fresh `sipp -sn uas`."""
+def _answered(options, directory, place, seconds):
+    """Runs `place(port)` against a fresh answering side."""
     port = free_port()
-    argv = [machine.need("sipp", "sip-tester"), "-sn", "uas", "-i", "127.0.0.1", "-p", port, "-nostdin"]
-    server = Process("uas", pinned(*argv), directory)
+    argv = [options.loadgen, "calls", "--uas", "--uas-listen", f"127.0.0.1:{port}", "--rtp", "off", "--concurrent", 400_000, "--pin", SERVER_CORE,
+            "--duration", f"{seconds + 60}s", "--quiet"]
+    server = Process("uas", argv, directory)
     try:
-        until(lambda: is_bound("127.0.0.1", port), 10, "sipp to listen")
+        until(lambda: is_bound("127.0.0.1", port), 10, "the answering side to listen")
         return place(port)
     finally:
         server.stop()
 
 
-def _window(options, generator, seconds):
+def _window(generator, rate, seconds):
     time.sleep(LEAD_SECONDS)
-    cpu, real, drops = rounds.window([generator.child.pid], options.seconds)
+    cpu, real, drops = rounds.window([generator.child.pid], seconds)
     if not generator.running():
         raise Failure(f"the generator ended early: {generator.output()[-800:]}")
     status = generator.wait(seconds + 60)
     void = f"{drops} datagrams dropped by the kernel" if drops else None
-    return status, void, {"cost": cpu * 1e6 / (CALLS_PER_SECOND * real), "cpu_s": cpu, "window_s": real}
+    return status, void, {"cost": cpu * 1e6 / (rate * real), "cpu_s": cpu, "window_s": real, "rate": rate}
 
 
-def _ours(options):
+def _judge(void, again, done, calls):
+    """Why a run is not sound; None if it is."""
+    if again:
+        return f"{again} messages were sent again"
+    return void or (f"{calls - done} of {calls} calls were not completed" if done < calls else None)
+
+
+def _ours(options, rate, seconds, gather):
+    whole = LEAD_SECONDS + seconds + TAIL_SECONDS
+
     def measure(directory):
         def place(port):
-            seconds = LEAD_SECONDS + options.seconds + TAIL_SECONDS
             report = os.path.join(directory, "loadgen.json")
-            argv = [options.loadgen, "calls", "--uac", "--target", f"127.0.0.1:{port}", "--rate", CALLS_PER_SECOND, "--duration", f"{seconds}s",
-                    "--hold", "0s", "--rtp", "off", "--pin", GENERATOR_CORE, "--json", report, "--quiet"]
+            argv = [options.loadgen, "calls", "--uac", "--target", f"127.0.0.1:{port}", "--rate", rate, "--duration", f"{whole}s", "--hold", "0s",
+                    "--rtp", "off", "--pin", GENERATOR_CORE, "--json", report, "--quiet", *gather]
             generator = Process("loadgen", argv, directory)
-            status, void, found = _window(options, generator, seconds)
-            if status not in (0, 4):
+            status, void, found = _window(generator, rate, seconds)
+            if status not in (0, 1, 4):
                 raise Failure(f"the generator ended with {status}: {generator.output()[-800:]}")
             with open(report) as file:
                 counters = json.load(file)["counters"]
             again = counters["retransmitted_invite"] + counters["retransmitted_request"]
-            void = void or ("the generator was late" if status == 4 else None) or (f"{again} messages were sent again" if again else None)
-            return {**found, "void": void, "done": counters["calls_completed"]}
+            void = void or ("the generator was late" if status == 4 else None)
+            return {**found, "void": _judge(void, again, counters["calls_completed"], int(rate * whole)), "done": counters["calls_completed"]}
 
-        return _answered(directory, place)
+        return _answered(options, directory, place, whole)
 
     return rounds.inside(measure)
 
 
-def _theirs(options):
+def _theirs(options, rate, seconds):
+    calls = int(rate * (LEAD_SECONDS + seconds + TAIL_SECONDS))
+
     def measure(directory):
         def place(port):
-            seconds = LEAD_SECONDS + options.seconds + TAIL_SECONDS
-            calls = int(CALLS_PER_SECOND * seconds)
-            argv = ["taskset", "-c", GENERATOR_CORE, "sipp", f"127.0.0.1:{port}", "-sn", "uac", "-i", "127.0.0.1", "-p", free_port(), "-r", CALLS_PER_SECOND,
-                    "-m", calls, "-l", calls, "-d", 0, "-nostdin", "-trace_stat", "-stf", "stat.csv", "-fd", 1]
+            argv = ["taskset", "-c", GENERATOR_CORE, "sipp", f"127.0.0.1:{port}", "-sn", "uac", "-i", "127.0.0.1", "-p", free_port(), "-r", rate, "-m", calls, "-l", calls, "-d", 0,
+                    "-buff_size", BUFFER_OCTETS, "-nostdin", "-trace_stat", "-stf", "stat.csv", "-fd", 1]
+            begun = time.monotonic()
             generator = Process("sipp", argv, directory)
-            status, void, found = _window(options, generator, seconds)
-            if status != 0:
+            status, void, found = _window(generator, rate, seconds)
+            took = time.monotonic() - begun
+            if status not in (0, 1):
                 raise Failure(f"sipp ended with {status}: {generator.output()[-800:]}")
             with open(os.path.join(directory, "stat.csv")) as file:
                 lines = [line.rstrip("\n").split(";") for line in file]
             last = dict(zip(lines[0], lines[-1]))
-            again = int(last["Retransmissions(C)"])
-            return {**found, "void": void or (f"{again} messages were sent again" if again else None), "done": int(last["SuccessfulCall(C)"])}
+            # SIPp begins what it did not get to later, and so takes longer.
+            void = void or ("the generator was late" if took > calls / rate + 1 else None)
+            done = int(last["SuccessfulCall(C)"])
+            return {**found, "void": _judge(void, int(last["Retransmissions(C)"]), done, calls), "done": done}
 
-        return _answered(directory, place)
+        return _answered(options, directory, place, calls / rate)
 
     return rounds.inside(measure)
 
 
-def calls(options):
-    """Processor time of a call in the generator, SIPp's over ours."""
+def _highest(run):
+    """The highest sound rate: doubled until one fails twice, then the gap is halved. `cost` is a core's microseconds a call at it."""
+    def sound(rate):
+        tried = [run(int(rate), STEP_SECONDS)]
+        if tried[0]["void"]:
+            tried.append(run(int(rate), STEP_SECONDS))
+        steps.extend({key: step[key] for key in ("rate", "void", "cost", "done")} for step in tried)
+        return not tried[-1]["void"]
+
+    steps = []
+    low, high = 0, LOWEST
+    while high <= HIGHEST and sound(high):
+        low, high = high, high * 2
+    while low and high - low > low * NEAR:
+        middle = (low + high) / 2
+        low, high = (middle, high) if sound(middle) else (low, middle)
+    void = None if low else f"not even {LOWEST} calls a second were sound: {steps[-1]['void']}"
+    return {"cost": 1e6 / max(low, 1), "rate": low, "void": void, "steps": steps}
+
+
+def _ready(options):
     machine.need("sipp", "sip-tester")
-    machine.need("taskset", "util-linux")
-    machine.need_built(options.loadgen, "cargo build --release -p strowger-loadgen")
-    if (os.cpu_count() or 1) < 2:
-        raise machine.Missing("a second core: the generator must not share one with the answering side")
-    return rounds.compare("loadgen_vs_sipp_speedup", options, lambda: _ours(options), lambda: _theirs(options), "us/call")
+    machine.need_ours(options)
+
+
+def highest(options):
+    """The highest rate of one core, ours over SIPp's."""
+    _ready(options)
+    ours = lambda: _highest(lambda rate, seconds: _ours(options, rate, seconds, ()))
+    theirs = lambda: _highest(lambda rate, seconds: _theirs(options, rate, seconds))
+    return rounds.compare("loadgen_vs_sipp_speedup", options, ours, theirs, "us of a core")
+
+
+def _at(options, name, rate, gather=()):
+    return rounds.compare(name, options, lambda: _ours(options, rate, options.seconds, gather), lambda: _theirs(options, rate, options.seconds), "us/call")
+
+
+def processor(options):
+    """Processor time of a call in the generator at the same rate, SIPp's over ours: at two rates, and with ticks as long as SIPp's."""
+    _ready(options)
+    return [*_at(options, "loadgen_vs_sipp_cpu_speedup", FAST), *_at(options, "loadgen_vs_sipp_cpu_ticks_speedup", FAST, ("--gather", "10ms")),
+            *_at(options, "loadgen_vs_sipp_cpu_slow_speedup", SLOW)]

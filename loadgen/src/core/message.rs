@@ -7,7 +7,7 @@ use strowger::base::id::{TOKEN_LEN, Token};
 
 use super::digest::Secret;
 use super::scan::{self, Fields};
-use super::template::{Template, Values, decimal, ip};
+use super::template::{Template, Templates, Values, address, decimal, ip};
 use super::{Context, Path, Plan};
 
 /// RFC 3261 §8.1.1.7.
@@ -51,13 +51,6 @@ pub fn read_branch(branch: &[u8]) -> Option<(Token, Owner, u32)> {
     Some((token, owner, scan::number(&text[TOKEN_LEN + 1..])?))
 }
 
-/// Writes one message from a template.
-pub fn write(template: &Template, values: &Values<'_>) -> Bytes {
-    let mut out = Vec::with_capacity(640);
-    template.write(&mut out, values);
-    Bytes::from(out)
-}
-
 /// Our side of an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer<'a> {
@@ -70,7 +63,13 @@ pub struct Answer<'a> {
 }
 
 /// Writes an answer to `request` (RFC 3261 §8.2.6.2: Via, From, To, Call-ID and CSeq as they came; §12.1.1 Record-Route).
-pub fn answer(template: &Template, request: &Fields<'_>, path: Path, answer: Answer<'_>) -> Bytes {
+pub fn answer(
+    templates: &Templates,
+    template: &Template,
+    request: &Fields<'_>,
+    path: Path,
+    answer: Answer<'_>,
+) -> Bytes {
     let mut vias = Vec::with_capacity(256);
     for (index, via) in request.via.iter().enumerate() {
         vias.extend_from_slice(b"Via: ");
@@ -105,7 +104,7 @@ pub fn answer(template: &Template, request: &Fields<'_>, path: Path, answer: Ans
         body: answer.body,
         ..Values::default()
     };
-    write(template, &values)
+    templates.write(template, &values)
 }
 
 /// The Via line as it goes back; an empty rport is filled in with the source (RFC 3581 §4).
@@ -202,11 +201,18 @@ impl Remote {
 }
 
 /// `<sip:user@host:port;transport=tcp>` for a local address.
-pub fn contact(user: &str, local: SocketAddr, plan: &Plan) -> String {
-    match plan.transport {
-        strowger::base::Transport::Udp => format!("<sip:{user}@{local}>"),
-        other => format!("<sip:{user}@{local};transport={}>", other.uri_token()),
+pub fn contact(user: &str, local: SocketAddr, plan: &Plan) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    out.extend_from_slice(b"<sip:");
+    out.extend_from_slice(user.as_bytes());
+    out.push(b'@');
+    address(&mut out, local);
+    if plan.transport != strowger::base::Transport::Udp {
+        out.extend_from_slice(b";transport=");
+        out.extend_from_slice(plan.transport.uri_token().as_bytes());
     }
+    out.push(b'>');
+    out
 }
 
 /// The user's name and password of this run.
@@ -228,7 +234,13 @@ pub fn answer_stranger(cx: &mut Context<'_>, method: &[u8], request: &Fields<'_>
         }
         _ => &cx.templates.not_allowed,
     };
-    let bytes = answer(template, request, path, Answer { tag: &super::pattern::word(cx.random), ..Answer::default() });
+    let bytes = answer(
+        cx.templates,
+        template,
+        request,
+        path,
+        Answer { tag: &super::pattern::word(cx.random), ..Answer::default() },
+    );
     cx.send(path, bytes);
 }
 

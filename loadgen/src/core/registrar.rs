@@ -7,7 +7,7 @@ use strowger::base::id::Token;
 use strowger::base::{Instant, Random, ShardId, Slab, Slot};
 
 use super::digest::{Asked, Challenge, Secret};
-use super::message::{Owner, branch, contact, write};
+use super::message::{Owner, branch, contact};
 use super::pattern::word;
 use super::retransmit::{Due, Kind};
 use super::scan::{self, Fields};
@@ -162,11 +162,11 @@ impl Registrar {
             to: address.as_bytes(),
             call_id: call_id.as_bytes(),
             cseq: state.cseq,
-            contact: contact.as_bytes(),
+            contact: &contact,
             lines: &lines,
             ..Values::default()
         };
-        let bytes = write(&cx.templates.register, &values);
+        let bytes = cx.templates.write(&cx.templates.register, &values);
         if let Some(mut old) = attempt.pending.take() {
             cx.cancel(&mut old.timer);
         }

@@ -5,7 +5,7 @@
 //! RFC 3261 §7.3 (compact forms, any case, folded lines).
 
 use arrayvec::ArrayVec;
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 /// Most Via or Record-Route lines kept of one message.
 pub const LINES_MAX: usize = 16;
@@ -90,22 +90,20 @@ pub enum ScanError {
 
 /// Length of the head including the empty line, and the Content-Length in it; `None` while the head is incomplete.
 pub fn head(bytes: &[u8]) -> Option<(usize, Option<usize>)> {
-    let end = head_end(bytes)?;
     let mut length = None;
-    for_each_line(&bytes[..end], |name, value| {
+    let end = for_each_line(bytes, |name, value| {
         if name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l") {
             length = length.or_else(|| number(value).and_then(|value| usize::try_from(value).ok()));
         }
-    });
+    })?;
     Some((end, length))
 }
 
 /// Reads one message.
 pub fn scan(bytes: &[u8]) -> Result<Fields<'_>, ScanError> {
-    let end = head_end(bytes).ok_or(ScanError::NoEnd)?;
-    let (head, body) = bytes.split_at(end);
+    let start = start_line(bytes);
     let mut fields = Fields {
-        start: start_line(head).ok_or(ScanError::StartLine)?,
+        start: start.unwrap_or(Start::Request { method: b"", uri: b"" }),
         via: ArrayVec::new(),
         record_route: ArrayVec::new(),
         challenges: ArrayVec::new(),
@@ -118,23 +116,18 @@ pub fn scan(bytes: &[u8]) -> Result<Fields<'_>, ScanError> {
         expires: None,
         min_expires: None,
         content_length: None,
-        body,
+        body: b"",
     };
-    for_each_line(head, |name, value| take(&mut fields, name, value));
-    if let Some(length) = fields.content_length {
-        fields.body = body.get(..length).unwrap_or(body);
-    }
+    let end = for_each_line(bytes, |name, value| take(&mut fields, name, value)).ok_or(ScanError::NoEnd)?;
+    start.ok_or(ScanError::StartLine)?;
+    let body = &bytes[end..];
+    fields.body = fields.content_length.and_then(|length| body.get(..length)).unwrap_or(body);
     let complete = !fields.via.is_empty()
         && !fields.from.is_empty()
         && !fields.to.is_empty()
         && !fields.call_id.is_empty()
         && !fields.cseq_method.is_empty();
     if complete { Ok(fields) } else { Err(ScanError::Mandatory) }
-}
-
-/// Where the empty line ends.
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    memchr_iter(b'\n', bytes).map(|at| at + 1).find(|&end| bytes[..end].ends_with(b"\r\n\r\n"))
 }
 
 fn take<'a>(fields: &mut Fields<'a>, name: &[u8], value: &'a [u8]) {
@@ -178,17 +171,22 @@ fn start_line(head: &[u8]) -> Option<Start<'_>> {
     (!first.is_empty() && !second.is_empty()).then_some(Start::Request { method: first, uri: second })
 }
 
-/// Calls `each` with name and trimmed value of every header after the first line; folds stay inside the value.
-fn for_each_line<'a>(head: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) {
-    let mut at = memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-    while at < head.len() {
-        let mut end = memchr(b'\n', &head[at..]).map_or(head.len(), |end| at + end + 1);
-        while end < head.len() && matches!(head[end], b' ' | b'\t') {
-            end = memchr(b'\n', &head[end..]).map_or(head.len(), |next| end + next + 1);
+/// Calls `each` with name and trimmed value of every header after the first line; folds stay inside the value. Returns where
+/// the empty line ends; `None` without one.
+fn for_each_line<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) -> Option<usize> {
+    let next = |at: usize| Some(at + memchr(b'\n', bytes.get(at..)?)? + 1);
+    let mut at = next(0)?;
+    loop {
+        let mut end = next(at)?;
+        if bytes[..end].ends_with(b"\r\n\r\n") {
+            return Some(end);
         }
-        let line = &head[at..end];
+        while let Some(b' ' | b'\t') = bytes.get(end) {
+            end = next(end)?;
+        }
+        let line = &bytes[at..end];
         at = end;
-        if let Some(colon) = memchr(b':', line) {
+        if let Some(colon) = line.iter().position(|&byte| byte == b':') {
             each(trim(&line[..colon]), trim(&line[colon + 1..]));
         }
     }
@@ -207,7 +205,10 @@ pub fn number(bytes: &[u8]) -> Option<u32> {
 
 /// The first of several comma-separated values.
 pub fn first_value(value: &[u8]) -> &[u8] {
-    trim(split_values(value).next().unwrap_or_default())
+    match memchr(b',', value) {
+        None => trim(value),
+        Some(_) => trim(split_values(value).next().unwrap_or_default()),
+    }
 }
 
 /// Comma-separated values; commas inside quotes or angle brackets do not separate.

@@ -3,10 +3,11 @@
 //! `rsip` is another project's idea of SIP, so the appliance is not tested against its own; filling holes costs a few
 //! copies a message, so the generator outruns what it measures. RFC 3261 §8.1.1, §8.2.6, §20.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::{BufMut, Bytes, BytesMut};
 use rsip::common::uri::{HostWithPort, Uri};
 use rsip::headers::{
     CSeq, CallId, Contact, ContentLength, ContentType, From, Header, MaxForwards, To, UntypedHeader, UserAgent, Via,
@@ -87,28 +88,28 @@ pub struct Template {
 
 impl Template {
     /// Appends the message to `out`.
-    pub fn write(&self, out: &mut Vec<u8>, values: &Values<'_>) {
+    pub fn write(&self, out: &mut impl BufMut, values: &Values<'_>) {
         let mut at = 0;
         for &(end, hole) in &self.holes {
-            out.extend_from_slice(&self.text[at..end]);
+            out.put_slice(&self.text[at..end]);
             at = end;
             match hole {
-                Hole::Uri => out.extend_from_slice(values.uri),
+                Hole::Uri => out.put_slice(values.uri),
                 Hole::SentBy => values.sent_by.into_iter().for_each(|local| address(out, local)),
-                Hole::Branch => out.extend_from_slice(values.branch),
-                Hole::From => out.extend_from_slice(values.from),
-                Hole::To => out.extend_from_slice(values.to),
-                Hole::CallId => out.extend_from_slice(values.call_id),
+                Hole::Branch => out.put_slice(values.branch),
+                Hole::From => out.put_slice(values.from),
+                Hole::To => out.put_slice(values.to),
+                Hole::CallId => out.put_slice(values.call_id),
                 Hole::CSeq => decimal(out, values.cseq),
-                Hole::Method => out.extend_from_slice(values.method),
-                Hole::Contact => out.extend_from_slice(values.contact),
-                Hole::Vias => out.extend_from_slice(values.vias),
-                Hole::Lines => out.extend_from_slice(values.lines),
+                Hole::Method => out.put_slice(values.method),
+                Hole::Contact => out.put_slice(values.contact),
+                Hole::Vias => out.put_slice(values.vias),
+                Hole::Lines => out.put_slice(values.lines),
                 Hole::Length => decimal(out, values.body.len() as u32),
-                Hole::Body => out.extend_from_slice(values.body),
+                Hole::Body => out.put_slice(values.body),
             }
         }
-        out.extend_from_slice(&self.text[at..]);
+        out.put_slice(&self.text[at..]);
     }
 
     fn compile(printed: &str) -> Self {
@@ -126,7 +127,7 @@ impl Template {
 }
 
 /// Appends a number in decimal.
-pub fn decimal(out: &mut Vec<u8>, mut value: u32) {
+pub fn decimal(out: &mut impl BufMut, mut value: u32) {
     let mut digits = [0; 10];
     let mut at = digits.len();
     loop {
@@ -137,36 +138,35 @@ pub fn decimal(out: &mut Vec<u8>, mut value: u32) {
             break;
         }
     }
-    out.extend_from_slice(&digits[at..]);
+    out.put_slice(&digits[at..]);
 }
 
 /// Appends an address as it stands in a session description.
-pub fn ip(out: &mut Vec<u8>, ip: IpAddr) {
+pub fn ip(out: &mut impl BufMut, ip: IpAddr) {
     match ip {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
             decimal(out, a.into());
             for octet in [b, c, d] {
-                out.push(b'.');
+                out.put_slice(b".");
                 decimal(out, octet.into());
             }
         }
-        // Writing to a vector cannot fail.
-        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
+        IpAddr::V6(v6) => out.put_slice(v6.to_string().as_bytes()),
     }
 }
 
 /// Appends `host:port` as it stands in Via and in URIs.
-pub fn address(out: &mut Vec<u8>, address: SocketAddr) {
+pub fn address(out: &mut impl BufMut, address: SocketAddr) {
     match address {
         SocketAddr::V4(_) => ip(out, address.ip()),
         SocketAddr::V6(_) => {
-            out.push(b'[');
+            out.put_slice(b"[");
             ip(out, address.ip());
-            out.push(b']');
+            out.put_slice(b"]");
         }
     }
-    out.push(b':');
+    out.put_slice(b":");
     decimal(out, address.port().into());
 }
 
@@ -204,7 +204,14 @@ pub struct Templates {
     /// 491 where a re-INVITE meets ours.
     pub pending: Template,
     refusals: BTreeMap<u16, Template>,
+    /// Messages share allocations.
+    arena: RefCell<BytesMut>,
 }
+
+/// Messages share allocations of this size. Few are kept longer than an answer takes, and each keeps its neighbours.
+const ARENA_BYTES: usize = 64 * 1024;
+/// Room to begin a message with; a longer one moves to a larger allocation.
+const MESSAGE_BYTES: usize = 1024;
 
 impl Templates {
     /// Builds and prints all of them, with `refusals` among the final answers.
@@ -229,7 +236,18 @@ impl Templates {
             progress: response(183, "Session Progress", true, &[contact()]),
             pending: plain(491, "Request Pending"),
             refusals: refusals.into_iter().map(|status| (status, plain(status, phrase(status)))).collect(),
+            arena: RefCell::default(),
         }
+    }
+
+    /// Writes one message.
+    pub fn write(&self, template: &Template, values: &Values<'_>) -> Bytes {
+        let mut arena = self.arena.borrow_mut();
+        if arena.capacity() < MESSAGE_BYTES {
+            arena.reserve(ARENA_BYTES);
+        }
+        template.write(&mut *arena, values);
+        arena.split().freeze()
     }
 
     /// A final answer that was named at the start.

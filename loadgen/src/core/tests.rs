@@ -331,7 +331,7 @@ fn server(mood: &'static str) -> impl FnMut(&[u8]) -> Vec<Bytes> {
         }
         let reply = |template| {
             let reply = Answer { tag: b"srv", contact: b"<sip:srv@127.0.0.1:5001>", body: b"" };
-            answer(template, &fields, Path::Datagram(SocketKey(0), address(UAC)), reply)
+            answer(&templates, template, &fields, Path::Datagram(SocketKey(0), address(UAC)), reply)
         };
         let status = |line: &str, more: &str| {
             let text = String::from_utf8(reply(&templates.ok).to_vec()).unwrap();

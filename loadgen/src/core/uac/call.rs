@@ -12,7 +12,7 @@ use strowger::base::{Instant, Slot, TimerKey};
 use super::super::digest::{Asked, Challenge};
 use super::super::flow::{Act, Steps};
 use super::super::media::SILENT_AFTER;
-use super::super::message::{self, Owner, Remote, branch, contact, write};
+use super::super::message::{self, Owner, Remote, branch, contact};
 use super::super::retransmit::{Due, Kind};
 use super::super::scan::{self, Fields};
 use super::super::sdp::{self, Description, Direction};
@@ -124,8 +124,8 @@ impl Call {
             rang: None,
             bye_due: Instant::MAX,
             from: [from.as_slice(), &token.encode()].concat(),
-            to: format!("<{callee}>").into_bytes(),
-            remote: Remote { target: callee.into_bytes(), ..Remote::default() },
+            to: [b"<", callee.as_slice(), b">"].concat(),
+            remote: Remote { target: callee, ..Remote::default() },
             pending: None,
             step: None,
             steps: Steps::default(),
@@ -165,7 +165,7 @@ impl Call {
         let lines = if routes.is_empty() { Cow::Borrowed(lines) } else { Cow::Owned([routes, lines].concat()) };
         let contact = match method {
             "INVITE" => contact(&cx.plan.from.fill(self.user), self.line.local, cx.plan),
-            _ => String::new(),
+            _ => Vec::new(),
         };
         let values = Values {
             uri: &self.remote.target,
@@ -175,12 +175,12 @@ impl Call {
             to: &self.to,
             call_id: &self.token.encode(),
             cseq: self.cseq,
-            contact: contact.as_bytes(),
+            contact: &contact,
             lines: &lines,
             body,
             ..Values::default()
         };
-        (write(template, &values), serial)
+        (templates.write(template, &values), serial)
     }
 
     fn request(&mut self, cx: &mut Context<'_>, method: &str, lines: &[u8], body: &[u8], kind: Kind) {
@@ -338,9 +338,8 @@ impl Call {
 
     /// RTP goes where the peer's description says; true if there is one.
     pub(super) fn follow(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) -> bool {
-        let (Some((media, _)), Some(remote)) = (self.media, sdp::remote(fields.body, cx.plan.flow.codec)) else {
-            return false;
-        };
+        let Some((media, _)) = self.media else { return false };
+        let Some(remote) = sdp::remote(fields.body, cx.plan.flow.codec) else { return false };
         if !remote.address.ip().is_unspecified() {
             cx.media.start(cx.now, media, remote.address);
         }
@@ -480,8 +479,8 @@ impl Call {
     }
 }
 
-fn callee(cx: &Context<'_>, user: u64) -> String {
-    format!("sip:{}@{}", cx.plan.to.fill(user), cx.plan.domain)
+fn callee(cx: &Context<'_>, user: u64) -> Vec<u8> {
+    [b"sip:", cx.plan.to.fill(user).as_bytes(), b"@", cx.plan.domain.as_bytes()].concat()
 }
 
 pub(super) fn count_refusal(cx: &mut Context<'_>, fields: &Fields<'_>) {

@@ -18,7 +18,7 @@ use strowger::base::id::Token;
 use strowger::base::{Instant, ShardId, Slab, Slot};
 
 use self::call::{Call, Failure, Outcome, State};
-use super::message::{self, Answer, Owner, Remote, answer, branch, write};
+use super::message::{self, Answer, Owner, Remote, answer, branch};
 use super::scan::{self, Fields};
 use super::schedule::Schedule;
 use super::stats::record;
@@ -147,14 +147,14 @@ impl Uac {
             // RFC 3261 §15.1.2 asks for 481; but the BYE of a call just ended may be here again, its 200 lost.
             if method == b"BYE" && token.is_some() {
                 cx.stats.counters.received_again += 1;
-                cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
+                cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, Answer::default()));
                 return;
             }
             return message::answer_stranger(cx, method, fields, path);
         };
         match method {
             b"BYE" => {
-                cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
+                cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, Answer::default()));
                 let early = call.state == State::Up && cx.plan.hangup == Role::Uac;
                 self.finish(cx, token.slot, if early { Outcome::Failed(Failure::Hangup) } else { Outcome::Completed });
             }
@@ -274,6 +274,6 @@ fn acknowledge(cx: &mut Context<'_>, fields: &Fields<'_>, token: Token, serial: 
         lines: &remote.routes,
         ..Values::default()
     };
-    let bytes = write(&cx.templates.ack, &values);
+    let bytes = cx.templates.write(&cx.templates.ack, &values);
     cx.send(remote.path(line.path), bytes);
 }

@@ -59,7 +59,7 @@ impl Call {
     /// A re-INVITE of the peer: RTP follows its address; what it does not want is not sent any more (RFC 3264 §8.4).
     pub(super) fn answer_reoffer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path) -> Bytes {
         if self.steps.asking().is_some() {
-            return answer(&cx.templates.pending, fields, path, Answer::default()); // RFC 3261 §14.2
+            return answer(cx.templates, &cx.templates.pending, fields, path, Answer::default()); // RFC 3261 §14.2
         }
         self.follow(cx, fields);
         let remote = sdp::remote(fields.body, cx.plan.flow.codec);
@@ -74,7 +74,7 @@ impl Call {
         }
         let body = self.describe(cx, direction);
         let contact = contact(&cx.plan.from.fill(self.user), self.line.local, cx.plan);
-        answer(&cx.templates.answer, fields, path, Answer { tag: b"", contact: contact.as_bytes(), body: &body })
+        answer(cx.templates, &cx.templates.answer, fields, path, Answer { tag: b"", contact: &contact, body: &body })
     }
 
     /// The peer has our answer: we send again if it wants us to.

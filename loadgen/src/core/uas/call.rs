@@ -8,7 +8,7 @@ use strowger::base::id::Token;
 use strowger::base::{Instant, Slot, TimerKey};
 
 use super::super::flow::{Act, Steps};
-use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact, write};
+use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact};
 use super::super::retransmit::{Due, Kind};
 use super::super::rtp::PERIOD;
 use super::super::scan::{self, Fields};
@@ -74,8 +74,8 @@ impl Call {
             self.follow(cx, invite, cx.now + PERIOD);
         } else {
             let contact = contact("uas", local, cx.plan);
-            let reply = Answer { tag: &self.tag, contact: contact.as_bytes(), body: &[] };
-            self.last = answer(&cx.templates.ringing, invite, self.path, reply);
+            let reply = Answer { tag: &self.tag, contact: &contact, body: &[] };
+            self.last = answer(cx.templates, &cx.templates.ringing, invite, self.path, reply);
         }
         cx.send(self.path, self.last.clone());
     }
@@ -85,7 +85,7 @@ impl Call {
         self.state = State::Refusing;
         self.drop_pending(cx);
         cx.cancel(&mut self.step);
-        self.last = answer(template, invite, self.path, Answer { tag: &self.tag, ..Answer::default() });
+        self.last = answer(cx.templates, template, invite, self.path, Answer { tag: &self.tag, ..Answer::default() });
         let timer = Timer::UasPending(self.token.slot);
         self.pending = Some(Pending::start(cx, self.path, self.last.clone(), 0, Kind::Refusal, timer));
     }
@@ -108,7 +108,7 @@ impl Call {
     ) -> Bytes {
         let body = self.describe(cx, local, self.agreed.unwrap_or_default());
         let contact = contact("uas", local, cx.plan);
-        answer(template, invite, path, Answer { tag: &self.tag, contact: contact.as_bytes(), body: &body })
+        answer(cx.templates, template, invite, path, Answer { tag: &self.tag, contact: &contact, body: &body })
     }
 
     pub(super) fn describe(&self, cx: &Context<'_>, local: SocketAddr, direction: Direction) -> Vec<u8> {
@@ -128,7 +128,7 @@ impl Call {
             return message::answer_stranger(cx, b"INVITE", fields, path);
         }
         if self.steps.asking().is_some() {
-            return cx.send(path, answer(&cx.templates.pending, fields, path, Answer::default())); // RFC 3261 §14.2
+            return cx.send(path, answer(cx.templates, &cx.templates.pending, fields, path, Answer::default())); // RFC 3261 §14.2
         }
         self.cseq_remote = fields.cseq;
         self.version += 1;
@@ -146,8 +146,8 @@ impl Call {
 
     /// RTP goes where the peer's description says, once there is one.
     pub(super) fn follow(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, at: Instant) {
-        let remote = sdp::remote(fields.body, cx.plan.flow.codec);
-        if let (Some((media, _)), Some(remote)) = (self.media, remote)
+        if let Some((media, _)) = self.media
+            && let Some(remote) = sdp::remote(fields.body, cx.plan.flow.codec)
             && !remote.address.ip().is_unspecified()
         {
             cx.media.start(at, media, remote.address);
@@ -228,12 +228,12 @@ impl Call {
             to: answered.from,
             call_id: answered.call_id,
             cseq,
-            contact: contact.as_bytes(),
+            contact: &contact,
             body,
             lines: &self.remote.routes,
             ..Values::default()
         };
-        write(template, &values)
+        cx.templates.write(template, &values)
     }
 
     pub(super) fn terminate(&mut self, cx: &mut Context<'_>) {

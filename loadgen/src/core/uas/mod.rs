@@ -95,12 +95,12 @@ impl Uas {
             b"ACK" if call.state == State::Refusing => self.finish(cx, slot, true),
             b"ACK" => call.on_ack(cx, fields, self.local),
             b"BYE" => {
-                cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
+                cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, Answer::default()));
                 self.finish(cx, slot, true);
             }
             b"CANCEL" => {
                 let reply = Answer { tag: &call.tag, ..Answer::default() };
-                cx.send(path, answer(&cx.templates.ok, fields, path, reply));
+                cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, reply));
                 if call.state == State::Ringing {
                     call.terminate(cx);
                     cx.stats.counters.uas_cancelled += 1;
@@ -125,7 +125,7 @@ impl Uas {
         if self.ended.contains(&key) && matches!(method, b"BYE" | b"ACK" | b"CANCEL") {
             cx.stats.counters.received_again += u64::from(method == b"BYE");
             if method != b"ACK" {
-                cx.send(path, answer(&cx.templates.ok, fields, path, Answer::default()));
+                cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, Answer::default()));
             }
             return;
         }
@@ -134,9 +134,8 @@ impl Uas {
 
     fn begin(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, bytes: &[u8], key: u64) {
         let tag = super::pattern::word(cx.random);
-        let remote_media = sdp::remote(fields.body, cx.plan.flow.codec);
         cx.stats.counters.uas_calls += 1;
-        if cx.plan.rtp && !fields.body.is_empty() && remote_media.is_none() {
+        if cx.plan.rtp && !fields.body.is_empty() && sdp::remote(fields.body, cx.plan.flow.codec).is_none() {
             return self.refuse(cx, &cx.templates.not_acceptable, fields, path, key);
         }
         let refusal = cx.plan.flow.refusal(cx.random);
@@ -188,7 +187,7 @@ impl Uas {
 
     fn refuse(&mut self, cx: &mut Context<'_>, template: &Template, fields: &Fields<'_>, path: Path, key: u64) {
         let reply = Answer { tag: &super::pattern::word(cx.random), ..Answer::default() };
-        let bytes = answer(template, fields, path, reply);
+        let bytes = answer(cx.templates, template, fields, path, reply);
         cx.stats.counters.uas_refused += 1;
         cx.send(path, bytes);
         self.remember(cx.now, key);

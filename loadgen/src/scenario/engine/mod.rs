@@ -351,7 +351,7 @@ impl Engine {
         use crate::core::message::{Answer, answer};
         let tag = crate::core::pattern::word(cx.random);
         let ours = Answer { tag: &tag, ..Answer::default() };
-        let bytes = answer(&cx.templates.unavailable, incoming.fields, incoming.path, ours);
+        let bytes = answer(cx.templates, &cx.templates.unavailable, incoming.fields, incoming.path, ours);
         cx.send(incoming.path, bytes);
     }
 

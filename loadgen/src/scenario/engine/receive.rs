@@ -254,7 +254,7 @@ impl Call {
     pub(super) fn reply(&self, cx: &mut Context<'_>, incoming: Incoming<'_>) {
         let tag = word(cx.random);
         let ours = Answer { tag: &tag, ..Answer::default() };
-        let bytes = answer(&cx.templates.ok, incoming.fields, incoming.path, ours);
+        let bytes = answer(cx.templates, &cx.templates.ok, incoming.fields, incoming.path, ours);
         cx.send(incoming.path, bytes);
     }
 
