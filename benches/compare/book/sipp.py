@@ -20,7 +20,7 @@ BUFFER_OCTETS = 4 << 20
 # At which both are far from their limits, and at which SIPp is near its own.
 SLOW, FAST = 1000, 4000
 # The search for the highest rate: where it begins, how near it comes, and for how long each step is watched.
-LOWEST, HIGHEST, NEAR, STEP_SECONDS = 1000, 256_000, 0.05, 2.0
+LOWEST, HIGHEST, NEAR, STEP_SECONDS = 1000, 256_000, 0.05, 1.0
 
 
 def _answered(options, directory, place, seconds):
@@ -124,7 +124,10 @@ def _highest(run):
 
 def _ready(options):
     machine.need("sipp", "sip-tester")
-    machine.need_ours(options)
+    machine.need("taskset", "util-linux")
+    options.loadgen = machine.need_built(os.path.abspath(options.loadgen), "cargo build --release -p strowger-loadgen")
+    if (os.cpu_count() or 1) < 2:
+        raise machine.Missing("a second core: the generator must not share one with the answering side")
 
 
 def highest(options):
