@@ -21,8 +21,8 @@ use crate::observe::{Event, Level, Value, Verbosity};
 
 /// Events waiting to be written; more are dropped and counted by the worker.
 pub const EVENTS_MAX: usize = 8_192;
-/// Events are written together that come within this of each other.
-const GATHER: Duration = Duration::from_millis(10);
+/// Events are written together that come within this of each other: a reader waits no longer for a line.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// What may change while it runs, and how lines look.
 #[derive(Debug)]

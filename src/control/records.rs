@@ -26,7 +26,7 @@ use crate::observe::CallRecord;
 pub const QUEUE_MAX: usize = 8_192;
 const GROUP_MAX: usize = 512;
 /// Records are taken together that come within this of each other; a day of them fits in the queue.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What metrics and readiness read.
