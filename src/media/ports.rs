@@ -99,10 +99,12 @@ impl PortPool {
         None
     }
 
-    /// The even ports of the pairs that are given next, whether they have rested or not.
-    pub fn upcoming(&self) -> impl Iterator<Item = u16> {
+    /// The even ports of the pairs that stand at the first `count` places of those to be given, whether they have rested or
+    /// not; the last one first.
+    pub fn upcoming(&self, count: usize) -> impl Iterator<Item = u16> {
         let is_free = |index: u16| self.states.get(usize::from(index)) == Some(&State::Free);
-        self.free.iter().filter(move |(index, _)| is_free(*index)).map(|(index, _)| self.first + index * 2)
+        let next = self.free.range(..count.min(self.free.len())).rev();
+        next.filter(move |(index, _)| is_free(*index)).map(|(index, _)| self.first + index * 2)
     }
 
     /// Gives a pair back, by either port.
@@ -213,7 +215,7 @@ mod tests {
                 let counts = pool.counts();
                 prop_assert_eq!(counts.free + counts.used + counts.failed, counts.total);
                 prop_assert_eq!(counts.used, mine.len());
-                prop_assert!(pool.upcoming().count() == counts.free);
+                prop_assert!(pool.upcoming(usize::MAX).count() == counts.free);
             }
             let (free, rested) = (pool.counts().free, now + Duration::from_secs(1));
             prop_assert_eq!(std::iter::from_fn(|| pool.allocate(rested)).count(), free);

@@ -124,12 +124,16 @@ impl Relay {
         Ok(StreamSlot(slot))
     }
 
+    /// In the order in which they will be given: behind one that has been asked for, all before it have been, too.
     fn open_ahead(&mut self, dscp: u8) {
         for v6 in [false, true] {
             let Some(pool) = &self.pools[usize::from(v6)] else { continue };
-            let mut next = [0; AHEAD_PAIRS];
-            let found = next.iter_mut().zip(pool.upcoming()).map(|(place, port)| *place = port).count();
-            for port in next.into_iter().take(found).flat_map(|port| [port, port + 1]) {
+            let mut new = [0; AHEAD_PAIRS];
+            let is_new =
+                |port: &u16| self.index(self.key(v6, port + 1)).is_some_and(|at| !self.sockets[at].is_asked_for);
+            let upcoming = pool.upcoming(AHEAD_PAIRS).take_while(is_new);
+            let found = new.iter_mut().zip(upcoming).map(|(place, port)| *place = port).count();
+            for port in new[..found].iter().rev().flat_map(|port| [*port, port + 1]) {
                 if self.requests.room() > REQUESTS_PER_STREAM {
                     self.ask_for(self.key(v6, port), v6, port, dscp);
                 }

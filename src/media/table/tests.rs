@@ -390,6 +390,23 @@ fn sockets_are_asked_for_once_and_keep_up_with_dscp() {
 }
 
 #[test]
+fn what_no_request_had_room_for_is_opened_ahead_later() {
+    let config = RelayConfig::new("203.0.113.1".parse().unwrap(), 30_000, 32_047);
+    let mut relay = Relay::new(config, Instant::ZERO, Random::from_u64(1));
+    let open = |relay: &mut Relay| relay.open(Instant::ZERO, StreamOptions::default());
+    let opened = std::iter::from_fn(|| open(&mut relay).ok()).count();
+    let unasked = |relay: &Relay| {
+        let upcoming = relay.pools[0].as_ref().unwrap().upcoming(AHEAD_PAIRS);
+        let sockets = upcoming.flat_map(|port| [port, port + 1]).map(|port| relay.key(false, port));
+        sockets.filter(|key| !relay.sockets[relay.index(*key).unwrap()].is_asked_for).count()
+    };
+    assert!(unasked(&relay) > 0, "{opened} streams left room for more");
+    while relay.poll_socket().is_some() {}
+    open(&mut relay).unwrap();
+    assert_eq!(unasked(&relay), 0);
+}
+
+#[test]
 fn a_port_that_somebody_else_holds_costs_no_call() {
     let config = RelayConfig::new("203.0.113.1".parse().unwrap(), 30_000, 30_019);
     let mut relay = Relay::new(config, Instant::ZERO, Random::from_u64(1));
