@@ -191,8 +191,8 @@ pub struct Exchange {
     pub to: Side,
     /// Its transaction.
     pub client: ClientKey,
-    /// The request as sent, for an answer to a challenge and for CANCEL.
-    pub sent: OwnedMessage,
+    /// The request as sent, to be read for an answer to a challenge and for CANCEL.
+    pub sent: Bytes,
     /// The request that is carried and its transaction, until answered.
     pub carried: Option<(OwnedMessage, ServerKey)>,
     /// The carried request has an offer.

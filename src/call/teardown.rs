@@ -110,7 +110,7 @@ fn bye(call: &mut Call, core: &mut Core, side: Side) {
 }
 
 fn start_bye(call: &mut Call, core: &mut Core, to: Side, leg: u8, (flow, branch, bytes): (Flow, Vec<u8>, Bytes)) {
-    let Ok(sent) = OwnedMessage::parse(bytes.clone(), Framing::Datagram) else { return };
+    let sent = bytes.clone();
     if let Ok(client) = core.request(flow, Method::Bye, &branch, bytes, call.owner(leg)) {
         call.exchanges.push(Exchange {
             purpose: Purpose::Bye,
@@ -153,7 +153,10 @@ pub fn on_bye_done(call: &mut Call, core: &mut Core, client: ClientKey, response
         else {
             return;
         };
-        let again = response.and_then(|response| compose::with_credentials(core, peer, &sent.view(), response, &token));
+        let sent = OwnedMessage::parse(sent, Framing::Datagram).ok();
+        let again = sent
+            .zip(response)
+            .and_then(|(sent, response)| compose::with_credentials(core, peer, &sent.view(), response, &token));
         if let Some(again) = again {
             let owner = call.owner(number);
             if let Ok(client) = core.request(flow, Method::Bye, &again.branch, again.bytes, owner) {

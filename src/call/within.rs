@@ -107,9 +107,8 @@ fn carry(call: &mut Call, core: &mut Core, side: Side, server: ServerKey, reques
     let number = leg.number;
     let branch = core.layer.new_branch(token);
     let (flow, bytes) = compose::carried_request(core, request, &token, leg, &branch, body.as_deref());
-    let sent = OwnedMessage::parse(bytes.clone(), Framing::Datagram);
-    let client = core.request(flow, request.method(), &branch, bytes, call.owner(number));
-    let (Ok(sent), Ok(client)) = (sent, client) else {
+    let sent = bytes.clone();
+    let Ok(client) = core.request(flow, request.method(), &branch, bytes, call.owner(number)) else {
         call.media.withdraw();
         return refuse(call, core, side, server, request, 500, &[]);
     };
@@ -178,12 +177,13 @@ fn retry_with_credentials(call: &mut Call, core: &mut Core, at: usize, response:
     else {
         return false;
     };
+    let Ok(sent) = OwnedMessage::parse(sent, Framing::Datagram) else { return false };
     let Some(again) = compose::with_credentials(core, peer, &sent.view(), response, &token) else { return false };
-    let Ok(sent) = OwnedMessage::parse(again.bytes.clone(), Framing::Datagram) else { return false };
+    let (sent, Some(cseq)) = (again.bytes.clone(), compose::cseq_of(&again.bytes)) else { return false };
     let owner = call.owner(number);
     let Ok(client) = core.request(flow, method, &again.branch, again.bytes, owner) else { return false };
     if let Some(leg) = call.leg_mut(to) {
-        leg.dialog.set_local_cseq(sent.view().cseq().0);
+        leg.dialog.set_local_cseq(cseq);
     }
     let exchange = &mut call.exchanges[at];
     (exchange.client, exchange.sent, exchange.authenticated) = (client, sent, true);
@@ -209,8 +209,8 @@ fn on_success(call: &mut Call, core: &mut Core, at: usize, response: Result<&Mes
     let late_offer = !has_offer && matches!(body, Ok(Some(_)));
     let invite = method == Method::Invite;
     if invite {
-        let cseq = call.exchanges[at].sent.view().cseq().0;
-        if let Some(leg) = call.leg_mut(to) {
+        let cseq = compose::cseq_of(&call.exchanges[at].sent);
+        if let (Some(leg), Some(cseq)) = (call.leg_mut(to), cseq) {
             leg.invite_cseq = cseq;
         }
         if !late_offer {
@@ -320,8 +320,10 @@ fn on_late_answer(call: &mut Call, core: &mut Core, side: Side, answer: Option<&
 pub fn on_cancel(call: &mut Call, core: &mut Core, invite: ServerKey) {
     let open =
         call.exchanges.iter().find(|exchange| exchange.carried.as_ref().is_some_and(|(_, server)| *server == invite));
-    if let Some(exchange) = open {
-        let cancel = compose::cancel(&exchange.sent.view(), None);
+    if let Some(exchange) = open
+        && let Ok(sent) = OwnedMessage::parse(exchange.sent.clone(), Framing::Datagram)
+    {
+        let cancel = compose::cancel(&sent.view(), None);
         core.layer.cancel(core.now, exchange.client, cancel);
     }
 }
