@@ -12,6 +12,7 @@ pub mod queue;
 pub mod random;
 pub mod slab;
 pub mod source;
+pub mod text;
 pub mod time;
 pub mod unusable;
 pub mod wheel;

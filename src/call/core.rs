@@ -5,6 +5,7 @@
 use super::contacts::Lifetimes;
 use super::directory::{Directory, Listener, Peer};
 use crate::base::id::{TOKEN_LEN, Token};
+use crate::base::text::push_number;
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slot, Source, TimerKey, Transmit, Wheel};
 use crate::media::Relay;
@@ -16,7 +17,6 @@ use crate::tally::Note;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::sync::Arc;
 
 /// Which call, and which leg of it, a transaction belongs to.
@@ -248,8 +248,8 @@ impl Core {
     pub fn name_of_leg(&self, token: Token, leg: u8) -> Vec<u8> {
         let mut name = Vec::with_capacity(TOKEN_LEN + "-255".len());
         name.extend_from_slice(&token.encode());
-        // Writing to a vector cannot fail.
-        let _ = write!(name, "-{leg}");
+        name.push(b'-');
+        push_number(&mut name, leg);
         name
     }
 

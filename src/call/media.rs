@@ -12,6 +12,7 @@ use crate::media::{
     Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot, Way,
 };
 use crate::observe::{self, Counter, DropReason, Event, Level, MediaPath, MediaReport};
+use crate::sdp::parse::streams_of;
 use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, SdpError, Session};
 use crate::sip::wire::Message;
 use bytes::Bytes;
@@ -363,8 +364,8 @@ impl MediaSession {
         let author = self.authors[to.index()].get_or_insert_with(|| Author::new(core.random.next_u64(), address));
         let mut out = Vec::with_capacity(512);
         // An answer with as many streams as the offer needs nothing from it.
-        let offer = self.offered.as_deref().filter(|_| !is_offer).and_then(|offer| Session::parse(offer).ok());
-        let written = match offer.filter(|offer| offer.media.len() != session.media.len()) {
+        let offer = self.offered.as_deref().filter(|offer| !is_offer && streams_of(offer) != session.media.len());
+        let written = match offer.and_then(|offer| Session::parse(offer).ok()) {
             Some(offer) => author.write_answer(session, &offer, &plan, &mut out),
             None => author.write(session, &plan, &mut out),
         };
@@ -442,6 +443,7 @@ fn is_v6(remote: SocketAddr) -> bool {
 /// `symmetric`: a trunk whose media may come from elsewhere, by its setting.
 fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool, symmetric: bool) -> RemoteOptions {
     let rtp = media.rtp();
+    let (telephone_event, clock_rates) = media.event_and_clocks();
     let signalled_from = origin.map(|origin| origin.remote.ip().to_canonical());
     // A phone's media and signalling come from one host; where its description says otherwise, there is a NAT between.
     let phone = origin.is_some_and(|origin| matches!(origin.peer, Peer::Account(_)));
@@ -456,9 +458,9 @@ fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool, symmetri
         symmetric: phone || symmetric,
         signalled_from,
         direction: media.effective_direction(),
-        telephone_event: media.telephone_event(),
+        telephone_event,
         encrypted: media.encrypted,
-        clock_rates: media.clock_rates(),
+        clock_rates,
     }
 }
 

@@ -6,13 +6,13 @@
 use super::contacts::Binding;
 use super::core::Core;
 use super::directory::{Directory, Peer, Trunk};
+use crate::base::text::push_socket;
 use crate::base::{Flow, ShardId, SocketKey, Transport};
 use crate::config::Forking;
 use crate::sip::wire::{Message, Method, Scheme, Uri};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::io::Write as _;
 
 /// One place to send an INVITE to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,8 +110,7 @@ pub fn trunk_target(core: &Core, place: u32, user: &[u8]) -> Option<Target> {
         uri.extend_from_slice(&escape_user(user));
         uri.push(b'@');
     }
-    // Writing to a vector cannot fail.
-    let _ = write!(uri, "{}", trunk.address);
+    push_socket(&mut uri, trunk.address);
     if trunk.transport != Transport::Udp {
         uri.extend_from_slice(b";transport=");
         uri.extend_from_slice(trunk.transport.uri_token().as_bytes());

@@ -56,14 +56,17 @@ pub fn static_clock_rate(payload_type: u8) -> Option<u32> {
     STATIC.iter().find(|row| row.0 == payload_type).map(|row| row.2)
 }
 
-/// Formats as written, each with what it stands for.
-pub(super) type Table<'a> = ArrayVec<(&'a [u8], Codec<'a>), FORMATS_MAX>;
+/// Formats as written, each with what it stands for. At most [`FORMATS_MAX`]; most descriptions have three, and room for
+/// all would be copied with each move.
+pub(super) type Table<'a> = Vec<(&'a [u8], Codec<'a>)>;
+
+const TABLE_ROOM: usize = 8;
 
 /// What each of these payload types stands for in a section of a description.
 pub(super) fn table_of<'a>(section: &'a [u8], formats: impl IntoIterator<Item = (&'a [u8], u8)>) -> Table<'a> {
     let formats = formats.into_iter().filter(|(_, payload_type)| *payload_type < 128);
-    let mut table: Table<'a> =
-        formats.map(|(format, payload_type)| (format, of_type(payload_type))).take(FORMATS_MAX).collect();
+    let mut table = Table::with_capacity(TABLE_ROOM);
+    table.extend(formats.map(|(format, payload_type)| (format, of_type(payload_type))).take(FORMATS_MAX));
     for (name, value) in lines(section).filter_map(|line| line.attribute()) {
         let is_map = name.eq_ignore_ascii_case(b"rtpmap");
         if !is_map && !name.eq_ignore_ascii_case(b"fmtp") {

@@ -1,6 +1,6 @@
 //! A description from scratch: what a phone of our own offers and answers.
 
-use super::rewrite::{Host, OwnOrigin};
+use super::rewrite::OwnOrigin;
 use crate::base::Direction;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -33,6 +33,18 @@ pub struct Description<'a> {
     pub address: IpAddr,
     /// The streams.
     pub media: &'a [MediaDescription<'a>],
+}
+
+/// An address with its family, as `o=` and `c=` want it.
+struct Host(IpAddr);
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "IP4 {address}"),
+            IpAddr::V6(address) => write!(f, "IP6 {address}"),
+        }
+    }
 }
 
 impl Description<'_> {

@@ -145,8 +145,8 @@ pub struct Session<'a> {
     pub origin: Origin<'a>,
     /// The session's `c=`.
     pub connection: Option<Connection<'a>>,
-    /// The streams, in order.
-    pub media: ArrayVec<Media<'a>, MEDIA_MAX>,
+    /// The streams, in order; at most [`MEDIA_MAX`].
+    pub media: Vec<Media<'a>>,
     pub(super) section: &'a [u8],
 }
 
@@ -163,7 +163,10 @@ impl<'a> Session<'a> {
         while !rest.is_empty() {
             let (section, after) = next_section(rest);
             let media = Media::parse(section, shared)?;
-            session.media.try_push(media).map_err(|_| SdpError::TooManyMedia)?;
+            if session.media.len() >= MEDIA_MAX {
+                return Err(SdpError::TooManyMedia);
+            }
+            session.media.push(media);
             rest = after;
         }
         Ok(session)
@@ -183,7 +186,7 @@ impl<'a> Session<'a> {
             }
         }
         let origin = origin.ok_or(SdpError::Origin)?;
-        Ok(Self { origin, connection, media: ArrayVec::new(), section })
+        Ok(Self { origin, connection, media: Vec::with_capacity(1), section })
     }
 
     /// The value of a session-level attribute.
@@ -274,7 +277,7 @@ impl<'a> Media<'a> {
     /// True where the stream runs over RTP.
     #[must_use]
     pub fn is_rtp(&self) -> bool {
-        memchr::memmem::find(self.protocol, b"RTP/").is_some() && !self.protocol.starts_with(b"TCP/")
+        self.protocol.windows(4).any(|part| part == b"RTP/") && !self.protocol.starts_with(b"TCP/")
     }
 
     /// True where datagrams of this stream can be relayed: RTP, or raw over UDP (T.38). TCP streams cannot.
@@ -347,19 +350,33 @@ impl<'a> Media<'a> {
     /// The payload type of `telephone-event` (RFC 4733), at 8000 Hz where there are several.
     #[must_use]
     pub fn telephone_event(&self) -> Option<u8> {
-        let mut events = self.codecs().filter(|codec| codec.name.eq_ignore_ascii_case(b"telephone-event"));
-        let first = events.next()?;
-        if first.clock_rate == 8000 {
-            return Some(first.payload_type);
-        }
-        Some(events.find(|codec| codec.clock_rate == 8000).map_or(first.payload_type, |codec| codec.payload_type))
+        self.event_and_clocks().0
     }
 
     /// Clock rates by payload type, for jitter; the first [`CLOCK_RATES_MAX`].
     #[must_use]
     pub fn clock_rates(&self) -> ArrayVec<(u8, u32), CLOCK_RATES_MAX> {
-        self.codecs().map(|codec| (codec.payload_type, codec.clock_rate)).take(CLOCK_RATES_MAX).collect()
+        self.event_and_clocks().1
     }
+
+    /// [`telephone_event`](Self::telephone_event) and [`clock_rates`](Self::clock_rates), read at once.
+    #[must_use]
+    pub fn event_and_clocks(&self) -> (Option<u8>, ArrayVec<(u8, u32), CLOCK_RATES_MAX>) {
+        let table = self.table();
+        let codecs = || table.iter().map(|(_, codec)| codec);
+        let clocks = codecs().map(|codec| (codec.payload_type, codec.clock_rate)).take(CLOCK_RATES_MAX).collect();
+        (event_of(codecs()), clocks)
+    }
+}
+
+/// See [`Media::telephone_event`].
+fn event_of<'a>(codecs: impl Iterator<Item = &'a Codec<'a>>) -> Option<u8> {
+    let mut events = codecs.filter(|codec| codec.name.eq_ignore_ascii_case(b"telephone-event"));
+    let first = events.next()?;
+    if first.clock_rate == 8000 {
+        return Some(first.payload_type);
+    }
+    Some(events.find(|codec| codec.clock_rate == 8000).map_or(first.payload_type, |codec| codec.payload_type))
 }
 
 /// The attributes by which peers agree on keys; what follows them on the wire is encrypted (RFC 4568, RFC 8122).
@@ -391,8 +408,18 @@ fn check_lines(text: &[u8]) -> Result<(), SdpError> {
 
 /// The text up to the next `m=` line, and the rest. A section that begins with one keeps it.
 fn next_section(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr::memmem::find_iter(text, b"\nm=").map(|at| at + 1).next().unwrap_or(text.len());
-    text.split_at(end)
+    text.split_at(sections(text).next().unwrap_or(text.len()))
+}
+
+/// Where `m=` lines begin, but for one at the very start.
+fn sections(text: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(b'\n', text).map(|at| at + 1).filter(|at| text[*at..].starts_with(b"m="))
+}
+
+/// How many streams a description has that could be read.
+#[must_use]
+pub fn streams_of(text: &[u8]) -> usize {
+    sections(text).count()
 }
 
 fn parse_origin(value: &[u8]) -> Option<Origin<'_>> {
@@ -468,7 +495,7 @@ fn parse_media_line<'a>(value: &'a [u8], section: &'a [u8], shared: Shared<'a>) 
         rtcp: None,
         rtcp_mux: false,
         direction: shared.direction,
-        encrypted: shared.encrypted || memchr::memmem::find(protocol, b"SAVP").is_some(),
+        encrypted: shared.encrypted || protocol.windows(4).any(|part| part == b"SAVP"),
         ptime_ms: None,
         section,
     })

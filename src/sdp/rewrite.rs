@@ -10,9 +10,9 @@ use super::filter::CodecFilter;
 use super::line::{Line, lines, number, word, words};
 use super::parse::{Media, Session};
 use crate::base::Direction;
+use crate::base::text::{push_ip, push_number};
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 /// What one stream shall say.
@@ -140,8 +140,13 @@ fn all_formats<'a>(media: &Media<'a>) -> Formats<'a> {
 
 fn write_session(session: &Session<'_>, origin: OwnOrigin, shared: Option<IpAddr>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"v=0\r\n");
-    let _ = write!(out, "o=- {} {} IN {}\r\n", origin.id, origin.version, Host(origin.address));
-    out.extend_from_slice(b"s=-\r\n");
+    out.extend_from_slice(b"o=- ");
+    push_number(out, origin.id);
+    out.push(b' ');
+    push_number(out, origin.version);
+    out.push(b' ');
+    push_host(out, origin.address);
+    out.extend_from_slice(b"\r\ns=-\r\n");
     let mut timed = false;
     for line in lines(session.section) {
         match line.kind {
@@ -203,7 +208,9 @@ fn write_rejected(media: &Media<'_>, out: &mut Vec<u8>) -> bool {
 fn write_media_line(media: &Media<'_>, port: u16, formats: &[&[u8]], out: &mut Vec<u8>) {
     out.extend_from_slice(b"m=");
     out.extend_from_slice(media.kind_name);
-    let _ = write!(out, " {port} ");
+    out.push(b' ');
+    push_number(out, port);
+    out.push(b' ');
     out.extend_from_slice(media.protocol);
     for format in formats {
         out.push(b' ');
@@ -214,14 +221,16 @@ fn write_media_line(media: &Media<'_>, port: u16, formats: &[&[u8]], out: &mut V
 
 fn write_own_attributes(plan: &MediaPlan<'_>, direction: Option<Direction>, out: &mut Vec<u8>) {
     if let Some(direction) = direction {
-        let _ = write!(out, "a={}\r\n", direction.as_str());
+        write_line(Line { kind: b'a', value: direction.as_str().as_bytes() }, out);
     }
     if plan.rtcp_mux {
         out.extend_from_slice(b"a=rtcp-mux\r\n");
     }
     // RFC 5761 §5.1.3: an offer of mux names the port for peers that do not take it.
     if Some(plan.rtcp_port) != plan.port.checked_add(1) && plan.rtcp_port != 0 {
-        let _ = write!(out, "a=rtcp:{}\r\n", plan.rtcp_port);
+        out.extend_from_slice(b"a=rtcp:");
+        push_number(out, plan.rtcp_port);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -271,19 +280,15 @@ fn write_line(line: Line<'_>, out: &mut Vec<u8>) {
 }
 
 fn write_connection(address: IpAddr, out: &mut Vec<u8>) {
-    let _ = write!(out, "c=IN {}\r\n", Host(address));
+    out.extend_from_slice(b"c=");
+    push_host(out, address);
+    out.extend_from_slice(b"\r\n");
 }
 
-/// An address with its family, as `o=` and `c=` want it.
-pub(super) struct Host(pub(super) IpAddr);
-
-impl std::fmt::Display for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => write!(f, "IP4 {address}"),
-            IpAddr::V6(address) => write!(f, "IP6 {address}"),
-        }
-    }
+/// An address with its network and family, as `o=` and `c=` want it.
+fn push_host(out: &mut Vec<u8>, address: IpAddr) {
+    out.extend_from_slice(if address.is_ipv4() { b"IN IP4 " } else { b"IN IP6 " });
+    push_ip(out, address);
 }
 
 /// Writes all descriptions of one leg under one origin, whose version rises only where the text differs from the last.

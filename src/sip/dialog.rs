@@ -231,7 +231,7 @@ impl Dialog {
             .header(HeaderName::From, parts.local)
             .header(HeaderName::To, parts.remote)
             .header(HeaderName::CallId, parts.call_id)
-            .format(HeaderName::CSeq, format_args!("{cseq} {}", String::from_utf8_lossy(method)))
+            .cseq(cseq, method)
     }
 
     fn first_route(&self) -> Option<NameAddr<'_>> {

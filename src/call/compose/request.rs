@@ -7,9 +7,9 @@ use super::super::state::{Call, Leg};
 use super::{ALLOW, SDP, VALUE_BYTES, contact, host_of, max_forwards, next_flow, session_body, via, written};
 use crate::base::Flow;
 use crate::base::id::Token;
+use crate::base::text::push_socket;
 use crate::sip::wire::{Builder, HeaderName, Message, Method, Rewrite, Uri};
 use bytes::Bytes;
-use std::io::Write as _;
 
 /// Headers of a request that belong to one side only.
 const HOP_OF_REQUEST: [HeaderName; 11] = [
@@ -133,8 +133,8 @@ fn to_value(core: &Core, invite: &Message<'_>, target: &Target) -> Vec<u8> {
                 Some(user) => value.extend_from_slice(user),
                 None => value.extend_from_slice(&routing::escape_user(&routing::called_user(&invite.uri()))),
             }
-            // Writing to a vector cannot fail.
-            let _ = write!(value, "@{}", target.flow.remote);
+            value.push(b'@');
+            push_socket(&mut value, target.flow.remote);
         }
     }
     value.push(b'>');
@@ -236,7 +236,7 @@ pub fn cancel(invite: &Message<'_>, reason: Option<&str>) -> Bytes {
         .header(HeaderName::From, invite.from().raw())
         .header(HeaderName::To, invite.to().raw())
         .header(HeaderName::CallId, invite.call_id())
-        .format(HeaderName::CSeq, format_args!("{} CANCEL", invite.cseq().0));
+        .cseq(invite.cseq().0, Method::Cancel);
     if let Some(reason) = reason {
         builder = builder.header(HeaderName::Reason, reason);
     }

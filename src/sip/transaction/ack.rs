@@ -11,7 +11,7 @@ pub(super) fn write(invite: &Message<'_>, response: &Message<'_>, out: &mut Vec<
         .header(HeaderName::From, invite.from().raw())
         .header(HeaderName::To, response.to().raw())
         .header(HeaderName::CallId, invite.call_id())
-        .format(HeaderName::CSeq, format_args!("{} ACK", invite.cseq().0))
+        .cseq(invite.cseq().0, Method::Ack)
         .copy(HeaderName::Authorization, invite)
         .copy(HeaderName::ProxyAuthorization, invite)
         .finish();

@@ -1,11 +1,11 @@
 //! Messages from scratch: requests, and responses to a request at hand (RFC 3261 §8.2.6).
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::lanes::{Classify as _, Lanes};
 use super::scan::Text;
 use super::{HeaderName, Message};
+use crate::base::text::{push_ip, push_number};
 
 /// Writes one message into a buffer, line by line; the caller keeps to an order that makes sense.
 ///
@@ -71,7 +71,7 @@ impl<'o> Builder<'o> {
             }
             out.extend_from_slice(b"\r\n");
         }
-        push_line(out, b"From", to.from().raw());
+        push_known(out, b"From", to.from().raw());
         out.extend_from_slice(b"To: ");
         push_text(out, to.to().raw());
         if let (None, Some(tag)) = (to.to().tag(), to_tag) {
@@ -79,7 +79,7 @@ impl<'o> Builder<'o> {
             push_text(out, tag);
         }
         out.extend_from_slice(b"\r\n");
-        push_line(out, b"Call-ID", to.call_id());
+        push_known(out, b"Call-ID", to.call_id());
         let builder = Self { out };
         let builder = builder.copy(HeaderName::CSeq, to);
         if status == 100 { builder.copy(HeaderName::Timestamp, to) } else { builder }
@@ -87,7 +87,7 @@ impl<'o> Builder<'o> {
 
     /// Adds a header line.
     pub fn header(self, name: HeaderName, value: impl AsRef<[u8]>) -> Self {
-        push_line(self.out, name.as_bytes(), value.as_ref());
+        push_known(self.out, name.as_bytes(), value.as_ref());
         self
     }
 
@@ -99,22 +99,19 @@ impl<'o> Builder<'o> {
 
     /// Adds a header line with a number.
     pub fn number(self, name: HeaderName, value: u64) -> Self {
-        // Writing to a vector cannot fail.
-        let _ = write!(self.out, "{}: {value}\r\n", name.as_str());
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        push_number(self.out, value);
+        self.out.extend_from_slice(b"\r\n");
         self
     }
 
-    /// Adds a header line with any value that can be written.
-    pub fn format(self, name: HeaderName, value: std::fmt::Arguments<'_>) -> Self {
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b": ");
-        let start = self.out.len();
-        let _ = self.out.write_fmt(value);
-        for octet in &mut self.out[start..] {
-            if *octet < b' ' {
-                *octet = b' ';
-            }
-        }
+    /// Adds CSeq.
+    pub fn cseq(self, number: u32, method: impl AsRef<[u8]>) -> Self {
+        self.out.extend_from_slice(b"CSeq: ");
+        push_number(self.out, number);
+        self.out.push(b' ');
+        push_text(self.out, method.as_ref());
         self.out.extend_from_slice(b"\r\n");
         self
     }
@@ -122,7 +119,7 @@ impl<'o> Builder<'o> {
     /// Copies all lines of a header of another message, in order: Record-Route into what makes a dialog (RFC 3261 §12.1.1).
     pub fn copy(self, name: HeaderName, from: &Message<'_>) -> Self {
         for value in from.lines_of(name) {
-            push_line(self.out, name.as_bytes(), value);
+            push_known(self.out, name.as_bytes(), value);
         }
         self
     }
@@ -142,13 +139,25 @@ impl<'o> Builder<'o> {
 }
 
 pub(super) fn push_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
-    let _ = write!(out, "SIP/2.0 {status:03} ");
+    out.extend_from_slice(b"SIP/2.0 ");
+    push_number(out, status);
+    out.push(b' ');
     push_text(out, reason);
     out.extend_from_slice(b"\r\n");
 }
 
 pub(super) fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     push_text(out, name);
+    push_value(out, value);
+}
+
+/// The same for a name of ours, which needs no second look.
+pub(super) fn push_known(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    push_value(out, value);
+}
+
+fn push_value(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b": ");
     push_text(out, value);
     out.extend_from_slice(b"\r\n");
@@ -157,6 +166,14 @@ pub(super) fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// Appends `text` with each fold as one space, and any other control but HTAB and quoted pairs as a space too: what the
 /// parser would refuse is not written.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    if text.iter().fold(true, |clean, octet| clean & (*octet >= b' ')) {
+        return out.extend_from_slice(text);
+    }
+    push_mended(out, text);
+}
+
+#[cold]
+fn push_mended(out: &mut Vec<u8>, text: &[u8]) {
     let whole = Text::new(text);
     let mut from = 0;
     let mut at = whole.find(0, Lanes::controls);
@@ -194,7 +211,8 @@ pub(super) fn push_stamped_via(out: &mut Vec<u8>, via: &super::Via<'_>, source: 
         push_text(out, name);
         if name.eq_ignore_ascii_case(b"rport") {
             asks = true;
-            let _ = write!(out, "={}", source.port());
+            out.push(b'=');
+            push_number(out, source.port());
         } else if let Some(value) = value {
             out.push(b'=');
             push_text(out, value);
@@ -203,6 +221,7 @@ pub(super) fn push_stamped_via(out: &mut Vec<u8>, via: &super::Via<'_>, source: 
     let address = source.ip().to_canonical();
     // RFC 3581 §4: with rport always; RFC 3261 §18.2.1: where sent-by is a name or another address.
     if asks || via.host_ip() != Some(address) {
-        let _ = write!(out, ";received={address}");
+        out.extend_from_slice(b";received=");
+        push_ip(out, address);
     }
 }

@@ -2,13 +2,13 @@
 //! byte as they came, in their order.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::build::{push_line, push_stamped_via, push_status_line, push_text};
 use super::index::{ABSENT, Line};
 use super::span::Span;
 use super::{HeaderName, Message};
+use crate::base::text::push_number;
 
 /// A header to edit: a known name, or the octets of one that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,5 +326,7 @@ impl<'a> Rewrite<'a> {
 }
 
 fn push_length(out: &mut Vec<u8>, length: usize) {
-    let _ = write!(out, "Content-Length: {length}\r\n");
+    out.extend_from_slice(b"Content-Length: ");
+    push_number(out, length as u64);
+    out.extend_from_slice(b"\r\n");
 }
