@@ -158,6 +158,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ticks_have_a_length_or_are_off() {
+        assert_eq!((tick("off"), tick("1ms")), (Ok(Duration::ZERO), Ok(Duration::from_millis(1))));
+        for (text, word) in [("0ms", "off"), ("2s", "100ms"), ("5", "unit")] {
+            let error = tick(text).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
     fn units_are_asked_for() {
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("20 ms"), Ok(Duration::from_millis(20)));

@@ -19,6 +19,7 @@ use super::scan::{self, Start};
 use super::schedule::{Arrivals, Load};
 use super::station::{Options, Station, Status};
 use super::template::Templates;
+use super::tick::at_or_after;
 use super::{Job, Output, Path, Plan, Role};
 
 const UAC: u32 = 0;
@@ -77,6 +78,8 @@ struct Net<'a> {
     server: Option<Server<'a>>,
     random: Random,
     peers: HashMap<StreamKey, StreamKey>,
+    /// The station looks at what has come only at ticks of so long.
+    looks_every: Duration,
 }
 
 enum Event {
@@ -112,6 +115,7 @@ impl<'a> Net<'a> {
             server: None,
             random: Random::from_u64(seed + 1),
             peers: HashMap::new(),
+            looks_every: Duration::ZERO,
         }
     }
 
@@ -159,15 +163,13 @@ impl<'a> Net<'a> {
         let deadline = self.station.next_deadline();
         let arrival = self.wire.keys().next().map(|&(at, _)| at);
         let Some(next) = [deadline, arrival].into_iter().flatten().min() else { return false };
-        self.now = self.now.max(next);
+        self.now = self.now.max(at_or_after(next, self.looks_every));
         while let Some((&(at, count), _)) = self.wire.first_key_value() {
             if at > self.now {
                 break;
             }
             match self.wire.remove(&(at, count)).unwrap() {
-                Event::Datagram(key, from, bytes) => {
-                    self.station.handle_datagram(self.now, self.now, key, from, &bytes)
-                }
+                Event::Datagram(key, from, bytes) => self.station.handle_datagram(self.now, at, key, from, &bytes),
                 Event::Data(stream, bytes) => {
                     for part in bytes.chunks(100) {
                         self.station.handle_data(self.now, stream, part);
@@ -318,6 +320,26 @@ fn calls_and_registration_over_connections() {
     let net = Net::new(Plan { register_uas: Some(secret), ..tcp }, 9, steady).run();
     let fatal = net.station.status().fatal.unwrap();
     assert!(fatal.contains("405 Method Not Allowed"), "{fatal}");
+}
+
+#[test]
+fn latencies_end_when_a_message_came_and_not_at_the_tick_that_looks_at_it() {
+    let tick = Duration::from_millis(1);
+    let plan = Plan { tick, rtp: false, hold: Distribution::Fixed(Duration::ZERO), ..plan(4000.0, 1) };
+    let net = Net { looks_every: tick, ..Net::new(plan, 4, |_, _, _| vec![Duration::from_micros(300)]) }.run();
+    let (c, latencies) = (&net.station.stats().counters, &net.station.stats().latencies);
+    assert_eq!((c.calls_completed, c.calls_failed, c.retransmitted_invite), (4000, 0, 0));
+    // Out 300 us, at the answering side until its next tick, back 300 us.
+    for latency in [&latencies.srd, &latencies.sdd] {
+        let around = 1_295_000..1_305_000;
+        assert!(
+            around.contains(&latency.min()) && around.contains(&latency.max()),
+            "{} {}",
+            latency.min(),
+            latency.max()
+        );
+    }
+    assert_eq!(latencies.late_start.max() / 1000, 0);
 }
 
 /// A registrar and UAS of a few lines: challenges once, accepts the second time, as its `mood` says.
