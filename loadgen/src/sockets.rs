@@ -9,8 +9,9 @@ use crate::core::{Plan, Role};
 use crate::preflight::Trouble;
 use crate::units::Addresses;
 
-/// Asked of the kernel for sockets that carry SIP.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Asked of the kernel for sockets that carry SIP: at 100,000 calls a second a pause of 50 ms is 15,000 messages of 1.3 KB each.
+/// Without CAP_NET_ADMIN it is net.core.rmem_max that decides.
+const RECEIVE_BUFFER: usize = 32 << 20;
 
 /// Messages taken from the kernel at once.
 const MESSAGES: u16 = 512;
