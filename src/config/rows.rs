@@ -84,7 +84,7 @@ pub static ROWS: &[Row] = &[
     Row::new("shards.transactions_max", integer(16, 4_000_000), "100000", "SIP transactions in one shard."),
     Row::new("shards.contacts_max", integer(1, 4_000_000), "200000", "Registered contacts in one shard."),
     Row::new("shards.connections_max", integer(1, 1_000_000), "10000", "TCP connections in one shard."),
-    Row::new("shards.gather", millis(0, 20), "\"5ms\"",
+    Row::new("shards.gather", millis(0, 20), "\"2ms\"",
         "How long a shard busy with signalling may at most collect messages before it reads them: less work for each. The busier it is, the shorter: some thirty messages are enough. Media by sockets never waits."),
     // sip
     Row::new("sip.domains", Kind::Hosts, "[]",
