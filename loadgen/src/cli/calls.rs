@@ -63,6 +63,26 @@ pub struct Calls {
     /// Only answer calls, until --duration, --calls or Ctrl-C
     #[arg(long)]
     pub uas: bool,
+    /// Who calls whom.
+    #[command(flatten)]
+    pub parties: Parties,
+    /// From 180 to 200 on the answering side
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
+    pub ring: Duration,
+    /// Who hangs up when the hold is over (tell both sides when they run apart)
+    #[arg(long, value_enum, default_value = "uac")]
+    pub hangup: Side,
+    /// What some calls do besides.
+    #[command(flatten)]
+    pub flow: FlowOptions,
+    /// What the RTP carries.
+    #[command(flatten)]
+    pub audio: Audio,
+}
+
+/// Who calls whom, and for how long it may ring.
+#[derive(Clone, Debug, Args)]
+pub struct Parties {
     /// Where the answering side listens; the target is expected to route calls there
     #[arg(long, value_name = "HOST:PORT")]
     pub uas_listen: Option<SocketAddr>,
@@ -75,21 +95,22 @@ pub struct Calls {
     /// Called user; {} stands for its number [default: the user of --register-uas, or service]
     #[arg(long, value_name = "USER", value_parser = Pattern::parse)]
     pub to: Option<Pattern>,
-    /// From 180 to 200 on the answering side
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
-    pub ring: Duration,
-    /// Who hangs up when the hold is over (tell both sides when they run apart)
-    #[arg(long, value_enum, default_value = "uac")]
-    pub hangup: Side,
     /// Longest wait for an answer to a call that rings; then it is cancelled
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     pub setup_max: Duration,
-    /// What some calls do besides.
-    #[command(flatten)]
-    pub flow: FlowOptions,
-    /// What the RTP carries.
-    #[command(flatten)]
-    pub audio: Audio,
+}
+
+impl Parties {
+    /// One that was given.
+    pub fn named(&self) -> Option<&'static str> {
+        let given = [
+            (self.uas_listen.is_some(), "--uas-listen"),
+            (self.register_uas.is_some(), "--register-uas"),
+            (self.from.is_some(), "--from"),
+            (self.to.is_some(), "--to"),
+        ];
+        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
 }
 
 /// What some calls do besides the plain flow.

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::assertion::Assertion;
 use crate::units::{self, Addresses};
 
-pub use calls::{Audio, Calls, Codec, FlowOptions, Side};
+pub use calls::{Audio, Calls, Codec, FlowOptions, Parties, Side};
 pub use register::Register;
 pub use rtp::{Rtp, Via};
 pub use search::{By, FindMax, Ramp};

@@ -1,12 +1,10 @@
 //! Options of `rtp`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Audio, Common};
-use crate::core::pattern::Pattern;
+use super::{Audio, Common, Parties};
 use crate::units;
 
 /// What joins the two ends of a stream.
@@ -44,41 +42,10 @@ pub struct Rtp {
     /// What the RTP carries.
     #[command(flatten)]
     pub audio: Audio,
-    /// How calls are set up.
-    #[command(flatten)]
-    pub sip: MediaCalls,
-}
-
-/// How the calls are set up whose media `rtp --via sip` measures.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "With --via sip (calls are set up at --rate, 100 a second if it is not given)")]
-pub struct MediaCalls {
-    /// Where the answering side listens; the target is expected to route calls there
-    #[arg(long, value_name = "HOST:PORT")]
-    pub uas_listen: Option<SocketAddr>,
-    /// Register the answering side with the target as this user, and call that user
-    #[arg(long, value_name = "USER:PASSWORD")]
-    pub register_uas: Option<String>,
-    /// Calling user; {} stands for its number [default: the user of --auth, or loadgen]
-    #[arg(long, value_name = "USER", value_parser = Pattern::parse)]
-    pub from: Option<Pattern>,
-    /// Called user; {} stands for its number [default: the user of --register-uas, or service]
-    #[arg(long, value_name = "USER", value_parser = Pattern::parse)]
-    pub to: Option<Pattern>,
-    /// Longest wait for an answer to a call that rings; then it is cancelled
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
-    pub setup_max: Duration,
-}
-
-impl MediaCalls {
-    /// One that was given.
-    pub fn named(&self) -> Option<&'static str> {
-        let given = [
-            (self.uas_listen.is_some(), "--uas-listen"),
-            (self.register_uas.is_some(), "--register-uas"),
-            (self.from.is_some(), "--from"),
-            (self.to.is_some(), "--to"),
-        ];
-        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
-    }
+    /// How the calls are set up whose media `rtp --via sip` measures.
+    #[command(
+        flatten,
+        next_help_heading = "With --via sip (calls are set up at --rate, 100 a second if it is not given)"
+    )]
+    pub sip: Parties,
 }

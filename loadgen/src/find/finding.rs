@@ -1,4 +1,4 @@
-//! What came of a search: its trials, the conclusion with its exit code, and where it is written.
+//! What came of a search: its trials, and the conclusion with its exit code.
 
 use std::time::Duration;
 
@@ -6,8 +6,6 @@ use time::OffsetDateTime;
 
 use crate::cli::{By, FindMax};
 use crate::core::search::Found;
-use crate::files::{put, put_text};
-use crate::html;
 use crate::junit::{Case, Suite};
 use crate::report::began_text;
 use crate::units::human;
@@ -141,23 +139,8 @@ impl<'a> Finding<'a> {
         format!("find-max: {} ({} steps)\n", self.sentence, self.trials.len())
     }
 
-    /// Writes what was asked for.
-    pub fn write(&self) -> Result<(), String> {
-        let common = &self.options.calls.common;
-        if let Some(path) = &common.json {
-            put(path, &self.json())?;
-        }
-        if let Some(path) = &common.html {
-            put_text(path, &html::search::page(self))?;
-        }
-        if let Some(path) = &common.junit {
-            put_text(path, &self.junit())?;
-        }
-        Ok(())
-    }
-
     /// For build servers.
-    fn junit(&self) -> String {
+    pub fn junit(&self) -> String {
         let lines: Vec<String> = self.trials.iter().map(|trial| trial.line(unit(self.options))).collect();
         let failed = |kind, yes: bool| yes.then(|| (kind, self.sentence.clone(), lines.join("\n")));
         let seconds = self.elapsed.as_secs_f64();

@@ -12,6 +12,8 @@ use time::OffsetDateTime;
 
 use crate::cli::{By, Calls, FindMax};
 use crate::core::search::Search;
+use crate::files::{put, put_text};
+use crate::html;
 use crate::preflight::Trouble;
 use crate::report::{Report, Verdict};
 use crate::run::{self, End, Outcome};
@@ -49,8 +51,23 @@ pub fn find_max(options: &FindMax, command_line: String) -> Result<u8, Trouble> 
     } else {
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
-    finding.write().map_err(Trouble::outside)?;
+    write(&finding).map_err(Trouble::outside)?;
     Ok(finding.code)
+}
+
+/// Writes what was asked for.
+fn write(finding: &Finding<'_>) -> Result<(), String> {
+    let common = &finding.options.calls.common;
+    if let Some(path) = &common.json {
+        put(path, &finding.json())?;
+    }
+    if let Some(path) = &common.html {
+        put_text(path, &html::search::page(finding))?;
+    }
+    if let Some(path) = &common.junit {
+        put_text(path, &finding.junit())?;
+    }
+    Ok(())
 }
 
 /// What does not go together.

@@ -63,17 +63,18 @@ pub(super) struct Shape {
 pub(super) fn calls_shaped(options: &cli::Calls, shape: Shape) -> Result<Setup, Trouble> {
     let common = &options.common;
     let answers = !options.uac;
-    if answers && !options.uas && options.uas_listen.is_none() && options.register_uas.is_none() {
+    if answers && !options.uas && options.parties.uas_listen.is_none() && options.parties.register_uas.is_none() {
         return Err(Trouble::usage(
             "who answers the calls? Say where the answering side listens (--uas-listen IP:PORT, with a route to it in \
              the target), or register it (--register-uas USER:PASSWORD), or leave it out (--uac)",
         ));
     }
-    if options.uas && options.uas_listen.is_none() && options.register_uas.is_none() {
+    if options.uas && options.parties.uas_listen.is_none() && options.parties.register_uas.is_none() {
         return Err(Trouble::usage("--uas needs --uas-listen IP:PORT, or --register-uas USER:PASSWORD"));
     }
-    let place = place(common, options.uas_listen.filter(|_| options.uas && options.register_uas.is_none()))?;
-    let register_uas = secret(&options.register_uas, "--register-uas")?
+    let place =
+        place(common, options.parties.uas_listen.filter(|_| options.uas && options.parties.register_uas.is_none()))?;
+    let register_uas = secret(&options.parties.register_uas, "--register-uas")?
         .map(|(user, password)| Secret { user: user.fill(0), password: password.fill(0) });
     let up = (options.hold.mean() + options.ring).max(Duration::from_millis(10));
     let kept_up = options.concurrent.filter(|_| common.rate.is_none()).map(|calls| f64::from(calls) / up.as_secs_f64());
@@ -97,24 +98,28 @@ pub(super) fn calls_shaped(options: &cli::Calls, shape: Shape) -> Result<Setup, 
     plan.concurrent_uas = if answers { concurrent as usize + concurrent as usize / 10 + 10 } else { 0 };
     plan.hold = options.hold;
     plan.ring = options.ring;
-    plan.setup_max = options.setup_max;
+    plan.setup_max = options.parties.setup_max;
     plan.rtp = options.rtp != cli::Codec::Off;
     plan.flow = flow::plan(options)?;
     plan.hangup = if options.hangup == cli::Side::Uac { Role::Uac } else { Role::Uas };
     if let Some((user, _)) = &plan.secret {
         plan.from = user.clone();
     }
-    if let Some(user) = &options.from {
+    if let Some(user) = &options.parties.from {
         plan.from = user.clone();
     }
     let registered = register_uas.as_ref().and_then(|secret| Pattern::parse(&secret.user).ok());
-    if let Some(user) = options.to.clone().or(registered) {
+    if let Some(user) = options.parties.to.clone().or(registered) {
         plan.to = user;
     }
     plan.register_uas = register_uas;
-    let longest =
-        load_time(&plan.load) + options.hold.longest() + options.ring + options.setup_max + common.t1 * 128 + SLACK * 5;
-    let mut setup = open(common, plan, &place, options.uas_listen, options.rtp_ports, concurrent, None)?;
+    let longest = load_time(&plan.load)
+        + options.hold.longest()
+        + options.ring
+        + options.parties.setup_max
+        + common.t1 * 128
+        + SLACK * 5;
+    let mut setup = open(common, plan, &place, options.parties.uas_listen, options.rtp_ports, concurrent, None)?;
     setup.timeout = common.timeout.or((!options.uas).then_some(longest));
     Ok(setup)
 }

@@ -63,8 +63,9 @@ impl Batch {
             header.msg_hdr.msg_control = if with_control { control.as_mut_ptr().cast() } else { std::ptr::null_mut() };
             header.msg_hdr.msg_controllen = if with_control { CONTROL_BYTES as _ } else { 0 };
         }
-        // SAFETY: each header points to one name, one vector and at most one control buffer of that length, each vector to its own stretch of `buffers`; all were
-        // set just above, belong to this value and are not touched during the call.
+        // SAFETY: each header points to one name, one vector and at most one control buffer of that length, each vector
+        // to its own stretch of `buffers`; all were set just above, belong to this value and are not touched during the
+        // call.
         let count = unsafe {
             libc::recvmmsg(
                 fd,
@@ -90,13 +91,20 @@ impl Batch {
             return None;
         }
         let from = decode(&self.names[index].0)?;
-        let mut control = [0; CONTROL_BYTES];
-        for (bytes, word) in control.chunks_exact_mut(8).zip(&self.controls[index]) {
-            bytes.copy_from_slice(&word.to_ne_bytes());
-        }
-        let control = Control::read(&control[..header.msg_hdr.msg_controllen.min(CONTROL_BYTES)]);
+        let control = match header.msg_hdr.msg_controllen.min(CONTROL_BYTES) {
+            0 => Control::default(),
+            len => self.control(index, len),
+        };
         let start = index * self.stride;
         Some((from, control, &mut self.buffers[start..start + header.msg_len as usize]))
+    }
+
+    fn control(&self, index: usize, len: usize) -> Control {
+        let mut bytes = [0; CONTROL_BYTES];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(&self.controls[index]) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        Control::read(&bytes[..len])
     }
 
     /// The first `len` bytes of the `index`th.
