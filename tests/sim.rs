@@ -110,6 +110,7 @@ fn main() -> ExitCode {
             hashes: wanted.hashes,
             mutant: wanted.mutant.clone(),
             mutants: wanted.mutants,
+            take_overs: wanted.take_overs,
         });
         passed += good;
         failed += bad;

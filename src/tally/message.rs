@@ -5,17 +5,18 @@
 //! message are always the site at the other end of the link, so that no message names a site.
 
 use crate::base::Instant;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Most octets of an account's name on the wire and in the ledger.
 pub const ACCOUNT_NAME_MAX: usize = 255;
 
 /// A site as the ledger numbers it: a name with one disk's identity. A site that lost its disk gets another number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SiteId(pub u16);
 
 /// Who a site is: one name may stand for several identities in the course of time, but each lives on one disk.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// `node.name`.
     pub name: Arc<str>,
@@ -26,7 +27,7 @@ pub struct Identity {
 }
 
 /// A request of a borrower: unique within its identity for ever, since its incarnation is part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
     /// The borrower's.
     pub incarnation: u32,
@@ -35,7 +36,7 @@ pub struct RequestId {
 }
 
 /// A loan of a lender: unique within its identity for ever. A closed one never revives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LoanId {
     /// The lender's.
     pub incarnation: u32,
@@ -158,7 +159,7 @@ pub enum Message {
 }
 
 /// One site's figures of one account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Own base rights.
     pub base: u32,

@@ -8,11 +8,12 @@ use super::site::Sites;
 use crate::base::time::Duration;
 use crate::base::{Instant, ShardId, Slot, TimerKey};
 use crate::tally::{Cell, Figures, LoanId, RequestId, SiteId};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A loan out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Lent {
     pub loan: LoanId,
     pub to: SiteId,
@@ -27,7 +28,7 @@ pub(super) struct Lent {
 }
 
 /// A loan in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Loan {
     pub from: SiteId,
     pub loan: LoanId,
@@ -54,7 +55,7 @@ impl Loan {
 }
 
 /// A request out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Open {
     pub number: u64,
     pub to: SiteId,
@@ -66,7 +67,7 @@ pub(super) struct Open {
 }
 
 /// A call that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Waiter {
     pub shard: ShardId,
     pub call: Slot,
@@ -74,7 +75,7 @@ pub(super) struct Waiter {
 }
 
 /// What another site has said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hint {
     pub site: SiteId,
     pub figures: Figures,
@@ -91,7 +92,7 @@ pub(super) struct Hint {
 }
 
 /// What only an account with dealings needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Busy {
     pub lent: Vec<Lent>,
     pub loans: Vec<Loan>,
@@ -99,6 +100,7 @@ pub(super) struct Busy {
     pub waiters: VecDeque<Waiter>,
     pub hints: Vec<Hint>,
     /// Cells of the same account that calls from before its removal still hold.
+    #[serde(skip)]
     pub former: Vec<Arc<Cell>>,
     pub wanted_at: Option<Instant>,
     /// Not before then is a right asked for that phones here have no call for yet.
@@ -110,13 +112,14 @@ pub(super) struct Busy {
     pub peak_at: Instant,
     pub told: Option<(Instant, Figures)>,
     /// How many calls are being hung up, and since when.
+    #[serde(skip)]
     pub hanging_up: (Instant, u32),
     /// When the home last asked for rights above the limit.
     pub recalled_at: Option<Instant>,
 }
 
 /// Base rights at another site, in the home's books. Totals never shrink.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Placement {
     pub site: SiteId,
     pub total: u64,
@@ -127,7 +130,7 @@ pub(super) struct Placement {
 }
 
 /// Base rights from the home, in another site's books.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Receipt {
     pub home: SiteId,
     pub total: u64,

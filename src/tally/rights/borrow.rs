@@ -15,7 +15,7 @@ const OPEN_MAX: usize = 3;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Between two tries at lenders that had nothing to spare.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Between two questions for a right that phones have no call for yet.
 pub(super) const AHEAD_AGAIN: Duration = Duration::from_secs(30);
 /// Most loans in of one account.
@@ -138,7 +138,7 @@ impl Rights {
             let fresh = hint.and_then(|hint| hint.fresh(now));
             let unknown = account.limit() / (self.sites.linked().count() as u32 + 1);
             let home = u32::from(account.lives_at(&row.name));
-            let score = fresh.map_or(unknown, idle).saturating_mul(2) + home;
+            let score = fresh.map_or(unknown, idle).saturating_mul(2).saturating_add(home);
             if best.is_none_or(|(most, _)| score > most) {
                 best = Some((score, site));
             }

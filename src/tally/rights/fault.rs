@@ -35,6 +35,22 @@ pub enum Fault {
     CalledInEnds,
     /// Calls that hold an account's cell of before a reload are forgotten.
     FormerForgotten,
+    /// A new process does not know what the one before had borrowed.
+    ThawForgetsLoansIn,
+    /// A new process does not know what the one before had lent.
+    ThawForgetsLoansOut,
+    /// A new process counts the loans that it goes on with from its own beginning.
+    ThawRenewsLoans,
+    /// A new process that goes on with loans says that it is another incarnation.
+    ThawRestarts,
+    /// A new process takes all sites for linked.
+    ThawKeepsLinks,
+    /// A new process counts its loans from one again.
+    ThawCountsLoansAnew,
+    /// A new process counts its questions from one again.
+    ThawCountsRequestsAnew,
+    /// A new process does not wait for media of the process that died before the last one.
+    ThawEndsHold,
 }
 
 impl Fault {
@@ -56,7 +72,31 @@ impl Fault {
         ("restart_no_wait", Self::RestartNoWait),
         ("called_in_ends", Self::CalledInEnds),
         ("former_forgotten", Self::FormerForgotten),
+        ("thaw_forgets_loans_in", Self::ThawForgetsLoansIn),
+        ("thaw_forgets_loans_out", Self::ThawForgetsLoansOut),
+        ("thaw_renews_loans", Self::ThawRenewsLoans),
+        ("thaw_restarts", Self::ThawRestarts),
+        ("thaw_keeps_links", Self::ThawKeepsLinks),
+        ("thaw_counts_loans_anew", Self::ThawCountsLoansAnew),
+        ("thaw_counts_requests_anew", Self::ThawCountsRequestsAnew),
+        ("thaw_ends_hold", Self::ThawEndsHold),
     ];
+
+    /// Seen only where sites change their process.
+    #[must_use]
+    pub const fn is_of_thaw(self) -> bool {
+        matches!(
+            self,
+            Self::ThawForgetsLoansIn
+                | Self::ThawForgetsLoansOut
+                | Self::ThawRenewsLoans
+                | Self::ThawRestarts
+                | Self::ThawKeepsLinks
+                | Self::ThawCountsLoansAnew
+                | Self::ThawCountsRequestsAnew
+                | Self::ThawEndsHold
+        )
+    }
 }
 
 #[cfg(test)]

@@ -11,16 +11,17 @@ use super::{Event, Retired, Rights, TURN};
 use crate::base::Instant;
 use crate::base::time::Duration;
 use crate::tally::{Message, Record, SiteId};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Rounds of questions before a new ledger issues.
-const ROUNDS: u8 = 2;
+pub(super) const ROUNDS: u8 = 2;
 /// Between two questions to one peer.
 const AGAIN: Duration = TURN;
 
 /// Where the founding of a home's new ledger stands.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Founding {
     /// Rounds that all peers have agreed in.
     pub rounds: u8,
@@ -30,12 +31,13 @@ pub(super) struct Founding {
     pub clear: Vec<Arc<str>>,
     pub ask_at: Instant,
     pub told: bool,
-    /// Homes that have asked here.
+    /// Homes that have asked here; one whose link is cut asks again.
+    #[serde(skip)]
     pub asked: VecDeque<Asked>,
 }
 
 /// A home that has asked, and how many accounts have been looked at for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     home: SiteId,
     round: u64,

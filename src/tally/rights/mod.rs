@@ -37,6 +37,22 @@
 //! A lender that sees its borrower in a later incarnation waits X only: the process that used the loan is dead.
 //! A lender that has not heard of a loan for a while repeats it, which brings lost loans and lost returns to light.
 //!
+//! *Change of process* (`frozen`). The machine is written down whole and goes on in another process as the same
+//! incarnation: for all other sites that is a pause and a cut link. Before it, shards stand still, links are cut, outputs
+//! are taken and all records are on disk, so that nothing is on its way; what a letter says that a shard has not read is
+//! as if it had not been said, and a right in it is free. Both processes read one clock, so that each time stays what it
+//! is (`frozen` goes through them): a lender counts no less, a borrower no more. Numbers of loans and questions go on,
+//! since a number means one thing for ever; questions stay open as over any cut link, since a lender may have written down
+//! the answer. Calls that come along hold their rights in new cells, above any limit, and the books say the rest:
+//!
+//! - An account has one cell, in which all its calls count, whatever cells they held before: f calls on former cells and
+//!   l on the last one, with u rights, were f + max(l, u − f) at the worst and are max(f + l, u), which is the same.
+//!   What the new configuration lacks keeps such a cell while calls stand on it, and is dropped then as by a reload.
+//! - What is usable is not read from the old cell but worked out anew, less what has ended meanwhile, with allowances as
+//!   for a site that is cut off.
+//! - The machine gives back and lends what no call uses: nothing, not even the time, is told to it until all calls hold
+//!   their rights; and no shard admits before its first turn is over and the pulse beats.
+//!
 //! *Loss of a site* (`site`, `founding`). A name with a disk is an identity; a lost disk is another one, with zero
 //! rights. Base rights at an identity that is gone stay there until an operator has fenced and retired it; the home
 //! then waits a loan's whole time before it uses them, since what the dead site had lent may be in use elsewhere. A home
@@ -59,7 +75,7 @@
 //!   while the keeper stands still would use rights that have ended.
 //! - Keep the order of records, and never put one behind a gap: after a failed write, a whole [`Rights::snapshot`]
 //!   (taken when all outputs are drained) comes first.
-//! - Run one process on a ledger at a time.
+//! - Run one process on a ledger at a time, and let no machine go on once another has been thawed from it.
 //!
 //! The simulator (`tests/sim/limits`) holds all this against true time, and plants a [`Fault`] for each of these reasons.
 
@@ -68,6 +84,7 @@ mod borrow;
 mod configured;
 mod fault;
 mod founding;
+mod frozen;
 mod hear;
 mod home;
 mod lend;
@@ -86,6 +103,7 @@ mod wait;
 
 #[doc(hidden)]
 pub use fault::Fault;
+pub use frozen::Frozen;
 pub use output::{Event, Output};
 pub use settings::{Home, Policy, Settings, Terms};
 pub use view::{LoanEnd, LoanView, PeerView, PlacedView, Refusal, SiteView, Totals, View};
@@ -179,12 +197,19 @@ impl Rights {
         me: Identity,
         peers: Vec<Arc<str>>,
         ledger: &[Record],
-        mut random: Random,
+        random: Random,
         now: Instant,
     ) -> Self {
+        let mut rights = Self::bare(settings, me, peers, random, now);
+        rights.replay(ledger, now);
+        rights
+    }
+
+    /// A new process that knows of no account.
+    fn bare(settings: Settings, me: Identity, peers: Vec<Arc<str>>, mut random: Random, now: Instant) -> Self {
         let rules = Rules::new(&settings);
         let [a, b, c, d] = [(); 4].map(|()| random.next_u64());
-        let mut rights = Self {
+        Self {
             hold_until: now + rules.hold,
             holding: rules.hold > Duration::ZERO,
             founded: peers.is_empty() || rules.has(Fault::FoundingSkipped),
@@ -215,9 +240,13 @@ impl Rights {
             wheel: Wheel::new(now, ACCOUNTS_MAX),
             sweeps: VecDeque::new(),
             outbox: Outbox::default(),
-        };
-        rights.replay(ledger, now);
-        rights
+        }
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub const fn me(&self) -> &Identity {
+        &self.me
     }
 
     /// Every `Output::Persist` up to this is on disk.

@@ -16,6 +16,20 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Goes on where everything had been written: `written` of it.
+    pub fn resumed(written: u64) -> Self {
+        Self { written, durable: written, ..Self::default() }
+    }
+
+    /// What is on its way still, if anything.
+    pub fn rests(&self) -> Result<(), &'static str> {
+        match () {
+            () if !self.outputs.is_empty() => Err("outputs wait"),
+            () if self.durable < self.written || !self.waiting.is_empty() => Err("records are not on disk yet"),
+            () => Ok(()),
+        }
+    }
+
     /// Asks for a record to be written.
     pub fn persist(&mut self, record: Record) {
         self.written += 1;

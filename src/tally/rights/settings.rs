@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use crate::base::time::Duration;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What becomes of calls whose right has run out because the lender could not be reached in time.
@@ -61,7 +62,7 @@ impl Default for Settings {
 }
 
 /// Where an account's rights are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Home {
     /// Here.
     Here,
@@ -70,7 +71,7 @@ pub enum Home {
 }
 
 /// What the configuration promises for one account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// N: calls at once over all sites.
     pub limit: u32,

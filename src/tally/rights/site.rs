@@ -6,24 +6,29 @@
 use super::Fenced;
 use crate::base::Instant;
 use crate::tally::{Identity, Record, SiteId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One identity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Site {
     pub name: Arc<str>,
     pub disk: u128,
     /// Last seen.
     pub incarnation: u32,
     pub retired: bool,
+    /// Of this process alone.
+    #[serde(skip)]
     pub linked: bool,
     /// When what was placed there comes back, once it is retired.
     pub returns_at: Option<Instant>,
     /// A refused message of it has been told.
     pub accused: bool,
     /// Base rights of ours placed there, over all accounts.
+    #[serde(skip)]
     pub placed_there: u64,
     /// Base rights here that it has issued, over all accounts.
+    #[serde(skip)]
     pub received_from: u64,
 }
 
@@ -54,7 +59,7 @@ impl Site {
 }
 
 /// All of them, by number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sites(Vec<Site>);
 
 /// What a greeting means.
@@ -73,6 +78,10 @@ impl Sites {
 
     pub fn get_mut(&mut self, site: SiteId) -> Option<&mut Site> {
         self.0.get_mut(usize::from(site.0))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (SiteId, &Site)> {

@@ -2,23 +2,27 @@
 
 use super::*;
 use crate::base::{ShardId, Slot};
-use crate::tally::{Message, Note, RequestId};
+use crate::tally::{Figures, Message, Note, RequestId};
 
-const ACCOUNT: &str = "acme";
+pub(super) const ACCOUNT: &str = "acme";
 
 /// A site and what it is called.
-struct Node {
-    rights: Rights,
-    identity: Identity,
-    cell: Arc<Cell>,
-    peer: Option<SiteId>,
-    ledger: Vec<Record>,
-    permits: Vec<super::super::Permit>,
-    answers: Vec<bool>,
-    hung_up: u32,
+pub(super) struct Node {
+    pub rights: Rights,
+    pub identity: Identity,
+    pub cell: Arc<Cell>,
+    pub peer: Option<SiteId>,
+    pub ledger: Vec<Record>,
+    pub permits: Vec<super::super::Permit>,
+    pub answers: Vec<bool>,
+    pub hung_up: u32,
 }
 
-fn terms(me: &str, limit: u32) -> Terms {
+pub(super) fn settings(policy: Policy) -> Settings {
+    Settings { max_call: Duration::from_secs(60), policy, ..Settings::default() }
+}
+
+pub(super) fn terms(me: &str, limit: u32) -> Terms {
     let home = if me == "home" { Home::Here } else { Home::At("home".into()) };
     Terms { limit, home, allowance: 0 }
 }
@@ -27,7 +31,7 @@ impl Node {
     fn new(name: &str, peer: &str, limit: u32, policy: Policy) -> Self {
         let identity = Identity { name: name.into(), disk: name.len() as u128, incarnation: 1 };
         let random = Random::from_u64(1);
-        let settings = Settings { max_call: Duration::from_secs(60), policy, ..Settings::default() };
+        let settings = settings(policy);
         let mut rights =
             Rights::open(settings, identity.clone(), vec![peer.into()], &[], random, Instant::from_millis(1));
         let cell = Cell::new(0);
@@ -36,13 +40,13 @@ impl Node {
         Self { rights, identity, cell, peer: None, ledger, permits, answers, hung_up: 0 }
     }
 
-    fn view(&self, now: Instant) -> View {
+    pub fn view(&self, now: Instant) -> View {
         self.rights.view(now, ACCOUNT).unwrap()
     }
 }
 
 /// Passes everything to and fro until nothing is left.
-fn settle(now: Instant, a: &mut Node, b: &mut Node) {
+pub(super) fn settle(now: Instant, a: &mut Node, b: &mut Node) {
     loop {
         let moved = drain(now, a, b) + drain(now, b, a);
         if moved == 0 {
@@ -75,23 +79,23 @@ fn drain(now: Instant, from: &mut Node, to: &mut Node) -> usize {
     moved
 }
 
-fn link(now: Instant, a: &mut Node, b: &mut Node) {
+pub(super) fn link(now: Instant, a: &mut Node, b: &mut Node) {
     a.peer = Some(a.rights.link_up(now, b.identity.clone()).unwrap());
     b.peer = Some(b.rights.link_up(now, a.identity.clone()).unwrap());
     settle(now, a, b);
 }
 
-fn pair(limit: u32) -> (Node, Node) {
+pub(super) fn pair(limit: u32) -> (Node, Node) {
     pair_that(Policy::Keep, limit)
 }
 
-fn pair_that(policy: Policy, limit: u32) -> (Node, Node) {
+pub(super) fn pair_that(policy: Policy, limit: u32) -> (Node, Node) {
     let (mut home, mut away) = (Node::new("home", "away", limit, policy), Node::new("away", "home", limit, policy));
     link(Instant::from_millis(2), &mut home, &mut away);
     (home, away)
 }
 
-fn borrow(call: u32, now: Instant) -> Note {
+pub(super) fn borrow(call: u32, now: Instant) -> Note {
     let call = Slot { index: call, generation: 0 };
     Note::Borrow { account: ACCOUNT.into(), shard: ShardId(0), call, deadline: now + Duration::from_millis(400) }
 }
@@ -221,7 +225,7 @@ fn a_snapshot_says_what_the_ledger_says() {
 }
 
 /// What is said to the other site, everything due done and all disks quick.
-fn said(node: &mut Node, now: Instant) -> Vec<Message> {
+pub(super) fn said(node: &mut Node, now: Instant) -> Vec<Message> {
     let mut said = Vec::new();
     while let Some(output) = node.rights.poll_output() {
         match output {
@@ -261,6 +265,18 @@ fn an_idle_right_stays_where_phones_are_until_a_call_needs_it() {
     away.rights.note(now, phones(0));
     live(&mut home, &mut away, 30);
     assert_eq!((home.cell.read(), away.cell.read()), ((0, 1), (0, 0)));
+}
+
+#[test]
+fn a_site_that_boasts_is_asked_and_nothing_overflows() {
+    let (_, mut away) = pair(1);
+    let now = Instant::from_millis(10);
+    let figures = Figures { base: u32::MAX, refused: 1, ..Figures::default() };
+    let account = Arc::from(ACCOUNT);
+    away.rights.handle(now, away.peer.unwrap(), Message::Figures { account, figures });
+    away.rights.note(now, borrow(1, now));
+    let asked = said(&mut away, now).into_iter().any(|message| matches!(message, Message::Request { .. }));
+    assert!(asked);
 }
 
 #[test]

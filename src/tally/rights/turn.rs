@@ -65,7 +65,7 @@ impl Rights {
     /// Waiting makes sense while some linked site may have rights to spare. One that had none a moment ago may not, nor
     /// one whose figures say so: rights that come free there are fetched behind the calls' back, and calls are told at
     /// once.
-    fn set_may_borrow(&self, now: Instant, index: usize) {
+    pub(super) fn set_may_borrow(&self, now: Instant, index: usize) {
         let account = &self.accounts[index];
         let hints = || account.busy.iter().flat_map(|busy| &busy.hints);
         let hint_of = |site: SiteId| hints().find(|hint| hint.site == site);

@@ -6,6 +6,7 @@ use super::settings::Home;
 use crate::base::Instant;
 use crate::base::time::Duration;
 use crate::tally::{Figures, LoanId, SiteId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One account, as this site knows it.
@@ -115,7 +116,7 @@ pub struct LoanEnd {
 }
 
 /// Why a right was not to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// No other site can be reached.
     NoLink,

@@ -5,10 +5,11 @@
 
 use crate::base::Instant;
 use crate::base::id::Token;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A call that is up, as its own site knows it. A call that took a right of two accounts has two rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Whose limit it counts for.
     pub account: Arc<str>,
@@ -19,7 +20,7 @@ pub struct Row {
 }
 
 /// One change of a site's rows. Operations of an incarnation are numbered from 1 without a gap.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// A row appears; its number is that of this operation.
     Began(Row),

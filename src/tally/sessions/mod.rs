@@ -6,9 +6,13 @@
 //! or reordered is a gap that heals: the reader says what it [`SessionMessage::Want`]s, the writer sends operations or, to
 //! who is too far behind, all rows ([`Snapshot`]). A [`Digest`] every few seconds finds what nobody noticed.
 //!
+//! *Change of process* (`frozen`): our own rows go along with the numbers of their operations, so that other sites go on
+//! where they were. Copies of other sites stay behind.
+//!
 //! For each link the keeper holds a cursor: the operation up to which the peer has been sent everything. It is set by
 //! [`Reaction::Owes`] and by what [`Sessions::news`] returns.
 
+mod frozen;
 mod message;
 mod own;
 mod replica;
@@ -17,6 +21,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 
+pub use frozen::Frozen;
 pub use message::{Digest, Operation, Row, SessionMessage};
 pub use own::{News, Snapshot};
 pub use replica::{Applied, Replica};
@@ -27,6 +32,7 @@ use crate::base::{Instant, Random};
 use crate::tally::message::Identity;
 use ahash::RandomState;
 use own::Own;
+use serde::{Deserialize, Serialize};
 use site::Site;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +55,7 @@ impl Default for Bounds {
 }
 
 /// What happened so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Calls here that began without a row, for want of room.
     pub rows_full: u64,
@@ -67,6 +73,14 @@ pub struct Counters {
     pub fenced: u64,
     /// Sites that found no room.
     pub sites_full: u64,
+}
+
+impl Counters {
+    /// Each of them.
+    const fn all(&self) -> [u64; 8] {
+        let Self { rows_full, operations, snapshots, gaps, diverged, odd, fenced, sites_full } = *self;
+        [rows_full, operations, snapshots, gaps, diverged, odd, fenced, sites_full]
+    }
 }
 
 /// The identity is that of an incarnation that is over: the link must be closed.
@@ -117,6 +131,7 @@ pub struct Sessions {
     /// By disk.
     sites: BTreeMap<u128, Site>,
     bounds: Bounds,
+    seeds: [u64; 4],
     keyed: RandomState,
     counters: Counters,
 }
@@ -125,10 +140,11 @@ impl Sessions {
     /// An empty database of the site `identity`.
     #[must_use]
     pub fn new(identity: Identity, bounds: Bounds, random: &mut Random) -> Self {
-        let mut seed = || random.next_u64();
-        let keyed = RandomState::with_seeds(seed(), seed(), seed(), seed());
+        let seeds = [(); 4].map(|()| random.next_u64());
+        let [a, b, c, d] = seeds;
+        let keyed = RandomState::with_seeds(a, b, c, d);
         let own = Own::new(identity.incarnation, bounds.rows_max, bounds.operations_max, keyed.clone());
-        Self { identity, own, sites: BTreeMap::new(), bounds, keyed, counters: Counters::default() }
+        Self { identity, own, sites: BTreeMap::new(), bounds, seeds, keyed, counters: Counters::default() }
     }
 
     /// A call of ours has begun. The same call and account again change nothing.

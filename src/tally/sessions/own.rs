@@ -102,6 +102,33 @@ impl Own {
         }
     }
 
+    /// What another process needs to go on: the rows, oldest first, and the last operations.
+    pub(super) fn at_rest(&self, operations_kept: usize) -> (Vec<(u64, Row)>, Vec<Operation>) {
+        let mut rows: Vec<_> = self.replica.rows().map(|row| (row.number, row.to_row())).collect();
+        rows.sort_unstable_by_key(|(number, _)| *number);
+        let behind = self.log.len().saturating_sub(operations_kept);
+        (rows, self.log.range(behind..).cloned().collect())
+    }
+
+    /// Goes on with them; none if they contradict each other or find no room.
+    pub(super) fn resumed(
+        mut self,
+        sequence: u64,
+        rows: Vec<(u64, Row)>,
+        log: Vec<Operation>,
+        unlisted: u32,
+    ) -> Option<Self> {
+        let names: Vec<_> = rows.iter().map(|(number, row)| (*number, row.call, Arc::clone(&row.account))).collect();
+        self.replica = self.replica.resumed(sequence, rows)?;
+        for (number, call, account) in names {
+            let known = self.numbers.insert((call, self.replica.account(&account)?), number);
+            known.is_none().then_some(())?;
+        }
+        let fits = log.len() <= self.operations_max && log.len() as u64 <= sequence;
+        (self.log, self.unlisted) = (log.into(), unlisted);
+        fits.then_some(self)
+    }
+
     pub(super) const fn replica(&self) -> &Replica {
         &self.replica
     }

@@ -48,6 +48,14 @@ impl Replica {
         replica
     }
 
+    /// As it was after the operation `sequence`, row by row; none if they contradict each other or find no room.
+    pub(super) fn resumed(mut self, sequence: u64, rows: impl IntoIterator<Item = (u64, Row)>) -> Option<Self> {
+        self.sequence = sequence;
+        let all =
+            rows.into_iter().all(|(number, row)| (1..=sequence).contains(&number) && self.rows.insert(number, row));
+        all.then_some(self)
+    }
+
     /// More rows of the same snapshot.
     pub(super) fn add(&mut self, rows: impl IntoIterator<Item = (u64, Row)>) {
         for (number, row) in rows {

@@ -145,8 +145,27 @@ impl Checker {
         }
     }
 
+    /// I8: a process goes on with what the one before it had.
+    pub fn thawed(&mut self, outcome: Result<(), String>) {
+        if let Err(why) = outcome {
+            self.accuse(|| format!("I8: {why}"));
+        }
+    }
+
+    /// I8: nobody takes a site for linked that is not.
+    fn links(&mut self, hosts: &[Host]) {
+        for host in hosts.iter().filter(|host| host.paused.is_none()) {
+            let Some(process) = &host.process else { continue };
+            let there_is = |site: SiteId| process.links.iter().flatten().any(|(number, _)| *number == site);
+            if let Some(peer) = process.rights.peers().find(|peer| peer.linked && !there_is(peer.site)) {
+                self.accuse(|| format!("I8: {} takes {} for linked", host.name, peer.name));
+            }
+        }
+    }
+
     /// I3: no loan lasts longer at its borrower, calls included, than its lender waits.
     pub fn look(&mut self, hosts: &[Host], _now: u64, plan: &Plan) {
+        self.links(hosts);
         let mut out: HashMap<(u128, LoanId), u64> = HashMap::new();
         for host in hosts {
             if let Some(process) = &host.process {

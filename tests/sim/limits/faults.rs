@@ -108,6 +108,7 @@ impl World {
         let host = &mut self.hosts[site];
         let Some(process) = host.process.take() else { return };
         let silent_by = host.clock.truly(self.plan.settings.dead_man);
+        host.taking = None;
         let silent_by = match host.paused.take() {
             Some((since, _)) => silent_by.saturating_sub(self.now - since),
             None => silent_by,
@@ -146,7 +147,10 @@ impl World {
     pub fn found(&mut self, site: usize, tries: u32) {
         let now = self.hosts[site].clock(self.now);
         let clear = self.mutant.is(Around::FoundedUnfenced) || self.is_clear_of(site);
-        if clear && let Some(process) = &mut self.hosts[site].process {
+        if clear
+            && self.hosts[site].taking.is_none()
+            && let Some(process) = &mut self.hosts[site].process
+        {
             let done = process.rights.found(now);
             self.say(|| format!("{site} is founded by hand: {done:?}"));
             return self.pump_and_check(site);

@@ -2,7 +2,8 @@
 //!
 //! `cargo test --release --test sim -- limits --seeds 10000 --first-seed 1` lives ten thousand lives of three to seven
 //! sites: first chaos with the invariants looked at after every step, then peace, at the end of which every right must be
-//! home. `--mutant NAME` plants a bug and expects to see it; `--mutants` does so with all of them.
+//! home. One life in so many is lived again where sites change their process; with `--take-overs` all are.
+//! `--mutant NAME` plants a bug and expects to see it; `--mutants` does so with all of them.
 
 mod check;
 mod clock;
@@ -18,7 +19,10 @@ mod world;
 pub use plan::Mutant;
 use plan::{Plan, SECOND};
 use strowger::base::Random;
-use world::{Calls, World};
+use world::{Calls, TakeOvers, World};
+
+/// One life in so many is lived again with take-overs.
+const TAKE_OVER_SEEDS: u64 = 3;
 
 /// What the command line says.
 pub struct Wanted {
@@ -28,20 +32,22 @@ pub struct Wanted {
     pub hashes: bool,
     pub mutant: Option<String>,
     pub mutants: bool,
+    pub take_overs: bool,
 }
 
 /// How a life ended.
 pub struct Outcome {
     pub calls: Calls,
+    pub take_overs: TakeOvers,
     pub hash: u64,
     pub steps: u64,
     pub seconds: u64,
 }
 
 /// Lives one seed.
-pub fn live(seed: u64, mutant: Mutant, verbose: bool) -> Result<Outcome, String> {
+pub fn live(seed: u64, mutant: Mutant, verbose: bool, take_overs: bool) -> Result<Outcome, String> {
     let mut random = Random::from_u64(seed);
-    let plan = Plan::new(&mut random, mutant);
+    let plan = Plan::new(&mut random, mutant, take_overs);
     if verbose {
         println!("{plan:?}");
     }
@@ -63,11 +69,12 @@ pub fn live(seed: u64, mutant: Mutant, verbose: bool) -> Result<Outcome, String>
         home = world.all_home();
     }
     home?;
-    Ok(Outcome { calls: world.calls, hash: world.hash, steps: world.order, seconds: until / SECOND })
+    let (calls, take_overs) = (world.calls, world.take_overs);
+    Ok(Outcome { calls, take_overs, hash: world.hash, steps: world.order, seconds: until / SECOND })
 }
 
-fn try_to_live(seed: u64, mutant: Mutant, verbose: bool) -> Result<Outcome, String> {
-    let life = std::panic::catch_unwind(|| live(seed, mutant, verbose));
+fn try_to_live(seed: u64, mutant: Mutant, verbose: bool, take_overs: bool) -> Result<Outcome, String> {
+    let life = std::panic::catch_unwind(|| live(seed, mutant, verbose, take_overs));
     life.unwrap_or_else(|_| Err("it panicked".to_owned()))
 }
 
@@ -94,7 +101,7 @@ pub fn run(wanted: &Wanted) -> (u64, u64) {
 /// A bug must be seen by some seed.
 fn catch(name: &str, mutant: Mutant, seeds: std::ops::Range<u64>, verbose: bool) -> (u64, u64) {
     for seed in seeds.clone() {
-        if let Err(why) = try_to_live(seed, mutant, verbose) {
+        if let Err(why) = try_to_live(seed, mutant, verbose, mutant.is_of_take_overs()) {
             println!("mutant {name:28} caught by seed {seed}: {why}");
             return (1, 0);
         }
@@ -103,28 +110,69 @@ fn catch(name: &str, mutant: Mutant, seeds: std::ops::Range<u64>, verbose: bool)
     (0, 1)
 }
 
-fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
-    let (mut passed, mut failed) = (0, 0);
-    let mut all = Calls::default();
-    let (mut steps, mut seconds) = (0, 0);
-    for seed in seeds.clone() {
-        match try_to_live(seed, Mutant::None, wanted.verbose) {
+/// Lives of one kind, all together.
+#[derive(Default)]
+struct Lives {
+    passed: u64,
+    failed: u64,
+    calls: Calls,
+    take_overs: TakeOvers,
+    steps: u64,
+    seconds: u64,
+}
+
+impl Lives {
+    fn live(&mut self, seed: u64, wanted: &Wanted, take_overs: bool) {
+        match try_to_live(seed, Mutant::None, wanted.verbose, take_overs) {
             Ok(outcome) => {
-                passed += 1;
-                all.add(&outcome.calls);
-                (steps, seconds) = (steps + outcome.steps, seconds + outcome.seconds);
+                self.passed += 1;
+                self.calls.add(&outcome.calls);
+                self.take_overs.add(&outcome.take_overs);
+                (self.steps, self.seconds) = (self.steps + outcome.steps, self.seconds + outcome.seconds);
                 if wanted.hashes {
                     println!("seed {seed} trace {:016x}", outcome.hash);
                 }
             }
             Err(why) => {
-                failed += 1;
-                println!("test limits, seed {seed} ... FAILED\n{why}");
-                println!("again: sim -- limits --seeds 1 --first-seed {seed} --verbose\n");
+                let (with, more) = if take_overs { (" with take-overs", "--take-overs ") } else { ("", "") };
+                self.failed += 1;
+                println!("test limits, seed {seed}{with} ... FAILED\n{why}");
+                println!("again: sim -- limits {more}--seeds 1 --first-seed {seed} --verbose\n");
             }
         }
     }
-    for outcome in [counters(seeds.clone()), rights_follow(seeds.start), rights_move(seeds.start)] {
+
+    fn tell(&self, with: &str) {
+        let Self { calls, take_overs, .. } = self;
+        println!(
+            "limits{with}: {} seeds, {:.1} simulated hours, {} steps, {} calls offered, {} admitted, {} waited{}",
+            self.passed + self.failed,
+            self.seconds as f64 / 3600.0,
+            self.steps,
+            calls.offered,
+            calls.admitted,
+            calls.waited,
+            match take_overs.done + take_overs.declined {
+                0 => String::new(),
+                _ => format!("; {} changes of process, {} given up", take_overs.done, take_overs.declined),
+            }
+        );
+    }
+}
+
+fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
+    let (mut lives, mut changed) = (Lives::default(), Lives::default());
+    for seed in seeds.clone() {
+        if !wanted.take_overs {
+            lives.live(seed, wanted, false);
+        }
+        if wanted.take_overs || seed % TAKE_OVER_SEEDS == 1 {
+            changed.live(seed, wanted, true);
+        }
+    }
+    let (mut passed, mut failed) = (lives.passed + changed.passed, lives.failed + changed.failed);
+    let figures = || vec![counters(seeds.clone()), rights_follow(seeds.start), rights_move(seeds.start)];
+    for outcome in if wanted.take_overs { Vec::new() } else { figures() } {
         match outcome {
             Ok(()) => passed += 1,
             Err(why) => {
@@ -133,21 +181,18 @@ fn live_all(seeds: std::ops::Range<u64>, wanted: &Wanted) -> (u64, u64) {
             }
         }
     }
-    match [(); 2].map(|()| live(seeds.start, Mutant::None, false).map(|outcome| outcome.hash)) {
+    let again = || live(seeds.start, Mutant::None, false, wanted.take_overs).map(|outcome| outcome.hash);
+    match [(); 2].map(|()| again()) {
         [Ok(once), Ok(again)] if once != again => {
             failed += 1;
             println!("test the same seed, the same trace ... FAILED: {once:016x} and {again:016x}");
         }
         _ => passed += 1,
     }
-    println!(
-        "limits: {} seeds, {:.1} simulated hours, {steps} steps, {} calls offered, {} admitted, {} waited",
-        seeds.count(),
-        seconds as f64 / 3600.0,
-        all.offered,
-        all.admitted,
-        all.waited
-    );
+    [(&lives, ""), (&changed, " with take-overs")]
+        .iter()
+        .filter(|(lives, _)| lives.steps > 0)
+        .for_each(|(lives, with)| lives.tell(with));
     (passed, failed)
 }
 

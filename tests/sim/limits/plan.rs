@@ -17,6 +17,10 @@ pub enum Around {
     FoundedUnfenced,
     /// A lost disk comes back as the identity that it was, with nothing on it.
     RebuiltFromNothing,
+    /// A new process has its keeper's first turn before its calls hold their rights again.
+    TurnBeforeCalls,
+    /// Calls of an account that the new process's configuration lacks hold no cell that anybody counts.
+    CellsOfNobody,
 }
 
 /// What is wrong in this run.
@@ -34,11 +38,22 @@ impl Mutant {
         all.push(("stale_keeper", Self::Around(Around::StaleKeeper)));
         all.push(("founded_unfenced", Self::Around(Around::FoundedUnfenced)));
         all.push(("disk_loss_reissues", Self::Around(Around::RebuiltFromNothing)));
+        all.push(("turn_before_calls", Self::Around(Around::TurnBeforeCalls)));
+        all.push(("cells_of_nobody", Self::Around(Around::CellsOfNobody)));
         all
     }
 
     pub fn is(self, around: Around) -> bool {
         self == Self::Around(around)
+    }
+
+    /// It is seen where sites change their process.
+    pub fn is_of_take_overs(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Machine(fault) => fault.is_of_thaw(),
+            Self::Around(around) => matches!(around, Around::TurnBeforeCalls | Around::CellsOfNobody),
+        }
     }
 }
 
@@ -72,10 +87,12 @@ pub struct Plan {
     pub quiet: bool,
     /// The first call comes then.
     pub calls_from: u64,
+    /// Sites change their process.
+    pub take_overs: bool,
 }
 
 impl Plan {
-    pub fn new(random: &mut Random, mutant: Mutant) -> Self {
+    pub fn new(random: &mut Random, mutant: Mutant, take_overs: bool) -> Self {
         let mut pick = |from: &[u64]| from[random.below(from.len() as u64) as usize];
         let sites = pick(&[3, 3, 3, 4, 4, 5, 6, 7]) as usize;
         let crowd = 1 + if pick(&[0, 0, 0, 0, 0, 0, 0, 1]) == 1 { pick(&[2, 5, 10]) } else { 0 };
@@ -119,6 +136,7 @@ impl Plan {
             good: quiet,
             quiet,
             calls_from: 2 * SECOND,
+            take_overs,
             settings,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::disk::Disk;
+use super::world::Taking;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use strowger::base::{Instant, Random};
@@ -12,6 +13,8 @@ use strowger::tally::{Cell, Identity, Permit, Pulse, SiteId};
 pub struct Process {
     /// Unique in the whole run: events of another life miss this one.
     pub life: u64,
+    /// Likewise, and another one after a take-over: letters that stayed behind miss it.
+    pub post: u64,
     pub identity: Identity,
     pub rights: Rights,
     pub cells: Vec<Arc<Cell>>,
@@ -42,6 +45,8 @@ pub struct Host {
     pub dead: Vec<u32>,
     /// Stands still since and until, in truth.
     pub paused: Option<(u64, u64)>,
+    /// It does so because another process takes over.
+    pub taking: Option<Taking>,
     /// What its configuration says of limits.
     pub limits: Vec<u32>,
     /// Which accounts it names.
@@ -55,9 +60,9 @@ impl Host {
         let disk = Disk::new(new_disk(random));
         let dead = vec![0; limits.len()];
         let clock = Clock::new(1_000_000, 0);
-        let (process, paused, last) = (None, None, None);
+        let (process, paused, taking, last) = (None, None, None, None);
         let configured = vec![true; limits.len()];
-        Self { name: name(number), clock, disk, process, dead, paused, limits, configured, last }
+        Self { name: name(number), clock, disk, process, dead, paused, taking, limits, configured, last }
     }
 
     /// Its local time.
@@ -104,9 +109,10 @@ pub fn boot(host: &mut Host, me: usize, boot: &Boot<'_>, random: &mut Random, tr
         rights.set_account(now, Arc::clone(&boot.accounts[account]), terms, Arc::clone(cell));
     }
     host.last = Some(identity.clone());
-    host.paused = None;
+    (host.paused, host.taking) = (None, None);
     host.process = Some(Process {
         life: boot.life,
+        post: boot.life,
         identity,
         rights,
         counts: vec![0; cells.len()],

@@ -57,6 +57,7 @@ pub fn plan(limit: u32) -> Plan {
         good: true,
         quiet: false,
         calls_from: FROM,
+        take_overs: false,
     }
 }
 

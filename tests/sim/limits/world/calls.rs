@@ -67,8 +67,9 @@ impl World {
         }
     }
 
-    pub fn hang_up(&mut self, site: usize, life: u64, account: usize, calls: u32) {
-        let Some(process) = self.process(site, life) else { return };
+    pub fn hang_up(&mut self, site: usize, post: u64, account: usize, calls: u32) {
+        let Some(process) = self.hosts[site].process.as_mut().filter(|process| process.post == post) else { return };
+        let life = process.life;
         let named = process.calls.iter().filter(|(_, (of, _))| *of == account).map(|(call, _)| *call);
         let ending: Vec<u64> = named.take(calls as usize).collect();
         for call in ending {

@@ -98,6 +98,12 @@ impl World {
 
     /// Its process has died: what waited for it is lost, but for what stands in files.
     pub fn forget_deferred(&mut self, site: usize) {
+        self.read_files(site);
+        self.deferred[site].clear();
+    }
+
+    /// A new process reads what was configured while the old one stood still.
+    pub fn read_files(&mut self, site: usize) {
         for step in std::mem::take(&mut self.deferred[site]) {
             let host = &mut self.hosts[site];
             match step {
@@ -106,7 +112,7 @@ impl World {
                 Step::Restore { account } => {
                     (host.limits[account], host.configured[account]) = (self.plan.limits[account], true);
                 }
-                _ => {}
+                step => self.deferred[site].push(step),
             }
         }
     }

@@ -28,7 +28,7 @@ impl World {
     pub fn pump(&mut self, site: usize) {
         loop {
             let Some(process) = &mut self.hosts[site].process else { return };
-            let life = process.life;
+            let post = process.post;
             let Some(output) = process.rights.poll_output() else { break };
             match output {
                 Output::Persist { seq, record } => {
@@ -48,7 +48,9 @@ impl World {
                 Output::Right { call, permit, .. } => {
                     let account = process.waiting.remove(&call.index);
                     self.check.answered(account.is_some(), self.now);
-                    if let (Some(account), Some(permit)) = (account, permit) {
+                    // A letter to a shard that stands still and is taken over stays behind, and its call hears nothing.
+                    let arrives = self.hosts[site].taking.is_none();
+                    if let (Some(account), Some(permit), true) = (account, permit, arrives) {
                         self.begin(site, account, permit);
                     }
                 }
@@ -56,12 +58,12 @@ impl World {
                     let account = self.accounts.iter().position(|name| *name == account).unwrap_or(0);
                     self.check.hung_up(site, account, calls, &self.plan);
                     if self.at_once {
-                        self.hang_up(site, life, account, calls);
+                        self.hang_up(site, post, account, calls);
                         continue;
                     }
                     let latest = self.plan.settings.slop.as_nanos() as u64 / 4;
                     let after = self.random.below(latest);
-                    self.after(after, Event::At(site, Step::HangUp { life, account, calls }));
+                    self.after(after, Event::At(site, Step::HangUp { post, account, calls }));
                 }
                 Output::Event(event) => self.say(|| format!("{site} says: {event}")),
             }

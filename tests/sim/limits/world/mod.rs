@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use strowger::base::time::Duration;
-use strowger::base::{Random, ShardId, Slot};
+use strowger::base::{Instant, Random, ShardId, Slot};
 use strowger::tally::rights::Output;
 use strowger::tally::{Cell, Identity, Message, Note, Permit};
 
@@ -16,6 +16,9 @@ mod calls;
 mod host;
 mod keeper;
 mod post;
+mod take_over;
+
+pub use take_over::{TakeOvers, Taking};
 
 /// A call waits so long for a right.
 const BORROW: Duration = Duration::from_millis(400);
@@ -30,8 +33,10 @@ pub enum Step {
     Deliver { from: usize, sender: Identity, to: u128, message: Message },
     Synced { life: u64 },
     Repaired { life: u64 },
-    HangUp { life: u64, account: usize, calls: u32 },
+    HangUp { post: u64, account: usize, calls: u32 },
     Unlink { life: u64, peer: usize },
+    Goodbye { from: usize, identity: Identity },
+    Thaw { life: u64 },
     Silenced { account: usize },
     Configure { account: usize, limit: u32 },
     Remove { account: usize },
@@ -51,6 +56,7 @@ pub enum Event {
     Heal(Vec<(usize, usize)>),
     Retire { identity: Identity },
     Found { site: usize, tries: u32 },
+    TakeOver,
     Look,
 }
 
@@ -109,6 +115,7 @@ pub struct World {
     pub cut: Vec<Vec<u32>>,
     pub check: Checker,
     pub calls: Calls,
+    pub take_overs: TakeOvers,
     pub calm: bool,
     at_once: bool,
     /// The site that most calls are at.
@@ -135,6 +142,7 @@ impl World {
             accounts,
             cut: vec![vec![0; sites]; sites],
             calls: Calls::default(),
+            take_overs: TakeOvers::default(),
             calm: false,
             at_once: false,
             busiest: 1,
@@ -155,6 +163,9 @@ impl World {
         world.after(0, Event::Dial);
         if !world.plan.good || world.plan.quiet {
             world.after(3 * SECOND, Event::Fault);
+        }
+        if world.plan.take_overs {
+            world.after(3 * SECOND, Event::TakeOver);
         }
         let calls_from = world.plan.calls_from - world.now;
         world.after(calls_from, Event::At(0, Step::Arrive));
@@ -212,6 +223,7 @@ impl World {
                 Event::Heal(edges) => self.heal(&edges),
                 Event::Retire { identity } => self.retire(&identity),
                 Event::Found { site, tries } => self.found(site, tries),
+                Event::TakeOver => self.take_over(),
                 Event::Look => {
                     self.after(SECOND / 2, Event::Look);
                     self.check.look(&self.hosts, self.now, &self.plan);
@@ -227,7 +239,12 @@ impl World {
     fn at(&mut self, site: usize, step: Step) {
         self.mix(site as u64);
         let standing = self.hosts[site].paused.is_some();
-        if standing && !matches!(step, Step::Resume | Step::Silenced { .. } | Step::Boot) {
+        let goes_on = match step {
+            Step::Resume | Step::Silenced { .. } | Step::Boot => true,
+            Step::Synced { .. } | Step::Thaw { .. } => self.hosts[site].taking.is_some(),
+            _ => false,
+        };
+        if standing && !goes_on {
             if !matches!(step, Step::Arrive) {
                 return self.deferred[site].push(step);
             }
@@ -264,10 +281,15 @@ impl World {
                     self.deliver(site, from, &sender, message);
                 }
             }
-            Step::Synced { life } => self.synced(site, life),
+            Step::Synced { life } => {
+                self.synced(site, life);
+                self.come_to_rest(site);
+            }
             Step::Repaired { life } => self.repaired(site, life),
-            Step::HangUp { life, account, calls } => self.hang_up(site, life, account, calls),
+            Step::HangUp { post, account, calls } => self.hang_up(site, post, account, calls),
             Step::Unlink { life, peer } => self.unlink(site, life, peer),
+            Step::Goodbye { from, identity } => self.goodbye(site, from, &identity),
+            Step::Thaw { life } => self.thaw(site, life),
             Step::Silenced { account } => {
                 let dead = &mut self.hosts[site].dead[account];
                 *dead = dead.saturating_sub(1);
@@ -278,6 +300,8 @@ impl World {
             Step::Reload { account } => self.reload(site, account),
             Step::Phones { account, phones } => self.registered(site, account, phones),
             Step::Boot => self.boot(site),
+            // Who is being taken over goes on by itself.
+            Step::Resume if self.hosts[site].taking.is_some() => {}
             Step::Resume => self.resume(site),
         }
     }
