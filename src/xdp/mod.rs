@@ -5,15 +5,19 @@
 //! (the `FastPath` that its relay is given), [`hops`] the neighbours that frames are sent to, kept true by [`mirror`]. [`succession`] is how
 //! all of it changes its process.
 
+mod commons;
 pub mod devices;
 mod features;
 pub mod hops;
 pub mod kernel;
 pub mod layout;
+mod links;
+mod load;
 pub mod memory;
 pub mod mirror;
 pub mod netlink;
 pub mod object;
+mod options;
 mod probe;
 pub mod shared;
 pub mod succession;
@@ -21,7 +25,10 @@ pub mod sys;
 pub mod table;
 pub mod ticks;
 
-pub use kernel::{Foreseen, Xdp, XdpOptions, probe};
+pub use kernel::Xdp;
+pub use links::Attached;
+pub use load::{Foreseen, probe};
+pub use options::XdpOptions;
 pub use succession::{Fit, Inventory, Left};
 pub use table::{ShardTable, Slice, TableOptions};
 

@@ -17,12 +17,14 @@
 
 use super::OBJECT;
 use super::hops::Neighbour;
-use super::kernel::{Loaded, Xdp, XdpOptions, load, not_followed, open_all, pin_link, wanted_devices};
+use super::kernel::Xdp;
 use super::layout::Constants;
+use super::links::{Attached, Will, will};
+use super::load::{Loaded, load, not_followed, open_all, wanted_devices};
 use super::memory::{Memory, NAMES};
 use super::mirror::Running;
+use super::options::XdpOptions;
 use super::probe::{Host, no_xdp};
-use super::sys::Program;
 use super::ticks::Ticks;
 use crate::base::Unusable;
 use crate::base::time::Duration;
@@ -34,18 +36,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Release;
-use std::sync::mpsc::{Receiver, Sender, channel};
-
-/// A device with our program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attached {
-    /// Its name.
-    pub name: String,
-    /// Its number; also the order of the map of devices is that of this list.
-    pub ifindex: u32,
-    /// In its driver.
-    pub native: bool,
-}
 
 /// What a loaded relay says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,48 +101,6 @@ impl Inventory {
         }
         let same = self.program == program && self.constants == *constants && self.arrays == NAMES;
         if same { Fit::Same } else { Fit::OtherProgram }
-    }
-}
-
-/// Done by a thread that was made while there were capabilities: they are given away before the word comes.
-#[derive(Debug)]
-pub(super) struct Will {
-    begin: Sender<()>,
-    done: Receiver<Result<(), String>>,
-}
-
-struct Switch {
-    /// Instead of the one that the links have.
-    program: Option<Program>,
-    links: Vec<OwnedFd>,
-    unpin: Vec<PathBuf>,
-    pin: Vec<PathBuf>,
-}
-
-impl Switch {
-    fn run(self) -> Result<(), String> {
-        for (link, program) in self.links.iter().filter_map(|link| Some((link, self.program.as_ref()?))) {
-            program.replace(link.as_fd()).map_err(|error| format!("a link does not take the new program ({error})"))?;
-        }
-        for path in &self.unpin {
-            let _ = std::fs::remove_file(path);
-        }
-        for (link, path) in self.links.iter().zip(&self.pin) {
-            // What a dead process left there.
-            let _ = std::fs::remove_file(path);
-            pin_link(link.as_fd(), path).map_err(|why| why.reason)?;
-        }
-        Ok(())
-    }
-
-    fn wait(self) -> std::io::Result<Will> {
-        let ((begin, begun), (tell, done)) = (channel(), channel());
-        std::thread::Builder::new().name("xdp-heir".into()).spawn(move || {
-            if begun.recv().is_ok() {
-                let _ = tell.send(self.run());
-            }
-        })?;
-        Ok(Will { begin, done })
     }
 }
 
@@ -260,26 +208,8 @@ impl Xdp {
     pub fn settle(&mut self) -> Result<(), String> {
         self.is_ours.store(true, Release);
         self.running.wake();
-        let Some(Will { begin, done }) = self.will.take() else { return Ok(()) };
-        let _ = begin.send(());
-        let said = done.recv().unwrap_or_else(|_| Err("the thread that does it died".to_owned()));
-        said.inspect_err(|_| self.detach())
+        self.will.take().map_or(Ok(()), Will::carry_out).inspect_err(|_| self.detach())
     }
-}
-
-fn will(
-    program: Option<Program>,
-    links: &[OwnedFd],
-    old_pins: &[PathBuf],
-    pins: &[PathBuf],
-) -> std::io::Result<Option<Will>> {
-    let (stay, go) = (old_pins == pins, old_pins != pins);
-    if program.is_none() && stay {
-        return Ok(None);
-    }
-    let links = links.iter().map(OwnedFd::try_clone).collect::<std::io::Result<_>>()?;
-    let of = |paths: &[PathBuf]| if go { paths.to_vec() } else { Vec::new() };
-    Switch { program, links, unpin: of(old_pins), pin: of(pins) }.wait().map(Some)
 }
 
 #[cfg(test)]
