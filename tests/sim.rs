@@ -9,9 +9,9 @@
 mod appliance;
 #[path = "sim/balance.rs"]
 mod balance;
-#[path = "sim/calls.rs"]
+#[path = "sim/calls/mod.rs"]
 mod calls;
-#[path = "sim/flows.rs"]
+#[path = "sim/flows/mod.rs"]
 mod flows;
 #[path = "sim/keeper.rs"]
 mod keeper;
@@ -33,7 +33,7 @@ mod station;
 mod town;
 #[path = "sim/trace.rs"]
 mod trace;
-#[path = "sim/world.rs"]
+#[path = "sim/world/mod.rs"]
 mod world;
 
 use std::process::ExitCode;

@@ -3,22 +3,22 @@
 //! Owned by the shard. The order of work is always the same: the transaction layer first, then the call, then what the
 //! layer has to say, until nothing is left to say.
 
+mod events;
+mod requests;
+
 use super::contacts::{Binding, Store};
-use super::core::{Core, Effect, Owner, Settings, Timer, leg_of_name};
+use super::core::{Core, Effect, Settings, Timer};
 use super::directory::Directory;
-use super::registrar;
 use super::state::Call;
-use super::{admission, answer, compose, gate, retry, routing, setup, teardown, watch, within};
-use crate::base::Side;
+use super::{admission, setup, teardown};
 use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Random, ShardId, Slab, Slot, SocketKey, Source, Wheel};
-use crate::media::{FastPath, MediaEvent, Relay, RelayConfig, Verdict};
-use crate::observe::{
-    CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, LimitReason, MethodLabel, Suspicion, Verbosity,
-};
+use crate::media::{FastPath, Relay, RelayConfig, Verdict};
+use crate::observe::{CallId, Counter, Counters, Direction, DropReason, EndCause, Gauge, MethodLabel, Verbosity};
 use crate::sip::digest;
-use crate::sip::transaction::{self, ClientKey, Incoming, Layer, ServerKey};
-use crate::sip::wire::{HeaderName, Message, Method};
+use crate::sip::transaction::{self, Layer};
+use crate::sip::wire::Message;
+use events::dispatch_response;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -121,94 +121,6 @@ impl Engine {
             self.core.counters.count_drop(DropReason::SipStrayResponse);
         }
         self.settle();
-    }
-
-    fn on_request(&mut self, flow: Flow, request: &Message<'_>) {
-        let now = self.core.now;
-        let incoming = match routing::is_emergency(&self.core.directory, request) {
-            true => self.core.layer.handle_urgent_request(now, flow, request),
-            false => self.core.layer.handle_request(now, flow, request),
-        };
-        match incoming {
-            Incoming::New(server) => self.on_new_request(server, flow, request),
-            Incoming::Retransmission | Incoming::AckToFailure(_) => {}
-            Incoming::AckToSuccess { .. } => {
-                let Some((slot, side)) = self.dialog_of(request) else {
-                    return self.core.counters.count_drop(DropReason::SipStrayAck);
-                };
-                self.with_call(slot, |call, core| within::on_ack(call, core, side, request));
-            }
-            Incoming::Cancel { cancel, invite } => self.on_cancel(cancel, invite, &flow, request),
-            // RFC 3261 §8.2.2.2.
-            Incoming::Merged(server) => gate::refuse(&mut self.core, server, &flow, request, 482, &[]),
-            Incoming::Full => {
-                self.core.counters.limit(LimitReason::Overload);
-                let after = gate::retry_after(&mut self.core);
-                let tag = self.core.random.hex::<16>();
-                let headers = [(HeaderName::RetryAfter, after.as_bytes())];
-                let bytes = compose::reply(&self.core, request, &flow, 503, &tag, &headers);
-                self.core.counters.response(503);
-                self.core.transmit(flow, bytes);
-            }
-        }
-    }
-
-    fn on_new_request(&mut self, server: ServerKey, flow: Flow, request: &Message<'_>) {
-        if request.to().tag().is_some() && request.method() != Method::Register {
-            return match self.dialog_of(request) {
-                Some((slot, side)) => {
-                    self.with_call(slot, |call, core| within::on_request(call, core, side, server, request));
-                }
-                // RFC 3261 §12.2.2.
-                None => {
-                    self.core.suspect(&flow, Suspicion::Unsolicited, false);
-                    gate::refuse(&mut self.core, server, &flow, request, 481, &[]);
-                }
-            };
-        }
-        gate::look_at_agent(&mut self.core, &flow, request);
-        if gate::answered_early(&mut self.core, server, &flow, request) {
-            return;
-        }
-        match request.method() {
-            Method::Invite => self.on_invite(server, flow, request),
-            Method::Register => {
-                registrar::on_register(&mut self.store, &mut self.core, server, &flow, request);
-                self.core.counters.set(Gauge::RegistrationsActive, self.store.len() as u64);
-            }
-            Method::Options => gate::on_options(&mut self.core, server, &flow, request),
-            _ => {
-                self.core.suspect(&flow, Suspicion::Unsolicited, false);
-                gate::refuse(&mut self.core, server, &flow, request, 481, &[]);
-            }
-        }
-    }
-
-    /// The call and side that a request within a dialog names: by our own tag, checked against the dialog itself.
-    pub(super) fn dialog_of(&self, request: &Message<'_>) -> Option<(Slot, Side)> {
-        let tag = request.to().tag()?;
-        let (token, number) = leg_of_name(tag)?;
-        let call = self.calls.get(token.slot).filter(|call| call.token == token)?;
-        let side = call.side_of(number)?;
-        let remote = request.from().tag().unwrap_or_default();
-        call.leg(side)?.dialog.matches(request.call_id(), tag, remote).then_some((token.slot, side))
-    }
-
-    fn on_cancel(&mut self, cancel: ServerKey, invite: Option<ServerKey>, flow: &Flow, request: &Message<'_>) {
-        let Some(invite) = invite else {
-            self.core.suspect(flow, Suspicion::Unsolicited, false);
-            return gate::refuse(&mut self.core, cancel, flow, request, 481, &[]);
-        };
-        gate::refuse(&mut self.core, cancel, flow, request, 200, &[]);
-        let Some(owner) = self.core.layer.server_user(invite) else { return };
-        let reason = request.header(HeaderName::Reason);
-        self.with_call(owner.call, |call, core| {
-            if call.setup.as_ref().is_some_and(|setup| setup.server == invite) {
-                teardown::on_cancel(call, core, reason);
-            } else {
-                within::on_cancel(call, core, invite);
-            }
-        });
     }
 
     /// Contacts that were asked for by [`Effect::Locate`].
@@ -321,79 +233,6 @@ impl Engine {
         self.core.relay.poll_socket()
     }
 
-    /// Lets everybody speak until nobody has anything to say; bounded by what one event can cause.
-    pub(super) fn settle(&mut self) {
-        loop {
-            while let Some(event) = self.core.layer.poll_event() {
-                self.on_transaction_event(event);
-            }
-            let Some(event) = self.core.relay.poll_event() else { break };
-            self.on_media_event(event);
-        }
-        while let Some(slot) = self.ended.pop() {
-            self.bury(slot);
-        }
-        self.core.counters.set(Gauge::CallsActive, self.core.calls_live as u64);
-    }
-
-    fn on_transaction_event(&mut self, event: transaction::Event<Owner>) {
-        match event {
-            transaction::Event::Timeout { client, user } => {
-                self.core.counters.count(Counter::SipTimeouts);
-                // RFC 3261 §8.1.3.1.
-                self.with_call(user.call, |call, core| dispatch_response(call, core, client, Err(408)));
-            }
-            transaction::Event::TransportError { client, user } => {
-                self.with_call(user.call, |call, core| dispatch_response(call, core, client, Err(503)));
-            }
-            transaction::Event::ClientDone { user, .. } => {
-                self.with_call(user.call, |call, core| setup::forget(call, core))
-            }
-            transaction::Event::ServerDone { user: Some(user), unanswered_ack: true, .. } => {
-                self.with_call(user.call, |call, core| {
-                    teardown::late_bye(call, core);
-                    if call
-                        .side_of(user.leg)
-                        .and_then(|side| call.leg(side))
-                        .is_some_and(|leg| leg.unacknowledged.is_some())
-                    {
-                        // RFC 3261 §13.3.1.4: no ACK came; the session is ended by BYE.
-                        teardown::end(call, core, EndCause::SignallingLost, None, 408);
-                    }
-                });
-            }
-            transaction::Event::TryingDue { server, user: Some(user) } => {
-                self.with_call(user.call, |call, core| within::trying(call, core, server));
-            }
-            transaction::Event::ServerDone { .. }
-            | transaction::Event::TryingDue { .. }
-            | transaction::Event::ResponseLost { .. } => {}
-        }
-    }
-
-    fn on_media_event(&mut self, event: MediaEvent) {
-        let (_, slot) = event.subject();
-        self.with_call(slot, |call, core| watch::on_event(call, core, event));
-    }
-
-    pub(super) fn with_call(&mut self, slot: Slot, work: impl FnOnce(&mut Call, &mut Core)) {
-        let Some(call) = self.calls.get_mut(slot) else { return };
-        work(call, &mut self.core);
-        if call.is_over() {
-            self.ended.push(slot);
-        }
-    }
-
-    fn bury(&mut self, slot: Slot) {
-        let Some(mut call) = self.calls.remove(slot) else { return };
-        self.core.cancel_timer(&mut call.timer);
-        if let Some(setup) = &mut call.setup {
-            for branch in &mut setup.branches {
-                self.core.cancel_timer(&mut branch.timer);
-            }
-        }
-    }
-
     /// Ends a call by an operator's word; false when there is none of that name.
     pub fn hangup(&mut self, now: Instant, call: CallId) -> bool {
         self.core.now = now;
@@ -435,14 +274,5 @@ impl Engine {
     /// So many records wait to be taken by the sink.
     pub fn set_records_waiting(&mut self, count: usize) {
         self.core.records_waiting = count;
-    }
-}
-
-fn dispatch_response(call: &mut Call, core: &mut Core, client: ClientKey, response: Result<&Message<'_>, u16>) {
-    let branch = call.setup.as_ref().and_then(|setup| setup.branches.iter().position(|branch| branch.client == client));
-    match (branch, response) {
-        (Some(_), Ok(response)) => answer::on_branch_response(call, core, client, response),
-        (Some(at), Err(status)) => retry::on_failure(call, core, at, status, None),
-        (None, response) => within::on_response(call, core, client, response),
     }
 }

@@ -3,34 +3,25 @@
 //! Owned by the [`Call`]. What A offers to us we offer to B with our ports in it, and so back (RFC 3264). An offer that
 //! changes a session takes effect with its answer, so that a refused one changes nothing (RFC 3264 §8).
 
-use super::content::{session_body, text};
+mod lines;
+mod report;
+
+pub use report::drop_label;
+
+use super::content::session_body;
 use super::core::Core;
 use super::directory::Peer;
 use super::routing::Target;
 use crate::base::{Side, Slot};
-use crate::media::{
-    Refused, RemoteOptions, SideOptions, SideReport, StreamKind, StreamOptions, StreamReport, StreamSlot, Way,
-};
-use crate::observe::{self, Counter, DropReason, Event, Level, MediaPath, MediaReport};
+use crate::media::StreamReport;
 use crate::sdp::parse::streams_of;
-use crate::sdp::{Author, CodecFilter, Media, MediaKind, MediaPlan, Negotiation, SdpError, Session};
+use crate::sdp::{Author, CodecFilter, MediaKind, MediaPlan, Negotiation, SdpError, Session};
 use crate::sip::wire::Message;
 use bytes::Bytes;
+use lines::Line;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-/// Streams of one call; further `m=` lines are rejected.
-const LINES_MAX: usize = 8;
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    slot: Option<StreamSlot>,
-    kind: MediaKind,
-    /// The side whose offer is open, or was answered last, said `a=rtcp-mux`.
-    mux_offered: bool,
-    codec: Arc<str>,
-}
 
 /// Values of Warning (RFC 3261 §20.43) for what is refused here.
 mod warning {
@@ -253,92 +244,6 @@ impl MediaSession {
         self.offered = None;
     }
 
-    /// The answer stands: silence means something from now on, and rejected streams give their ports back.
-    fn settle(&mut self, core: &mut Core, answer: &Session<'_>) {
-        for (at, line) in self.lines.iter_mut().enumerate() {
-            let Some(slot) = line.slot else { continue };
-            // An answer that leaves a stream out has rejected it.
-            let Some(media) = answer.media.get(at).filter(|media| !media.is_rejected()) else {
-                line.slot = None;
-                if let Some(report) = core.relay.close(core.now, slot)
-                    && report.sides.iter().any(|side| side.packets > 0)
-                {
-                    self.ended.push((report, line.kind, std::mem::take(&mut line.codec)));
-                }
-                continue;
-            };
-            core.relay.set_answered(core.now, slot);
-            if let Some(codec) = media.codecs().find(|codec| !codec.name.eq_ignore_ascii_case(b"telephone-event")) {
-                line.codec = text(codec.name);
-            }
-        }
-    }
-
-    fn open_lines(&mut self, core: &mut Core, session: &Session<'_>) -> Result<(), u16> {
-        for (at, media) in session.media.iter().enumerate().take(LINES_MAX) {
-            if at >= self.lines.len() {
-                self.lines.push(Line { slot: None, kind: media.kind, mux_offered: false, codec: "".into() });
-            }
-            let wanted = media.is_relayable() && !media.is_rejected();
-            if !wanted || self.lines[at].slot.is_some() {
-                continue;
-            }
-            let options = StreamOptions {
-                kind: match media.kind {
-                    _ if !media.is_rtp() => StreamKind::Raw,
-                    MediaKind::Audio => StreamKind::Audio,
-                    _ => StreamKind::Video,
-                },
-                owner: self.owner,
-                a: self.side_options(core, Side::A, media.kind),
-                b: self.side_options(core, Side::B, media.kind),
-            };
-            match core.relay.open(core.now, options) {
-                Ok(slot) => (self.lines[at].slot, self.lines[at].kind) = (Some(slot), media.kind),
-                Err(refused) => {
-                    if refused != Refused::Family {
-                        core.counters.limit(observe::LimitReason::PortsFull);
-                    }
-                    core.event(
-                        Event::new(core.now, core.shard, Level::Error, "no media stream")
-                            .word("reason", refused.as_str()),
-                    );
-                    if refused == Refused::Family {
-                        self.warning = Some(warning::ADDRESSES);
-                        return Err(488);
-                    }
-                    return Err(503);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn side_options(&self, core: &Core, side: Side, kind: MediaKind) -> SideOptions {
-        let qos = self.origins[side.index()].and_then(|origin| core.directory.peer_qos(origin.peer));
-        let dscp = qos.map_or(0, |qos| if kind == MediaKind::Video { qos.dscp_video } else { qos.dscp_audio });
-        SideOptions { v6: self.v6[side.index()], dscp }
-    }
-
-    /// Tells the relay what a side's description says.
-    fn apply(&mut self, core: &mut Core, side: Side, session: &Session<'_>, is_offer: bool) {
-        let origin = self.origins[side.index()];
-        for (line, media) in self.lines.iter_mut().zip(&session.media) {
-            if is_offer {
-                line.mux_offered = media.rtcp_mux;
-            }
-            let Some(slot) = line.slot else { continue };
-            let trunk = match origin.map(|origin| origin.peer) {
-                Some(Peer::Trunk(trunk)) => core.directory.trunk(trunk),
-                _ => None,
-            };
-            let symmetric = trunk.is_some_and(|trunk| trunk.rtp_symmetric);
-            let mux = media.rtcp_mux && (is_offer || line.mux_offered);
-            let options = remote_options(media, origin, mux, symmetric);
-            core.relay.set_remote(core.now, slot, side, &options);
-        }
-    }
-
     /// Shows `to` the description of the other side, with our ports towards `to`.
     fn write(
         &mut self,
@@ -375,129 +280,8 @@ impl MediaSession {
         }
         Ok(out)
     }
-
-    fn close_lines(&mut self, core: &mut Core) {
-        self.ended.reserve_exact(self.lines.len());
-        for line in self.lines.drain(..) {
-            let Some(report) = line.slot.and_then(|slot| core.relay.close(core.now, slot)) else { continue };
-            self.ended.push((report, line.kind, line.codec));
-        }
-    }
-
-    /// What was not chosen is told of only where something was heard.
-    fn close_spare(&mut self, core: &mut Core) {
-        for line in self.spare.drain(..) {
-            let Some(report) = line.slot.and_then(|slot| core.relay.close(core.now, slot)) else { continue };
-            if report.sides.iter().any(|side| side.packets > 0) {
-                self.ended.push((report, line.kind, line.codec));
-            }
-        }
-    }
-
-    /// Ends all streams; what the record says of the caller's and of the called side's.
-    pub fn close(&mut self, core: &mut Core) -> (Vec<MediaReport>, Vec<MediaReport>) {
-        self.close_lines(core);
-        self.close_spare(core);
-        let path = core.settings.path;
-        let ended = std::mem::take(&mut self.ended);
-        for (report, ..) in &ended {
-            core.counters.add(Counter::MediaLost, report.sides.iter().map(|side| side.lost).sum());
-        }
-        let of = |side: Side| {
-            ended.iter().map(|(report, kind, codec)| media_report(report.side(side), *kind, codec, path)).collect()
-        };
-        (of(Side::A), of(Side::B))
-    }
-
-    /// True while any stream has a reason to go on.
-    #[must_use]
-    pub fn is_alive(&self, core: &Core) -> bool {
-        self.lines.iter().any(|line| line.slot.is_some_and(|slot| core.relay.is_alive(core.now, slot)))
-    }
-
-    /// RTP packets so far from the caller, from the called side.
-    #[must_use]
-    pub fn packets(&self, core: &Core) -> (u64, u64) {
-        let reports = self.lines.iter().filter_map(|line| core.relay.report(core.now, line.slot?));
-        reports.fold((0, 0), |(a, b), report| (a + report.sides[0].packets, b + report.sides[1].packets))
-    }
-
-    /// What carries the first stream's packets from the caller, and those from the called side.
-    #[must_use]
-    pub fn paths(&self, core: &Core) -> (Option<MediaPath>, Option<MediaPath>) {
-        let Some(report) = self.lines.iter().find_map(|line| core.relay.report(core.now, line.slot?)) else {
-            return (None, None);
-        };
-        let of = |side: Side| match report.side(side).way {
-            Way::Below => MediaPath::Xdp,
-            Way::Socket => core.settings.path,
-        };
-        (Some(of(Side::A)), Some(of(Side::B)))
-    }
 }
 
 fn is_v6(remote: SocketAddr) -> bool {
     !matches!(remote.ip().to_canonical(), IpAddr::V4(_))
-}
-
-/// `symmetric`: a trunk whose media may come from elsewhere, by its setting.
-fn remote_options(media: &Media<'_>, origin: Option<Origin>, mux: bool, symmetric: bool) -> RemoteOptions {
-    let rtp = media.rtp();
-    let (telephone_event, clock_rates) = media.event_and_clocks();
-    let signalled_from = origin.map(|origin| origin.remote.ip().to_canonical());
-    // A phone's media and signalling come from one host; where its description says otherwise, there is a NAT between.
-    let phone = origin.is_some_and(|origin| matches!(origin.peer, Peer::Account(_)));
-    let elsewhere = rtp.is_none_or(|rtp| Some(rtp.ip()) != signalled_from);
-    // A name is not resolved: whoever is meant is found by its packets.
-    let behind_nat = phone && elsewhere || symmetric || media.is_named();
-    RemoteOptions {
-        rtp,
-        rtcp: media.rtcp(),
-        mux,
-        behind_nat,
-        symmetric: phone || symmetric,
-        signalled_from,
-        direction: media.effective_direction(),
-        telephone_event,
-        encrypted: media.encrypted,
-        clock_rates,
-    }
-}
-
-fn media_report(side: &SideReport, kind: MediaKind, codec: &Arc<str>, path: MediaPath) -> MediaReport {
-    MediaReport {
-        kind: match kind {
-            MediaKind::Audio => observe::MediaKind::Audio,
-            MediaKind::Video => observe::MediaKind::Video,
-            MediaKind::Image | MediaKind::Other => observe::MediaKind::Other,
-        },
-        codec: Arc::clone(codec),
-        packets: side.packets,
-        bytes: side.bytes,
-        lost: side.lost,
-        duplicates: side.duplicates,
-        jitter_ms: side.jitter_ms as f32,
-        mos: side.mos.map(|mos| mos as f32),
-        one_way: side.one_way,
-        dtmf_digits: side.digits,
-        strays: side.strays,
-        dscp: side.dscp,
-        remote: side.source.or(side.signalled),
-        path: if side.packets_below * 2 > side.packets { MediaPath::Xdp } else { path },
-        packets_xdp: side.packets_below,
-    }
-}
-
-/// The reason for a dropped packet in the words of the metrics.
-#[must_use]
-pub const fn drop_label(reason: crate::media::DropReason) -> DropReason {
-    use crate::media::DropReason as Relay;
-    match reason {
-        Relay::UnknownSocket => DropReason::UnknownSocket,
-        Relay::NoStream => DropReason::MediaNoStream,
-        Relay::WrongSource | Relay::Unverified => DropReason::MediaStray,
-        Relay::Malformed => DropReason::RtpMalformed,
-        Relay::NoDestination => DropReason::MediaNoDestination,
-        Relay::Held => DropReason::MediaDirection,
-    }
 }

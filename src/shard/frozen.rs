@@ -1,10 +1,11 @@
 //! A shard at rest: everything it knows, as octets that name their fields, for a process that takes over.
 //!
 //! Unknown fields are passed over and a missing one is an error unless it says `#[serde(default)]`, so that a later
-//! version reads what an earlier one wrote where that is honest. [`super::snapshot`] says for whom.
+//! version reads what an earlier one wrote where that is honest. `src/cli/hand_over` says for whom.
 
 use super::guard;
-use super::handle::{Shard, ShardOptions};
+use super::handle::Shard;
+use super::options::ShardOptions;
 use super::steer::Steering;
 use super::streams::Streams;
 use crate::base::{Instant, Random};

@@ -5,11 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod boundary;
+mod effects;
 mod frozen;
 pub mod guard;
 mod guarding;
 mod handle;
+mod letters;
 pub mod mailbox;
+mod options;
 mod steer;
 mod streams;
 mod trust;
@@ -17,6 +20,7 @@ mod trust;
 pub use crate::media::Waiting;
 pub use boundary::{Input, Output};
 pub use frozen::Frozen;
-pub use handle::{Shard, ShardOptions};
+pub use handle::Shard;
 pub use mailbox::{Answer, Mail, Query, ShardInfo};
+pub use options::ShardOptions;
 pub use steer::Steering;

@@ -2,9 +2,11 @@
 //!
 //! Owned by the call's leg. All text stands in one block of memory, since tens of thousands of dialogs are alive.
 
+mod text;
+
 use super::wire::{Builder, HeaderName, Message, Method, NameAddr, Scheme, Values};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use text::{Parts, Text, offset};
 
 /// A request whose CSeq is lower than one seen before: to be answered with 500 (§12.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,74 +29,6 @@ pub struct Dialog {
     remote_cseq: Option<u32>,
     state: State,
     secure: bool,
-}
-
-/// Call-ID, local and remote address with their tags, target and route set, one behind the other.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Text {
-    #[serde(with = "serde_bytes")]
-    bytes: Box<[u8]>,
-    /// The ends of the first four; the routes are the rest.
-    ends: [u32; 4],
-    local_tag: Range<u32>,
-    remote_tag: Range<u32>,
-}
-
-/// The parts of [`Text`], before they are put together.
-struct Parts<'a> {
-    call_id: &'a [u8],
-    local: &'a [u8],
-    local_tag: &'a [u8],
-    remote: &'a [u8],
-    remote_tag: &'a [u8],
-    target: &'a [u8],
-    /// As a header's value.
-    routes: &'a [u8],
-}
-
-impl Text {
-    fn new(parts: &Parts<'_>) -> Self {
-        let fields = [parts.call_id, parts.local, parts.remote, parts.target];
-        let bytes = [parts.call_id, parts.local, parts.remote, parts.target, parts.routes].concat();
-        let mut end = 0;
-        let ends = fields.map(|field| {
-            end += field.len() as u32;
-            end
-        });
-        let tag = |start: u32, field: &[u8], tag: &[u8]| {
-            let at = start + offset(field, tag);
-            at..at + tag.len() as u32
-        };
-        Self {
-            bytes: bytes.into_boxed_slice(),
-            local_tag: tag(ends[0], parts.local, parts.local_tag),
-            remote_tag: tag(ends[1], parts.remote, parts.remote_tag),
-            ends,
-        }
-    }
-
-    fn slice(&self, range: Range<u32>) -> &[u8] {
-        &self.bytes[range.start as usize..range.end as usize]
-    }
-
-    fn parts(&self) -> Parts<'_> {
-        let [call_id, local, remote, target] = self.ends;
-        Parts {
-            call_id: self.slice(0..call_id),
-            local: self.slice(call_id..local),
-            local_tag: self.slice(self.local_tag.clone()),
-            remote: self.slice(local..remote),
-            remote_tag: self.slice(self.remote_tag.clone()),
-            target: self.slice(remote..target),
-            routes: self.slice(target..self.bytes.len() as u32),
-        }
-    }
-}
-
-/// Where `part` stands in `whole`: a subslice of it, or empty.
-fn offset(whole: &[u8], part: &[u8]) -> u32 {
-    let distance = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-    if part.is_empty() || distance.saturating_add(part.len()) > whole.len() { 0 } else { distance as u32 }
 }
 
 impl Dialog {
@@ -333,102 +267,4 @@ fn routes(message: &Message<'_>, reversed: bool) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sip::wire::{Framing, Index, OwnedMessage, parse};
-    use bytes::Bytes;
-
-    fn message(start: &str, from: &str, to: &str, cseq: &str, more: &str) -> OwnedMessage {
-        let text = format!(
-            "{start}\r\nVia: SIP/2.0/UDP a.example;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\n\
-             Call-ID: abc\r\nCSeq: {cseq}\r\n{more}Content-Length: 0\r\n\r\n"
-        );
-        OwnedMessage::parse(Bytes::from(text), Framing::Datagram).unwrap()
-    }
-
-    fn invite(more: &str) -> OwnedMessage {
-        message("INVITE sip:bob@b.example SIP/2.0", "\"A\" <sip:a@x>;tag=aa", "<sip:bob@b.example>", "7 INVITE", more)
-    }
-
-    fn response(status: u16, more: &str) -> OwnedMessage {
-        let start = format!("SIP/2.0 {status} X");
-        message(&start, "\"A\" <sip:a@x>;tag=aa", "<sip:bob@b.example>;x=y;tag=bb;z", "7 INVITE", more)
-    }
-
-    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        write(&mut out);
-        let mut index = Index::new();
-        parse(&out, &mut index, Framing::Datagram).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    const ROUTES: &str = "Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n";
-
-    #[test]
-    fn the_caller_reverses_the_routes() {
-        let answer = response(200, &format!("{ROUTES}Contact: <sip:bob@10.0.0.2:5070>\r\n"));
-        let mut dialog = Dialog::uac(&invite("").view(), &answer.view());
-        assert_eq!(dialog.id(), (&b"abc"[..], &b"aa"[..], &b"bb"[..]));
-        assert_eq!((dialog.state(), dialog.next_hop()), (State::Confirmed, &b"sip:p3;lr"[..]));
-        let bye = written(|out| dialog.request(Method::Bye, b"SIP/2.0/UDP me;branch=z9hG4bK2", None, out).finish());
-        assert_eq!(
-            bye,
-            "BYE sip:bob@10.0.0.2:5070 SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nMax-Forwards: 70\r\n\
-             Route: <sip:p3;lr>, <sip:p2;lr>, <sip:p1;lr>\r\nFrom: \"A\" <sip:a@x>;tag=aa\r\n\
-             To: <sip:bob@b.example>;x=y;tag=bb;z\r\nCall-ID: abc\r\nCSeq: 8 BYE\r\nContent-Length: 0\r\n\r\n"
-        );
-        let ack = written(|out| dialog.ack(7, b"SIP/2.0/UDP me;branch=z9hG4bK3", out).finish());
-        assert!(ack.starts_with("ACK sip:bob@10.0.0.2:5070 SIP/2.0\r\n") && ack.contains("CSeq: 7 ACK\r\n"));
-        assert_eq!(dialog.local_cseq(), 8);
-    }
-
-    #[test]
-    fn the_callee_keeps_their_order_and_writes_its_tag() {
-        let request = invite(&format!("{ROUTES}Contact: <sip:a@10.0.0.1>;q=1\r\n"));
-        let mut dialog = Dialog::uas(&request.view(), b"mine");
-        assert_eq!(dialog.id(), (&b"abc"[..], &b"mine"[..], &b"aa"[..]));
-        assert!(dialog.matches(b"abc", b"mine", b"aa") && !dialog.matches(b"abc", b"aa", b"mine"));
-        let bye = written(|out| dialog.request(Method::Bye, b"SIP/2.0/UDP me;branch=z9hG4bK2", None, out).finish());
-        assert!(bye.starts_with("BYE sip:a@10.0.0.1 SIP/2.0\r\n"), "{bye}");
-        assert!(bye.contains("Route: <sip:p1;lr>, <sip:p2;lr>, <sip:p3;lr>\r\n"));
-        assert!(bye.contains("From: <sip:bob@b.example>;tag=mine\r\nTo: \"A\" <sip:a@x>;tag=aa\r\n"));
-        dialog.confirmed();
-        assert_eq!((dialog.state(), dialog.remote_cseq()), (State::Confirmed, Some(7)));
-    }
-
-    #[test]
-    fn a_strict_router_gets_the_request_uri() {
-        let answer = response(200, "Record-Route: <sip:p2;lr>, <sip:old@p1>\r\nContact: <sip:bob@c>\r\n");
-        let mut dialog = Dialog::uac(&invite("").view(), &answer.view());
-        let info = written(|out| dialog.request("INFO", b"SIP/2.0/UDP m;branch=z9hG4bK2", None, out).finish());
-        assert!(info.starts_with("INFO sip:old@p1 SIP/2.0\r\n"));
-        assert!(info.contains("Route: <sip:p2;lr>\r\nRoute: <sip:bob@c>\r\n"), "{info}");
-    }
-
-    #[test]
-    fn a_2xx_sets_target_and_routes_anew() {
-        let mut dialog = Dialog::uac(&invite("").view(), &response(180, "Record-Route: <sip:p1;lr>\r\n").view());
-        assert_eq!((dialog.state(), dialog.remote_target()), (State::Early, &b"sip:bob@b.example"[..]));
-        dialog.confirm(&response(200, "Contact: <sip:bob@c>\r\n").view());
-        assert_eq!((dialog.state(), dialog.next_hop()), (State::Confirmed, &b"sip:bob@c"[..]));
-        assert_eq!(dialog.id(), (&b"abc"[..], &b"aa"[..], &b"bb"[..]));
-        dialog.target_refresh(&response(200, "Contact: <sip:bob@longer.example.com>\r\n").view());
-        assert_eq!(dialog.remote_target(), b"sip:bob@longer.example.com");
-        dialog.target_refresh(&response(200, "").view());
-        assert_eq!((dialog.remote_target(), dialog.remote_tag()), (&b"sip:bob@longer.example.com"[..], &b"bb"[..]));
-    }
-
-    #[test]
-    fn requests_out_of_order_are_noticed() {
-        let mut dialog = Dialog::uas(&invite("").view(), b"mine");
-        let request = |number: u32, method: &str| {
-            let start = format!("{method} sip:x SIP/2.0");
-            message(&start, "<sip:a@x>;tag=aa", "<sip:b>;tag=mine", &format!("{number} {method}"), "")
-        };
-        assert_eq!(dialog.check_request(&request(9, "INFO").view()), Ok(()));
-        assert_eq!(dialog.check_request(&request(8, "BYE").view()), Err(OutOfOrder));
-        assert_eq!(dialog.check_request(&request(7, "ACK").view()), Ok(()));
-        assert_eq!((dialog.check_request(&request(10, "BYE").view()), dialog.remote_cseq()), (Ok(()), Some(10)));
-    }
-}
+mod tests;

@@ -14,7 +14,8 @@ use crate::base::{Forward, Slot};
 use crate::io::Backend;
 use crate::observe::record::EndCause;
 use crate::observe::{CallId, CallResult, LegReport};
-use crate::shard::{Answer, Mail, Query};
+use crate::shard::{Answer, Mail, Output, Query};
+use crate::tally::Note;
 
 const SIGNALLING: SocketKey = SocketKey(0);
 const LISTENER: SocketKey = SocketKey(1);

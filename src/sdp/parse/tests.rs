@@ -1,6 +1,8 @@
 //! Session descriptions, well and badly formed (RFC 8866).
 
+use super::super::FORMATS_MAX;
 use super::*;
+use crate::base::Direction;
 
 const AUDIO_AND_VIDEO: &[u8] = b"v=0\r\n\
     o=alice 2890844526 2890844527 IN IP4 host.atlanta.example.com\r\n\

@@ -1,8 +1,6 @@
 """The cases, each a function of options, network and a directory; it returns what to say, or raises Failure."""
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -10,44 +8,18 @@ import time
 from harness.process import Failure, Process, until
 from harness.sipp import Sipp
 
-from . import scan, wire
+from . import looks, scan, succession
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
 from .load import SET_UP_RATE, Load
 from .network import DEVICES, SERVICE, attached, do, pins
 
-# Learning, and the rest before a settled stream moves to the kernel.
-SETTLE_SECONDS = 2.0
-# What a process's death may take until nothing arrives any more, besides its dead-man time.
-SLACK_SECONDS = 1.0
 # How often the process may wake where nothing but media in the kernel goes on: two sweeps a second, the supervisor's rounds, and
 # the kernel's news of neighbours.
 WAKES_MAX = 20
-TAKEN_OVER = 500
-WATCHER = os.path.abspath(wire.__file__)
 SCANNER = os.path.abspath(scan.__file__)
 # How long a scanner is blocked here, and the datagrams that it goes on with.
 BLOCK_SECONDS = 6
 FLOOD = 2_000
-
-
-def _share(appliance, seconds):
-    """The share of packets that the kernel relayed meanwhile, and how many there were."""
-    before = appliance.packets()
-    time.sleep(seconds)
-    after = appliance.packets()
-    grown = {path: after[path] - before.get(path, 0.0) for path in after}
-    total = sum(grown.values())
-    if total == 0:
-        raise Failure(f"no packet was relayed within {seconds} s: {after}")
-    return grown.get("xdp", 0.0) / total, total
-
-
-def _wakes(appliance, seconds):
-    """How often each thread of the process woke, a second."""
-    before = appliance.waits()
-    time.sleep(seconds)
-    after = appliance.waits()
-    return {name: (count - before.get(name, 0)) / seconds for name, count in after.items() if count > before.get(name, 0)}
 
 
 def _relayed(options, net, directory, family):
@@ -57,9 +29,9 @@ def _relayed(options, net, directory, family):
         raise Failure(f"the program is not native on every device: {modes}")
     before = {party: net.bad_checksums(party) for party in ("caller", "callee")}
     load = Load(options, net, directory, options.calls, 10, family).all_up()
-    time.sleep(SETTLE_SECONDS)
-    share, total = _share(appliance, 3.0)
-    wakes = _wakes(appliance, 3.0)
+    time.sleep(looks.SETTLE_SECONDS)
+    share, total = looks.share(appliance, 3.0)
+    wakes = looks.wakes(appliance, 3.0)
     load.finish()
     bad = {party: net.bad_checksums(party) - before[party] for party in before}
     appliance.stop()
@@ -96,8 +68,8 @@ def one_device(options, net, directory):
             "--hold", f"{options.calls / SET_UP_RATE + seconds:.1f}s", "--rtp-ports", "40000-49999", "--late-max", "2s", "--json", report]
     load = Process("loadgen", argv, directory)
     until(lambda: f" up {options.calls} " in load.output() or not load.running(), options.calls / SET_UP_RATE + 15, f"{options.calls} calls to be up")
-    time.sleep(SETTLE_SECONDS)
-    share, total = _share(appliance, 3.0)
+    time.sleep(looks.SETTLE_SECONDS)
+    share, total = looks.share(appliance, 3.0)
     status = load.wait(seconds + 60)
     appliance.stop()
     if status != 0:
@@ -130,31 +102,18 @@ def sipp(options, net, directory):
     return f"{calls} calls, packets by path {packets}"
 
 
-def _watch(net, party, directory, seconds):
-    argv = [*net.enter(party), sys.executable, WATCHER, "watch", "e0", 40_000, 49_999, seconds]
-    watcher = Process(f"watch-{party}", argv, directory)
-    until(lambda: "watching" in watcher.output(), 5, "the watcher")
-    return watcher
-
-
-def _last(watcher, seconds):
-    watcher.wait(seconds)
-    last, count = watcher.output().splitlines()[-1].split()
-    return float(last), int(count)
-
-
 def _killed(options, net, directory, dead_man, pin):
     appliance = Appliance(options, net, directory, dead_man=f"{dead_man}s", pin=pin).up()
     load = Load(options, net, directory, 20, 60).all_up()
-    time.sleep(SETTLE_SECONDS)
-    share, _ = _share(appliance, 1.0)
+    time.sleep(looks.SETTLE_SECONDS)
+    share, _ = looks.share(appliance, 1.0)
     if share <= 0.99:
         raise Failure(f"only {100 * share:.1f} % by XDP before the kill")
-    watcher = _watch(net, "callee", directory, dead_man + 4)
+    watcher = looks.watch(net, "callee", directory, dead_man + 4)
     time.sleep(0.5)
     killed = time.monotonic()
     appliance.kill()
-    last, count = _last(watcher, dead_man + 10)
+    last, count = looks.last(watcher, dead_man + 10)
     load.abandon()
     if count < 100:
         raise Failure(f"the watcher saw only {count} packets")
@@ -164,7 +123,7 @@ def _killed(options, net, directory, dead_man, pin):
 def kill(options, net, directory):
     """kill -9: the links die with the process, media stops at once."""
     after = _killed(options, net, directory, 3, None)
-    if after > SLACK_SECONDS:
+    if after > looks.SLACK_SECONDS:
         raise Failure(f"media arrived until {after:.2f} s after the kill")
     return f"the last packet arrived {after:.2f} s after the kill"
 
@@ -174,7 +133,7 @@ def kill_pinned(options, net, directory):
     pin = pins()
     dead_man = 3
     after = _killed(options, net, directory, dead_man, pin)
-    if after > dead_man + SLACK_SECONDS:
+    if after > dead_man + looks.SLACK_SECONDS:
         raise Failure(f"media arrived until {after:.2f} s after the kill, dead-man time {dead_man} s")
     again = Appliance(options, net, directory, name="again", pin=pin).up()
     Load(options, net, directory, 10, 3, name="again").all_up().finish()
@@ -186,12 +145,12 @@ def spray(options, net, directory):
     """A stranger's packets to every media port: none is delivered, no stream moves."""
     appliance = Appliance(options, net, directory).up()
     load = Load(options, net, directory, 20, 25).all_up()
-    time.sleep(SETTLE_SECONDS)
-    share_before, _ = _share(appliance, 1.0)
-    argv = [*net.enter("stranger"), sys.executable, WATCHER, "spray", SERVICE[4], *MEDIA_PORTS, options.strangers]
+    time.sleep(looks.SETTLE_SECONDS)
+    share_before, _ = looks.share(appliance, 1.0)
+    argv = [*net.enter("stranger"), sys.executable, looks.WATCHER, "spray", SERVICE[4], *MEDIA_PORTS, options.strangers]
     stranger = Process("stranger", argv, directory)
     stranger.wait(120)
-    share_after, _ = _share(appliance, 1.0)
+    share_after, _ = looks.share(appliance, 1.0)
     load.finish()
     dropped = appliance.metric('strowger_drops_total{')
     appliance.stop()
@@ -243,7 +202,7 @@ def scanner(options, net, directory):
     """Who guesses passwords is dropped in the kernel and counted there, calls go on, and it is heard again in the end."""
     appliance = Appliance(options, net, directory, guard={"block_time": f"{BLOCK_SECONDS}s", "forget_after": "10s"}).up()
     load = Load(options, net, directory, 20, 20).all_up()
-    time.sleep(SETTLE_SECONDS)
+    time.sleep(looks.SETTLE_SECONDS)
     answers = int(_scan(net, "guess"))
     blocked = time.monotonic()
     rows = appliance.show("blocked")
@@ -259,7 +218,7 @@ def scanner(options, net, directory):
     heard = _datagrams() - heard
     if heard > FLOOD / 2:
         raise Failure(f"sockets heard {heard} datagrams meanwhile: it was not the kernel that dropped {FLOOD}")
-    time.sleep(max(0.0, blocked + BLOCK_SECONDS + SLACK_SECONDS - time.monotonic()))
+    time.sleep(max(0.0, blocked + BLOCK_SECONDS + looks.SLACK_SECONDS - time.monotonic()))
     if (status := _scan(net, "ask")) != "401":
         raise Failure(f"after its time, the scanner gets {status}")
     load.finish()
@@ -268,189 +227,6 @@ def scanner(options, net, directory):
     if len(lines) != 1 or f"strowger unblock {stranger}" not in lines[0]:
         raise Failure(f"the log says {lines}")
     return f"{answers} answers, then {FLOOD} requests dropped in the kernel; {load.received()} packets of 20 calls verified, none lost"
-
-
-def _nothing_left(pin=None):
-    left = {device: attached(device) for device in DEVICES.values() if attached(device)}
-    if left:
-        raise Failure(f"programs are still attached: {left}")
-    if pin and os.listdir(pin):
-        raise Failure(f"links are still pinned: {os.listdir(pin)}")
-
-
-def _mostly_below(appliance, seconds=2.0):
-    share, total = _share(appliance, seconds)
-    if share <= 0.999:
-        raise Failure(f"{100 * share:.3f} % of {total:.0f} packets by XDP once settled, more than 99.9 % wanted")
-    return share
-
-
-def _killed_after(net, directory, appliance, seconds):
-    """SIGKILL under calls: nothing arrives for longer than so many seconds afterwards."""
-    watcher = _watch(net, "callee", directory, seconds + 3)
-    time.sleep(0.5)
-    killed = time.monotonic()
-    appliance.kill()
-    last, count = _last(watcher, seconds + 10)
-    if count < 100 or last - killed > seconds:
-        raise Failure(f"{count} packets arrived until {last - killed:.2f} s after the kill, {seconds} s allowed")
-    return last - killed
-
-
-def take_over(options, net, directory):
-    """A new process takes over 500 calls, twice, and media stays in the kernel: no call and no packet is lost."""
-    appliance = Appliance(options, net, directory).up()
-    load = Load(options, net, directory, TAKEN_OVER, 14).all_up()
-    time.sleep(SETTLE_SECONDS)
-    _mostly_below(appliance)
-    pauses = []
-    for _ in range(2):
-        pauses.append(appliance.take_over())
-        share = _mostly_below(appliance)
-        moved = appliance.metric("strowger_fast_path_up_total"), appliance.metric("strowger_fast_path_down_total")
-        if moved[0] != 0:
-            raise Failure(f"streams came up: {moved}")
-    load.finish()
-    packets = load.received()
-    load = Load(options, net, directory, 20, 60, name="killed").all_up()
-    time.sleep(SETTLE_SECONDS)
-    after = _killed_after(net, directory, appliance, SLACK_SECONDS)
-    load.abandon()
-    _nothing_left()
-    return (f"{TAKEN_OVER} calls, {packets} packets verified, none lost; {100 * share:.3f} % by XDP; "
-            f"pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms; the last packet {after:.2f} s after the kill")
-
-
-def take_over_pinned(options, net, directory):
-    """With pinned links: they change their process, end with the last, and after its death by their deadlines."""
-    pin, dead_man = pins(), 3
-    appliance = Appliance(options, net, directory, pin=pin, dead_man=f"{dead_man}s").up()
-    load = Load(options, net, directory, options.calls, 8).all_up()
-    time.sleep(SETTLE_SECONDS)
-    appliance.take_over()
-    _mostly_below(appliance)
-    if sorted(os.listdir(pin)) != sorted(DEVICES.values()):
-        raise Failure(f"pinned after the take-over: {os.listdir(pin)}")
-    elsewhere = pins("-2")
-    appliance.configure(pin=elsewhere, dead_man=f"{dead_man}s")
-    appliance.take_over()
-    _mostly_below(appliance)
-    if os.listdir(pin) or sorted(os.listdir(elsewhere)) != sorted(DEVICES.values()):
-        raise Failure(f"pinned after the folder has changed: {os.listdir(pin)}, {os.listdir(elsewhere)}")
-    load.finish()
-    packets = load.received()
-    load = Load(options, net, directory, 20, 60, name="killed").all_up()
-    time.sleep(SETTLE_SECONDS)
-    after = _killed_after(net, directory, appliance, dead_man + SLACK_SECONDS)
-    load.abandon()
-    again = Appliance(options, net, directory, name="again", pin=elsewhere).up()
-    again.take_over()
-    again.stop()
-    _nothing_left(elsewhere)
-    return f"{packets} packets verified, none lost; the last packet {after:.2f} s after the kill (dead-man time {dead_man} s)"
-
-
-def take_over_fails(options, net, directory):
-    """A new process that is gone after the freeze: the old one goes on, and media never leaves the kernel."""
-    appliance = Appliance(options, net, directory).up()
-    load = Load(options, net, directory, options.calls, 10).all_up()
-    time.sleep(SETTLE_SECONDS)
-    up = "strowger_fast_path_up_total"
-    pauses = [appliance.broken_take_over("adopt", last) for last in (None, {"error": "no"})]
-    stayed = appliance.metric(up)
-    share = _mostly_below(appliance)
-    pauses += [appliance.broken_take_over(wish, None) for wish in ("replace", "end")]
-    raised = appliance.metric(up)
-    time.sleep(SETTLE_SECONDS)
-    _mostly_below(appliance)
-    load.finish()
-    appliance.stop()
-    _nothing_left()
-    if stayed != 0 or raised < 2 * options.calls:
-        raise Failure(f"{stayed:.0f} directions came up where rules stay, {raised:.0f} where they do not")
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP; pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms"
-
-
-def take_over_program(options, net, directory):
-    """Another program in the new process: links get it in place of the old one, and nothing is lost."""
-    other = os.path.join(directory, "strowger-other")
-    with open(options.binary, "rb") as file:
-        image = file.read()
-    # The object's licence: another object to a hash, the same to the kernel.
-    if b"Dual MIT/GPL\0" not in image:
-        raise Failure("the program's licence is not in the binary")
-    with open(other, "wb") as file:
-        file.write(image.replace(b"Dual MIT/GPL\0", b"Dual BSD/GPL\0"))
-    os.chmod(other, 0o755)
-    pin = pins()
-    appliance = Appliance(options, net, directory, binary=other, pin=pin).up()
-    load = Load(options, net, directory, options.calls, 10).all_up()
-    time.sleep(SETTLE_SECONDS)
-    appliance.configure(fast_path="auto")
-    appliance.take_over()
-    if "another program" not in appliance.process.output():
-        raise Failure(f"the new process does not say that its program is another: {appliance.process.output()[-800:]}")
-    time.sleep(SETTLE_SECONDS)
-    share = _mostly_below(appliance)
-    if os.listdir(pin) or {attached(device) for device in DEVICES.values()} != {"native"}:
-        raise Failure(f"pinned {os.listdir(pin)}, attached {[attached(device) for device in DEVICES.values()]}")
-    appliance.configure()
-    appliance.take_over(other)
-    time.sleep(SETTLE_SECONDS)
-    _mostly_below(appliance)
-    load.finish()
-    appliance.stop()
-    _nothing_left(pin)
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP once settled"
-
-
-def take_over_signal(options, net, directory):
-    """An ordinary user's process with the unit's capabilities upgrades itself in place, and the next one has them, too."""
-    binary, user = os.path.join(directory, "strowger"), 65_534
-    shutil.copy(options.binary, binary)
-    os.makedirs(os.path.join(directory, "service"))
-    for path in (os.path.dirname(directory), directory):
-        os.chmod(path, 0o755)
-    os.chown(os.path.join(directory, "service"), user, user)
-    capabilities = "+bpf,+net_admin,+perfmon"
-    prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", f"--inh-caps={capabilities}",
-              f"--ambient-caps={capabilities}"]
-    appliance = Appliance(options, net, directory, name="service", prefix=prefix, binary=binary).up()
-    load = Load(options, net, directory, options.calls, 10).all_up()
-    time.sleep(SETTLE_SECONDS)
-    next_one = appliance.upgrade()
-    try:
-        until(lambda: "taken over from the process before" in appliance.process.output(), 10, "the new process to say so")
-        share = _mostly_below(appliance)
-        log = appliance.process.output()
-        load.finish()
-    finally:
-        os.kill(next_one, signal.SIGTERM)
-    until(lambda: not any(attached(device) for device in DEVICES.values()), 10, "the new process to end")
-    if "CAP_NET_ADMIN" in log or "level=warn" in log:
-        raise Failure(f"the new process lacks something: {log[-1200:]}")
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP"
-
-
-def take_over_settings(options, net, directory):
-    """The fast path is switched on, then off, by the configuration of the new process; other devices are refused."""
-    appliance = Appliance(options, net, directory, fast_path="off").up()
-    load = Load(options, net, directory, options.calls, 10).all_up()
-    appliance.configure(fast_path="xdp")
-    appliance.take_over()
-    time.sleep(SETTLE_SECONDS)
-    share = _mostly_below(appliance)
-    appliance.configure(devices=[DEVICES["caller"], DEVICES["callee"]])
-    argv = [options.binary, "run", "--take-over", "--config", appliance.config]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=appliance.directory)
-    if done.returncode != 1 or "the new one would on dA, dB" not in done.stderr or not appliance.process.running():
-        raise Failure(f"other devices: status {done.returncode}: {done.stderr[-500:]}")
-    appliance.configure(fast_path="off")
-    appliance.take_over()
-    _nothing_left()
-    load.finish()
-    appliance.stop()
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP while it was on"
 
 
 def unprivileged(options, net, directory):
@@ -495,4 +271,5 @@ def mute_peer(options, net, directory):
     return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
 
 
-ALL = [relay_v4, relay_v6, one_device, sipp, kill, kill_pinned, spray, scanner, take_over, take_over_pinned, take_over_fails, take_over_program, take_over_signal, take_over_settings, unprivileged, wrong_device, great_mtu, mute_peer]
+ALL = [relay_v4, relay_v6, one_device, sipp, kill, kill_pinned, spray, scanner, *succession.ALL, unprivileged, wrong_device, great_mtu,
+       mute_peer]
