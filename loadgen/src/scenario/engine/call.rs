@@ -15,7 +15,7 @@ use crate::core::scan::{self, Fields, Start};
 use crate::core::stats::record;
 use crate::core::{Context, Path, Timer};
 use crate::draw::unit;
-use crate::scenario::program::{Command, Kind, Length, Send, millis};
+use crate::scenario::program::{Command, Kind, Length, Optional, Send, millis};
 
 /// Commands done without waiting for anything before a call is taken to go round and round.
 const STEPS_MAX: usize = 10_000;
@@ -294,7 +294,7 @@ impl Call {
         let jump = self.act(cx, shared, command, index)?;
         let passes = command.test.is_none_or(|test| shared.store.get(&self.variables, self.user, test).is_set())
             && (command.chance >= 1.0 || unit(cx.random) < command.chance);
-        let optional = matches!(&command.kind, Kind::Receive(receive) if receive.optional != super::Optional::No);
+        let optional = matches!(&command.kind, Kind::Receive(receive) if receive.optional != Optional::No);
         self.at = match (jump, command.next.filter(|_| passes)) {
             (Some(target), _) | (None, Some(target)) => target,
             (None, None) if optional => stay,

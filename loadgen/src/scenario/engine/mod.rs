@@ -11,7 +11,9 @@
 //! ```
 
 mod act;
+mod begin;
 pub mod call;
+mod environment;
 mod give_up;
 mod header;
 mod late;
@@ -23,8 +25,10 @@ mod value;
 mod verify;
 mod write;
 
+pub use environment::Environment;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,68 +40,17 @@ use self::late::Late;
 use self::player::Player;
 use self::receive::{Incoming, begins, hash};
 use self::value::{Store, Value};
-use super::inject::Injection;
-use super::program::{Optional, Program, Stop, VarId};
+use super::program::Stop;
 use crate::core::latency::Latency;
 use crate::core::message::answer_stranger;
 use crate::core::scan::{Fields, Start};
 use crate::core::schedule::Schedule;
-use crate::core::stats::{Stats, record};
+use crate::core::stats::Stats;
 use crate::core::uac::Line;
 use crate::core::{Context, Path, Role, Timer};
 
 /// How long the answers of a call that is over are repeated: 64*T1, as long as a peer may try (RFC 3261 §17.2.2).
 const REMEMBERED: Duration = Duration::from_secs(32);
-
-/// What a scenario and its options come to, the same on all cores.
-#[derive(Debug)]
-pub struct Environment {
-    /// The scenario.
-    pub program: Program,
-    /// Files of values.
-    pub injections: Vec<Injection>,
-    /// `--set`.
-    pub set: Vec<(VarId, String)>,
-    /// `[service]`
-    pub service: String,
-    /// `[remote_host]`
-    pub remote_host: Option<String>,
-    /// `[pid]`
-    pub pid: u32,
-    /// `[media_ip]`
-    pub media_ip: IpAddr,
-    /// `[media_port]` where calls have no port of their own.
-    pub media_port: u16,
-    /// Pauses of no length of their own.
-    pub pause: Duration,
-    /// First `[cseq]`.
-    pub base_cseq: u32,
-    /// `recv` without a timeout.
-    pub receive_timeout: Option<Duration>,
-    /// Retransmit at all.
-    pub retransmit: bool,
-    /// Longest interval of all but INVITE.
-    pub t2: Duration,
-    /// How often: INVITE, and anything else.
-    pub retransmissions_max: [u32; 2],
-    /// Answer INFO, NOTIFY, OPTIONS and UPDATE that are not expected.
-    pub auto_answer: bool,
-    /// Messages in a pause are passed over.
-    pub ignore_in_pauses: bool,
-    /// Say ACK, CANCEL or BYE when a call is given up.
-    pub give_up_politely: bool,
-    /// Send all RTP back.
-    pub echo: bool,
-    /// Nanoseconds since 1970 at the zero of our clock.
-    pub wall_nanos_at_zero: i128,
-}
-
-impl Environment {
-    /// Calls need a media port each.
-    pub fn needs_media(&self) -> bool {
-        self.program.has_media || self.echo
-    }
-}
 
 /// What all calls of a core share.
 pub struct Shared {
@@ -250,53 +203,6 @@ impl Engine {
         }
     }
 
-    /// Begins every call that is due.
-    pub fn handle_schedule(&mut self, cx: &mut Context<'_>) {
-        self.late.expire(cx.now);
-        if self.role() == Role::Uas {
-            return;
-        }
-        while let Some((number, scheduled)) = self.schedule.take(cx.now) {
-            record(&mut cx.stats.latencies.late_start, cx.now.since(scheduled));
-            if !self.call(cx, number, scheduled) {
-                cx.stats.counters.calls_skipped += 1;
-            }
-        }
-    }
-
-    fn call(&mut self, cx: &mut Context<'_>, number: u64, scheduled: Instant) -> bool {
-        let Some(&line) = self.lines.get(number as usize % self.lines.len().max(1)) else { return false };
-        let number = number + 1;
-        let call_id = format!("{number}-{}@{}", self.shared.env.pid, line.local.ip()).into_bytes();
-        let Some(slot) = self.begin(cx, number, call_id, line, cx.plan.target, scheduled) else { return false };
-        cx.stats.counters.calls_attempted += 1;
-        let flow = self.calls.get_mut(slot).map(|call| call.run(cx, &mut self.shared));
-        self.settle(cx, slot, flow.unwrap_or(Flow::Waiting));
-        true
-    }
-
-    fn begin(
-        &mut self,
-        cx: &mut Context<'_>,
-        number: u64,
-        call_id: Vec<u8>,
-        line: Line,
-        remote: SocketAddr,
-        due: Instant,
-    ) -> Option<Slot> {
-        let slot = self.calls.next_slot()?;
-        let media = match self.shared.env.needs_media() {
-            true => Some(self.shared.player.take(self.shared.env.echo)?),
-            false => None,
-        };
-        let user = (number - 1) % cx.plan.users.max(1);
-        let (local, path) = (line.local, line.path);
-        let from = Beginning { slot, number, user, call_id: call_id.clone(), local, remote, path, due, media };
-        let call = Call::new(cx, &self.shared, from);
-        self.by_id.insert(call_id, slot);
-        self.calls.insert(call).ok()
-    }
-
     /// A message came.
     pub fn handle_message(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, bytes: &[u8]) {
         let incoming = Incoming { fields, bytes, path, hash: hash(bytes) };
@@ -324,35 +230,6 @@ impl Engine {
             (true, _) => self.refuse(cx, incoming),
             _ => answer_stranger(cx, method, fields, path),
         }
-    }
-
-    fn answer(&mut self, cx: &mut Context<'_>, id: &[u8], local: SocketAddr, incoming: Incoming<'_>) {
-        let number = self.answered * self.core.1 + self.core.0 + 1;
-        let remote = match incoming.path {
-            Path::Datagram(_, from) => from,
-            Path::Stream(_) => cx.plan.target,
-        };
-        let line = Line { local, path: incoming.path };
-        let Some(slot) = self.begin(cx, number, id.to_vec(), line, remote, cx.now) else {
-            cx.stats.counters.uas_refused += 1;
-            return self.refuse(cx, incoming);
-        };
-        self.answered += 1;
-        cx.stats.counters.uas_calls += 1;
-        // Commands before the first message, such as a nop that sets variables.
-        let flow = self.calls.get_mut(slot).map(|call| match call.run(cx, &mut self.shared) {
-            Flow::Waiting => call.on_message(cx, &mut self.shared, incoming),
-            other => other,
-        });
-        self.settle(cx, slot, flow.unwrap_or(Flow::Waiting));
-    }
-
-    fn refuse(&self, cx: &mut Context<'_>, incoming: Incoming<'_>) {
-        use crate::core::message::{Answer, answer};
-        let tag = crate::core::pattern::word(cx.random);
-        let ours = Answer { tag: &tag, ..Answer::default() };
-        let bytes = answer(cx.templates, &cx.templates.unavailable, incoming.fields, incoming.path, ours);
-        cx.send(incoming.path, bytes);
     }
 
     /// A timer of a call fired.
