@@ -30,7 +30,7 @@ def compare(name, options, ours, theirs, unit, sides=("ours", "theirs"), also=No
         void = next((run["void"] for _, run in runs if run["void"]), None)
         note = f"void: {void}" if void else "thrown away" if number == 0 else ""
         if stolen > STEAL_MIN:
-            note += f" ({_theft(stolen)})"
+            note += f" ({theft(stolen)})"
         for each, key in keys.items():
             ours_mean, theirs_mean = (statistics.mean(run[key] for at, run in runs if at == side) for side in ("ours", "theirs"))
             print(f"round {number}: {key} of {sides[0]} {ours_mean:.3f} {unit}, {sides[1]} {theirs_mean:.3f} {unit} {note}", flush=True)
@@ -42,12 +42,13 @@ def compare(name, options, ours, theirs, unit, sides=("ours", "theirs"), also=No
         keep(each, options, {"unit": unit, "key": key, "ratios": ratios[each], "rounds": rounds, "machine": before})
     sound = len(ratios[name])
     if sound < min(SOUND_MIN, options.rounds - 1):
-        why = f"{_theft(worst)}: try when its host is quieter" if worst > STEAL_MIN else "is the machine busy with something else?"
+        why = f"{theft(worst)}: try when its host is quieter" if worst > STEAL_MIN else "is the machine busy with something else?"
         raise Failure(f"{sound} of {options.rounds} rounds were sound; {why}")
     return [f"ratio {each} {statistics.median(found):.3f} {min(found):.3f} {max(found):.3f}" for each, found in ratios.items()]
 
 
-def _theft(percent):
+def theft(percent):
+    """In words."""
     return f"the hypervisor took {percent:.0f} % of the processor time"
 
 
