@@ -338,4 +338,30 @@ mod tests {
         assert_eq!(parse("strowger show nothing").unwrap_err().exit_code(), i32::from(exit::USAGE));
         assert_eq!(parse("strowger demo --calls 0").unwrap_err().exit_code(), i32::from(exit::USAGE));
     }
+
+    /// Lines of code blocks that begin with our name; usage with alternatives (`a|b`, `[c]`) is left out.
+    fn commands(page: &str) -> Vec<&str> {
+        let blocks = page.split("```").skip(1).step_by(2);
+        let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or(line));
+        let ours = |line: &str| line.trim_start_matches("$ ").starts_with("strowger ") && !line.contains(['|', '[']);
+        lines
+            .filter(|line| ours(line))
+            .map(|line| line.trim_start_matches("$ ").split('>').next().unwrap_or(line))
+            .collect()
+    }
+
+    #[test]
+    fn every_command_that_the_pages_show_is_understood() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let mut count = 0;
+        for page in std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path()) {
+            let Ok(text) = std::fs::read_to_string(&page) else { continue };
+            for line in commands(&text) {
+                let parsed = Cli::try_parse_from(line.split_whitespace());
+                assert!(parsed.is_ok(), "{}: {line}: {}", page.display(), parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count >= 8, "only {count} commands were found");
+    }
 }

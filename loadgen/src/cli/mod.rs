@@ -213,3 +213,44 @@ pub struct Common {
     #[arg(long, short)]
     pub quiet: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line of shell, without quotes and without what follows `#`, `>` or `&`.
+    fn shell_words(line: &str) -> Vec<String> {
+        let (mut words, mut quoted, mut word) = (Vec::new(), false, String::new());
+        for letter in line.chars().chain([' ']) {
+            match letter {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted && !word.is_empty() => words.push(std::mem::take(&mut word)),
+                ' ' if !quoted => {}
+                '#' | '>' | '&' if !quoted && word.is_empty() => break,
+                _ => word.push(letter),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_command_that_the_pages_show_is_understood() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
+        let pages =
+            ["loadgen.md", "scenarios.md"].map(|name| std::fs::read_to_string(format!("{docs}{name}")).unwrap());
+        let pages = [&pages[0], &pages[1], AFTER].map(|page| page.replace("\\\n", ""));
+        let mut count = 0;
+        for line in pages.iter().flat_map(|page| page.lines()).map(str::trim) {
+            // A sentence may begin with our name, too; it goes on after a tick.
+            if !line.starts_with("strowger-loadgen ") || line.contains('`') {
+                continue;
+            }
+            let (words, _) = crate::sipp_options::translate(shell_words(line)).unwrap();
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+            count += 1;
+        }
+        assert!(count >= 18, "only {count} commands were found");
+    }
+}
