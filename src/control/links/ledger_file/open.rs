@@ -1,6 +1,7 @@
 //! Opening a ledger: one process only, what was never acknowledged cut off, and one more start written down before
 //! anything is sent.
 
+use super::hand_on::Position;
 use super::storage::{Disk, Storage};
 use super::writer::Appender;
 use crate::tally::ledger::{self, LedgerError, Replay};
@@ -35,6 +36,7 @@ pub struct Opened {
 pub struct LedgerFile {
     pub(super) appender: Appender<Disk>,
     pub(super) lock: File,
+    pub(super) from: Position,
 }
 
 /// Why there is no ledger.
@@ -106,7 +108,7 @@ pub fn open(folder: &Path, name: &str, disk: u128) -> Result<Opened, OpenError> 
     let start = Record::Incarnation(identity.incarnation);
     appender.commit(std::slice::from_ref(&start)).map_err(failed)?;
     records.push(start);
-    Ok(Opened { identity, records, created, cut_bytes, file: LedgerFile { appender, lock } })
+    Ok(Opened { identity, records, created, cut_bytes, file: LedgerFile { appender, lock, from: Position::default() } })
 }
 
 /// Whose ledger it is, and its last start.

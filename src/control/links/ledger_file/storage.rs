@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,13 @@ pub trait Storage: Send + 'static {
     /// # Errors
     /// The disk's; then everything is as it was.
     fn replace(&mut self, octets: &[u8]) -> io::Result<()>;
+    /// The open file, for another process.
+    ///
+    /// # Errors
+    /// There is none.
+    fn descriptor(&self) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A real file.
@@ -43,6 +51,11 @@ impl Disk {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).open(path)?;
         Ok(Self { file, path: path.to_owned(), folder_pending: true })
+    }
+
+    /// The file that another process had open for appending. Its folder may not have been synced.
+    pub(super) fn adopt(path: &Path, file: File) -> Self {
+        Self { file, path: path.to_owned(), folder_pending: true }
     }
 
     /// Makes a file with these octets, on disk under its name when this returns.
@@ -76,6 +89,10 @@ impl Storage for Disk {
         self.file = put_in_place(&self.path, octets)?;
         self.folder_pending = true;
         Ok(())
+    }
+
+    fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
     }
 }
 

@@ -110,6 +110,47 @@ fn compaction_keeps_what_came_before_and_after() {
 }
 
 #[test]
+fn a_ledger_goes_on_in_another_hand_and_is_never_free_in_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, writer, changes) = start_real(folder.path());
+    for seq in 1..=100 {
+        writer.append(seq, base(seq as u32)).unwrap();
+    }
+    let answer = writer.rest().unwrap();
+    let at_rest = answer.recv_timeout(LONG).unwrap().unwrap();
+    assert_eq!((at_rest.position.durable, writer.status().durable()), (100, 100), "what came before is on disk");
+    let other = LedgerFile::take_on(folder.path(), at_rest).unwrap();
+    let path = folder.path().join(FILE_NAME);
+    assert_eq!(other.from.bytes, path.metadata().unwrap().len());
+    drop((writer, changes));
+    assert!(matches!(open(folder.path(), "ams", 8), Err(OpenError::InUse(_))), "the lock goes along");
+    let (sender, changes) = unbounded();
+    let writer = start(other, move || sender.send(()).unwrap_or_default()).unwrap();
+    writer.append(101, base(101)).unwrap();
+    wait_for(&changes, || writer.status().durable() == 101);
+    assert_eq!(writer.status().counts()[0], 101, "counts go on");
+    drop(writer);
+    let found = replay(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!((found.records.len(), found.cut_bytes, found.records.last()), (103, 0, Some(&base(101))));
+}
+
+#[test]
+fn a_ledger_of_another_folder_or_another_length_is_not_taken_on() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_, writer, _changes) = start_real(folder.path());
+    let at_rest = || writer.rest().unwrap().recv_timeout(LONG).unwrap().unwrap();
+    let why = LedgerFile::take_on(other.path(), at_rest()).unwrap_err();
+    assert!(why.contains("node.data_dir") && why.contains(other.path().to_str().unwrap()), "{why}");
+    std::fs::write(other.path().join(FILE_NAME), "").unwrap();
+    let why = LedgerFile::take_on(other.path(), at_rest()).unwrap_err();
+    assert!(why.contains("another file"), "{why}");
+    let mut odd = at_rest();
+    odd.position.bytes += 1;
+    let why = LedgerFile::take_on(folder.path(), odd).unwrap_err();
+    assert!(why.contains("octets"), "{why}");
+}
+
+#[test]
 fn a_ledger_that_has_grown_is_compacted_once() {
     let folder = tempfile::tempdir().unwrap();
     let (_, writer, changes) = start_real(folder.path());
@@ -137,7 +178,8 @@ fn a_full_disk_is_said_and_nothing_is_acknowledged() {
     symlink("/dev/full", &path).unwrap();
     let (sender, changes) = unbounded();
     let appender = Appender::new(storage::Disk::open(&path).unwrap(), 0, 1);
-    let writer = writer::start(appender, (), move || sender.send(()).unwrap_or_default()).unwrap();
+    let writer =
+        writer::start(appender, None, Position::default(), move || sender.send(()).unwrap_or_default()).unwrap();
     writer.append(1, base(1)).unwrap();
     wait_for(&changes, || !writer.status().works());
     assert!(writer.status().failing().unwrap().contains("No space left"), "{:?}", writer.status().failing());
@@ -248,7 +290,8 @@ fn nothing_is_acknowledged_that_a_power_cut_would_take() {
         }
         let (sender, changes) = unbounded();
         let appender = Appender::new(disk.clone(), file.len() as u64, 2);
-        let writer = writer::start(appender, (), move || sender.send(()).unwrap_or_default()).unwrap();
+        let writer =
+            writer::start(appender, None, Position::default(), move || sender.send(()).unwrap_or_default()).unwrap();
         writer.append(1, base(1)).unwrap();
         writer.append(2, base(2)).unwrap();
         writer.compact(vec![Record::Founded, base(2)]).unwrap();

@@ -4,10 +4,12 @@
 //! it is on disk nothing is acknowledged. After a failed fsync the kernel may forget what it could not write, so that
 //! asking again is not enough: the octets are written again too.
 
+use super::hand_on::{AtRest, Position};
 use super::storage::Storage;
 use crate::tally::Record;
 use crate::tally::ledger;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,6 +131,7 @@ impl LedgerStatus {
 enum Job {
     Append(u64, Record),
     Compact(Vec<Record>),
+    Rest(Sender<io::Result<AtRest>>),
 }
 
 /// The queue is full, or the thread is gone: what was offered comes back.
@@ -173,6 +176,17 @@ impl LedgerWriter {
         }
     }
 
+    /// Asks where the file stands once everything that was offered before is on disk: for another process, which goes on from
+    /// there if nothing is offered here any more. The answer comes before `changed` is called.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub fn rest(&self) -> Result<Receiver<io::Result<AtRest>>, NotTaken<()>> {
+        let (reply, answer) = bounded(1);
+        self.offer(Job::Rest(reply)).map_err(|_| NotTaken(()))?;
+        Ok(answer)
+    }
+
     fn offer(&self, job: Job) -> Result<(), Job> {
         let Some(jobs) = &self.jobs else { return Err(job) };
         jobs.try_send(job).map_err(|error| match error {
@@ -209,37 +223,36 @@ impl Drop for LedgerWriter {
     }
 }
 
-/// Starts the thread. `changed` is called after each batch and when the disk begins or ceases to refuse; it must not
-/// block. `guard` lives as long as the thread: the lock.
+/// Starts the thread. `changed` is called after each batch, when the disk begins or ceases to refuse, and when it rests; it
+/// must not block. The lock is held as long as the thread lives.
 pub(super) fn start<S: Storage>(
     appender: Appender<S>,
-    guard: impl Send + 'static,
+    lock: Option<File>,
+    from: Position,
     changed: impl Fn() + Send + 'static,
 ) -> io::Result<LedgerWriter> {
+    let [records, batches, failures] = from.counts.map(AtomicU64::new);
     let status = Arc::new(LedgerStatus {
-        durable: AtomicU64::new(0),
+        durable: AtomicU64::new(from.durable),
         works: AtomicBool::new(true),
         bytes: AtomicU64::new(appender.bytes),
         bytes_compact: AtomicU64::new(0),
         compacting: AtomicBool::new(false),
-        records: AtomicU64::new(0),
-        batches: AtomicU64::new(0),
-        failures: AtomicU64::new(0),
+        records,
+        batches,
+        failures,
         failing: Mutex::new(None),
     });
     let (sender, receiver) = bounded(QUEUE_MAX);
     let (end, ended) = bounded(0);
-    let mut worker = Worker { appender, status: Arc::clone(&status), jobs: receiver, ended, changed };
-    let run = move || {
-        let _guard = guard;
-        worker.run();
-    };
-    let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
+    let mut worker = Worker { appender, lock, status: Arc::clone(&status), jobs: receiver, ended, changed };
+    let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || worker.run())?;
     Ok(LedgerWriter { jobs: Some(sender), end: Some(end), status, thread: Some(thread) })
 }
 
 struct Worker<S, F> {
     appender: Appender<S>,
+    lock: Option<File>,
     status: Arc<LedgerStatus>,
     jobs: Receiver<Job>,
     ended: Receiver<()>,
@@ -251,7 +264,7 @@ impl<S: Storage, F: Fn()> Worker<S, F> {
         let mut batch = Vec::new();
         while let Ok(first) = self.jobs.recv() {
             let mut last = 0;
-            let mut compact = None;
+            let (mut compact, mut rest) = (None, None);
             for job in std::iter::once(first).chain(self.jobs.try_iter()) {
                 match job {
                     Job::Append(seq, record) => {
@@ -259,8 +272,9 @@ impl<S: Storage, F: Fn()> Worker<S, F> {
                         batch.push(record);
                     }
                     Job::Compact(records) => compact = Some(records),
+                    Job::Rest(reply) => rest = Some(reply),
                 }
-                if compact.is_some() || batch.len() >= BATCH_MAX {
+                if compact.is_some() || rest.is_some() || batch.len() >= BATCH_MAX {
                     break;
                 }
             }
@@ -272,7 +286,23 @@ impl<S: Storage, F: Fn()> Worker<S, F> {
             if let Some(records) = compact {
                 self.compact(&records);
             }
+            if let Some(reply) = rest {
+                let _ = reply.send(self.at_rest());
+                (self.changed)();
+            }
         }
+    }
+
+    /// Where it stands; nothing is under way.
+    fn at_rest(&self) -> io::Result<AtRest> {
+        let lock = self.lock.as_ref().ok_or(io::ErrorKind::Unsupported)?.try_clone()?;
+        let position = Position {
+            bytes: self.appender.bytes,
+            next_batch: self.appender.next_batch,
+            durable: self.status.durable(),
+            counts: self.status.counts(),
+        };
+        Ok(AtRest { position, file: self.appender.storage.descriptor()?, lock: lock.into() })
     }
 
     /// Tries until it is on disk. False: the end came first.
