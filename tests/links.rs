@@ -1,5 +1,7 @@
 //! Sites that are linked: rights move between them, calls are known at all of them, and nobody else gets in.
 
+#[path = "links/changes.rs"]
+mod changes;
 #[path = "links/relay.rs"]
 mod relay;
 #[path = "links/site.rs"]

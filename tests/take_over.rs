@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,11 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Two trunks beside one appliance: calls come by one and go to the other.
 struct Place {
     dir: tempfile::TempDir,
+    name: &'static str,
     net: String,
+    /// What else is configured, and must be alike in a new process.
+    more: String,
+    ground: Value,
     transport: &'static str,
     backend: &'static str,
 }
@@ -34,7 +38,8 @@ impl Place {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) * 4;
         let process = std::process::id() % 20_000;
         let net = format!("127.{}.{}", 160 + process / 250, process % 250);
-        let place = Self { dir: tempfile::tempdir().unwrap(), net: format!("{net}.{number}"), transport, backend };
+        let (dir, net) = (tempfile::tempdir().unwrap(), format!("{net}.{number}"));
+        let place = Self { dir, name: "test", net, more: String::new(), ground: json!({}), transport, backend };
         place.write(2, 4000);
         place
     }
@@ -47,16 +52,48 @@ impl Place {
     fn write(&self, shards: u32, ports: u32) {
         let (host, caller, callee, transport) = (self.host(0), self.host(1), self.host(2), self.transport);
         let text = format!(
-            "[node]\nname = 'test'\ndata_dir = '{}'\n[shards]\ncount = {shards}\npin = false\nbackend = '{}'\n\
+            "[node]\nname = '{}'\ndata_dir = '{}'\n[shards]\ncount = {shards}\npin = false\nbackend = '{}'\n\
              [[sip.listen]]\naddress = '{host}:5060'\n[[sip.listen]]\naddress = '{host}:5060'\ntransport = 'tcp'\n\
              [media]\naddress = '{host}'\nport_min = 20000\nport_max = {}\n[control]\nlisten = '{host}:8080'\n\
              [[trunk]]\nname = 'out'\naddress = '{callee}:5070'\ntransport = '{transport}'\nprefixes = ['']\n\
-             [[trunk]]\nname = 'in'\naddress = '{caller}:5060'\n",
+             [[trunk]]\nname = 'in'\naddress = '{caller}:5060'\n{}",
+            self.name,
             self.dir.path().join("data").display(),
             self.backend,
             19_999 + ports,
+            self.more,
         );
         fs::write(self.dir.path().join("s.toml"), text).unwrap();
+    }
+
+    /// One of two sites, with the keys in that folder.
+    fn link(&mut self, name: &'static str, keys: &Path, other: (&str, &str), lease: &str) {
+        let (host, keys, (peer, there)) = (self.host(0), keys.display(), other);
+        self.name = name;
+        self.more = format!(
+            "[limits]\nhome = '{name}'\nlease = '{lease}'\n[link]\nlisten = '{host}:7420'\n\
+             certificate_file = '{keys}/{name}.pem'\nkey_file = '{keys}/{name}.key'\nca_file = '{keys}/ca.pem'\n\
+             [[link.peer]]\nname = '{peer}'\naddress = '{there}:7420'\n"
+        );
+        self.ground = json!({
+            "node.name": name, "link.listen": format!("{host}:7420"), "link.peer.name": peer, "limits.home": name,
+            "limits.mode": "strict", "limits.policy": "keep", "limits.lease": lease.replace('s', " s"),
+            "limits.max_call_duration": "14400 s", "limits.clock_drift": "1000 ppm",
+        });
+        self.write(2, 4000);
+    }
+
+    /// Waits for the link to the other site, and tells of it.
+    fn until_linked(&self, connections: u64) -> Value {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let output = self.command(&["show", "links", "--json"]).output().unwrap();
+            let link = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default()[0].take();
+            if link["state"] == "up" && link["connections"].as_u64() >= Some(connections) {
+                return link;
+            }
+            assert!(Instant::now() < deadline, "no link: {}", said(&output));
+        }
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -140,6 +177,9 @@ impl Place {
             "shards.count": "2", "sip.listen": format!("udp {host}:5060, tcp {host}:5060"), "media.address": host,
             "media.address_v6": "none", "media.port_min and port_max": "20000-23999", "control.listen": format!("{host}:8080"),
         }});
+        for (name, value) in self.ground.as_object().into_iter().flatten() {
+            asked["ground"][name] = value.clone();
+        }
         change(&mut asked);
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(WAIT)).unwrap();
@@ -332,15 +372,62 @@ fn a_new_process_that_dies_right_after_the_word_ends_nothing() {
     assert!(log.contains("the new process has died before it ran") && log.contains("handed over"), "{log}");
 }
 
+/// A new process that does not take over, and what it says.
+fn refused(place: &Place) -> String {
+    let output = place.command(&["run", "--take-over"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    said(&output)
+}
+
+/// To the other site it was away for a moment: the link stands again, with the one that was there before.
+#[test]
+fn a_site_among_others_changes_its_process() {
+    let _turn = turn();
+    let (mut place, mut other) = (Place::new("udp", "epoll"), Place::new("udp", "epoll"));
+    let keys = place.dir.path().join("keys");
+    strowger::control::links::keygen::keygen(&keys, &["here".to_owned(), "there".to_owned()]).unwrap();
+    let (here, there) = (place.host(0), other.host(0));
+    place.link("here", &keys, ("there", &there), "30s");
+    other.link("there", &keys, ("here", &here), "30s");
+    let (first, beside) = (place.start(&["run"]), other.start(&["run"]));
+    place.until_linked(1);
+    let load = place.load();
+    place.until_calls(10);
+    place.link("here", &keys, ("there", &there), "31s");
+    let text = refused(&place);
+    assert!(text.contains("limits.lease is 30 s in the running process and 31 s"), "{text}");
+    place.more.clear();
+    place.write(2, 4000);
+    let text = refused(&place);
+    assert!(text.contains("[link] names other sites in the configuration of one of the two"), "{text}");
+    place.link("here", &keys, ("there", &there), "30s");
+    // One that dies when it has everything: the running one takes its links back.
+    drop(place.ask_for_all(&json!({ "ready": true, "pid": std::process::id(), "tells": true })));
+    assert_eq!(other.until_linked(2)["incarnation"], 1);
+    let mut running = first;
+    for connections in [3, 4] {
+        let next = place.start(&["run", "--take-over"]);
+        let (code, log) = running.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("msg=\"handed over\"") && !log.contains("panicked"), "{log}");
+        let link = other.until_linked(connections);
+        assert_eq!((&link["incarnation"], &link["refusal"]), (&json!(1), &Value::Null), "{link}");
+        assert_eq!(place.until_linked(connections)["incarnation"], 1);
+        running = next;
+    }
+    assert_whole(load);
+    for (place, running) in [(&place, running), (&other, beside)] {
+        assert!(place.command(&["drain", "--stop", "--wait"]).output().unwrap().status.success());
+        let (code, log) = running.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains("fenced"), "{log}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_with_what_to_do() {
     let place = Place::new("udp", "auto");
-    let take_over = |place: &Place| {
-        let output = place.command(&["run", "--take-over"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        said(&output)
-    };
-    let text = take_over(&place);
+    let text = refused(&place);
     assert!(text.contains("there is nothing to take over; start without --take-over"), "{text}");
     let running = place.start(&["run"]);
     for (shards, ports, words) in [
@@ -348,7 +435,7 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
         (2, 3000, "media.port_min and port_max is 20000-23999 in the running process and 20000-22999"),
     ] {
         place.write(shards, ports);
-        let text = take_over(&place);
+        let text = refused(&place);
         assert!(text.contains(words) && text.contains("or drain and restart"), "{text}");
     }
     place.write(2, 4000);

@@ -17,7 +17,7 @@ use crate::tally::{Cell, Pulse};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// An account and what it may do.
 #[derive(Debug)]
@@ -69,8 +69,8 @@ pub struct Directory {
     /// Other sites.
     sites: Vec<IpAddr>,
     emergency: Vec<String>,
-    /// Cells of accounts that a reload has removed, while a call or an older snapshot may still use them.
-    lapsed: Vec<(Arc<str>, Weak<Cell>)>,
+    /// Cells of accounts that this configuration lacks, while a call or an older snapshot may still use them.
+    lapsed: Mutex<BTreeMap<Arc<str>, Weak<Cell>>>,
     by_name: HashMap<Vec<u8>, u32>,
     by_device: HashMap<Vec<u8>, (u32, Ha1)>,
     prefixes: BTreeMap<Vec<u8>, Vec<u32>>,
@@ -106,7 +106,7 @@ impl Directory {
             guard: config.guard.clone(),
             sites: config.link.iter().flat_map(|link| &link.peers).map(|peer| peer.address.ip()).collect(),
             emergency: config.limits.emergency_numbers.clone(),
-            lapsed: Vec::new(),
+            lapsed: Mutex::default(),
             listeners: (0u32..).zip(&config.sip.listen).map(|(place, listen)| Listener::new(place, listen)).collect(),
             by_name: HashMap::new(),
             by_device: HashMap::new(),
@@ -133,19 +133,34 @@ impl Directory {
     fn remember(&mut self, previous: &Self) {
         let removed =
             previous.accounts.iter().map(|account| (Arc::clone(&account.name), Arc::downgrade(&account.cell)));
-        let earlier = previous.lapsed.iter().cloned();
         let known = |name: &str| {
             let place = self.by_name.get(name.as_bytes()).and_then(|place| self.accounts.get(*place as usize));
             place.is_some_and(|account| *account.name == *name)
         };
         let gone = |(name, cell): &(Arc<str>, Weak<Cell>)| cell.strong_count() > 0 && !known(name);
-        self.lapsed = removed.chain(earlier).filter(gone).collect();
+        let lapsed = removed.chain(previous.lapsed().clone()).filter(gone).collect();
+        self.lapsed = Mutex::new(lapsed);
+    }
+
+    fn lapsed(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<Cell>>> {
+        self.lapsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn cell_of(&self, name: &str) -> Option<Arc<Cell>> {
         let known = self.by_name.get(name.as_bytes()).and_then(|place| self.accounts.get(*place as usize));
         let known = known.filter(|account| &*account.name == name).map(|account| Arc::clone(&account.cell));
-        known.or_else(|| self.lapsed.iter().find(|lapsed| &*lapsed.0 == name)?.1.upgrade())
+        known.or_else(|| self.lapsed().get(name)?.upgrade())
+    }
+
+    /// The cell that calls of an account stand on that come from another process. Those of one that this configuration lacks
+    /// share one, which has no right to give.
+    #[must_use]
+    pub fn cell_of_call(&self, name: &str) -> Arc<Cell> {
+        self.cell_of(name).unwrap_or_else(|| {
+            let cell = Cell::new(0);
+            self.lapsed().insert(name.into(), Arc::downgrade(&cell));
+            cell
+        })
     }
 
     /// Numbers that no limit may refuse, as dialled; the first one stands for `urn:service:sos`.
@@ -257,5 +272,23 @@ impl Directory {
             Peer::Account(place) => self.accounts.get(place as usize).map(|account| account.qos),
             Peer::Trunk(place) => self.trunks.get(place as usize).map(|trunk| trunk.qos),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_an_account_that_is_gone_stand_on_one_cell_until_it_comes_back() {
+        let config = |text: &str| config::parse(text, "t").unwrap();
+        let without = Directory::new(&config(""), None);
+        let calls = ["alice", "alice"].map(|name| without.cell_of_call(name).hold());
+        assert_eq!(without.cell_of("alice").unwrap().read(), (2, 0));
+        assert!(without.cell_of_call("alice").admit().is_none());
+        let with = Directory::new(&config("[[account]]\nname = 'alice'\nmax_calls = 3\n"), Some(&without));
+        assert_eq!(with.accounts[0].cell.read(), (2, 3), "a reload brings it back");
+        drop((calls, with));
+        assert!(without.cell_of("alice").is_none(), "nobody stands on it");
     }
 }

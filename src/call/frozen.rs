@@ -165,7 +165,7 @@ fn take_again(call: &mut Call, rights: Rights, directory: &Directory) {
     for held in rights.rights {
         match held {
             Held::Account(name) => {
-                let permit = directory.cell_of(&name).unwrap_or_else(|| Cell::new(0)).hold();
+                let permit = directory.cell_of_call(&name).hold();
                 call.rights.push(Right { permit, account: Some(name.into()) });
             }
             Held::Trunk(name) => call.rights.extend(trunk(&name).map(|permit| Right { permit, account: None })),

@@ -20,8 +20,8 @@ impl Appliance {
     pub fn give(&self, stream: &UnixStream, asked: &serde_json::Value, busy: Option<&str>) -> Result<i32, String> {
         let draining = self.state.draining.load(Relaxed);
         let xdp = self.below.as_ref().and_then(Below::xdp);
-        let totals = &|| self.state.totals_to_hand_on();
-        self.giver.give(stream, asked, Standing { config: &self.started, draining, busy, xdp, totals })
+        let (links, totals) = (self.links.as_ref(), &|| self.state.totals_to_hand_on());
+        self.giver.give(stream, asked, Standing { config: &self.started, draining, busy, xdp, links, totals })
     }
 
     /// Ends after everything was handed over: nothing is hung up, and the last records are written. True when everything
@@ -32,6 +32,9 @@ impl Appliance {
         let mut good = true;
         for thread in self.shards.drain(..) {
             good &= matches!(thread.join(), Ok(Ok(())));
+        }
+        if let Some(links) = self.links.take() {
+            good &= links.leave();
         }
         if let Some(control) = self.control.take() {
             control.stop();

@@ -103,7 +103,7 @@ impl Appliance {
         let accounts = Arc::new(sites::accounts(&config, &directory));
         let mailboxes: Arc<dyn control::Post> = Arc::new(Mailboxes(Arc::clone(&post)));
         let (notes, links) =
-            sites::start(&config, &accounts, &pulse, Arc::clone(&mailboxes), clock, below.dead_man())?.unzip();
+            sites::prepare(&config, &accounts, &pulse, Arc::clone(&mailboxes), clock, below.dead_man())?.unzip();
         let plan = Plan {
             config: &config,
             choice: &choice,
@@ -113,7 +113,7 @@ impl Appliance {
             outlets: Outlets { records, events, verbosity: settings.verbosity.clone(), notes },
             clock: shards_clock,
         };
-        let Made { shards, giver, totals } = plan.start(&counters, before)?;
+        let Made { shards, links, giver, totals } = plan.start(&counters, before, links)?;
         let doors = giver.doors().map_err(no_thread)?;
         let (requests_in, requests) = bounded(REQUESTS_MAX);
         let state = Arc::new(State {

@@ -5,30 +5,42 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::ground::Before;
-use crate::base::{Random, ShardId, SocketKey, Transport};
+use super::ground::{Before, Doors};
+use crate::base::{Instant, Random, ShardId, SocketKey, Transport};
 use crate::call::Directory;
 use crate::cli::fast_path::Below;
 use crate::cli::fault::{Fault, bind};
 use crate::cli::hand_over::{Giver, Taken, TakenShard};
-use crate::cli::privileges;
+use crate::cli::{privileges, sites};
 use crate::config::{Config, Listen};
 use crate::control::Totals;
+use crate::control::links::{Links, Prepared, Ready};
 use crate::io::{self, Choice, Driver, UdpOptions};
 use crate::media::RelayConfig;
 use crate::observe::{Counters, MediaPath};
-use crate::shard::{Shard, ShardOptions, Steering};
+use crate::shard::{Mail, Shard, ShardOptions, Steering};
 use crate::worker::{self, Barrier, Gate, Outlets, Post, Worker};
 
 /// The shards'.
 pub(super) type Threads = Vec<JoinHandle<std::io::Result<()>>>;
 
-/// All shards, running.
+/// All shards and the links to other sites, running.
 pub(super) struct Made {
     pub(super) shards: Threads,
+    pub(super) links: Option<Links>,
     pub(super) giver: Giver,
     /// What the control plane of a process before had counted.
     pub(super) totals: Totals,
+}
+
+/// What has been made, and does not run yet.
+struct Still {
+    workers: Vec<Worker<Shard>>,
+    links: Option<Ready>,
+    doors: Doors,
+    totals: Totals,
+    /// When the pause of a process before began, when we had everything, and when it was in place.
+    taken: Option<(Instant, Duration, Duration)>,
 }
 
 /// What all shards are made from.
@@ -43,27 +55,26 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Makes every shard and its sockets first, then starts them, so that a fault leaves nothing running.
-    pub(super) fn start(self, counters: &[Arc<Counters>], before: Before) -> Result<Made, Fault> {
+    /// Makes everything and its sockets first, then starts it, so that a fault leaves nothing running.
+    pub(super) fn start(
+        mut self,
+        counters: &[Arc<Counters>],
+        before: Before,
+        links: Option<Prepared>,
+    ) -> Result<Made, Fault> {
         let drivers = (0..self.post.shards()).map(|shard| self.driver(shard)).collect::<Result<Vec<_>, Fault>>()?;
         let (barrier, gates) = Barrier::new(self.post);
         let parts: Vec<Part<'_>> = drivers.into_iter().zip(gates).zip(counters).map(|((a, b), c)| (a, b, c)).collect();
-        let (workers, (http, unix), totals, taken) = match before {
-            Before::Nothing(doors) => (self.fresh(parts)?, doors, Totals::default(), None),
-            Before::Running(conversation) => {
-                let mut taken = conversation.take()?;
-                let got = self.clock.now().since(taken.paused);
-                let shards = std::mem::take(&mut taken.shards);
-                self.below.take_rows(std::mem::take(&mut taken.neighbours));
-                let workers = self.thawed(parts, shards).inspect_err(|fault| taken.decline(&fault.message))?;
-                let ready = self.clock.now().since(taken.paused);
-                taken.commit()?;
-                self.below.settle();
-                let Taken { http, unix, paused, totals, .. } = taken;
-                (workers, (http, unix), totals, Some((paused, got, ready)))
+        let Still { workers, links, doors: (http, unix), totals, taken } = match before {
+            Before::Nothing(doors) => {
+                let links = links.map(|links| sites::start(self.config, links)).transpose()?;
+                Still { workers: self.fresh(parts)?, links, doors, totals: Totals::default(), taken: None }
             }
+            Before::Running(conversation) => self.take_over(parts, conversation.take()?, links)?,
         };
         privileges::keep_none();
+        // Before the shards: they believe their cells once its pulse beats.
+        let links = links.map(Ready::run).transpose().map_err(Fault::runtime)?;
         let cores = if self.config.shards.pin { worker::cores() } else { Vec::new() };
         let core = |shard: usize| cores.get(shard % cores.len().max(1)).copied();
         let spawn = |(shard, worker): (usize, Worker<Shard>)| {
@@ -76,7 +87,24 @@ impl Plan<'_> {
             tracing::info!(pause_ms, got_ms, ready_ms, "taken over from the process before");
         }
         let giver = Giver { barrier, post: Arc::clone(self.post), clock: self.clock, http, unix };
-        Ok(Made { shards, giver, totals })
+        Ok(Made { shards, links, giver, totals })
+    }
+
+    /// From the snapshot of a running process to the word that it is ours.
+    fn take_over(&mut self, parts: Vec<Part<'_>>, mut taken: Taken, links: Option<Prepared>) -> Result<Still, Fault> {
+        let got = self.clock.now().since(taken.paused);
+        let (shards, packed) = (std::mem::take(&mut taken.shards), taken.links.take());
+        self.below.take_rows(std::mem::take(&mut taken.neighbours));
+        let made = self.thawed(parts, shards, links.is_some()).and_then(|workers| {
+            // After the shards: before all calls hold their rights, the keeper would give away what none seems to use.
+            sites::thaw(links, packed, self.directory).map(|links| (workers, links))
+        });
+        let (workers, links) = made.inspect_err(|fault| taken.decline(&fault.message))?;
+        let ready = self.clock.now().since(taken.paused);
+        taken.commit()?;
+        self.below.settle();
+        let Taken { http, unix, paused, totals, .. } = taken;
+        Ok(Still { workers, links, doors: (http, unix), totals, taken: Some((paused, got, ready)) })
     }
 
     fn driver(&self, shard: u8) -> Result<Box<dyn Driver>, Fault> {
@@ -116,7 +144,7 @@ impl Plan<'_> {
     }
 
     /// Shards that go on where those of another process stopped, with its sockets.
-    fn thawed(&self, parts: Vec<Part<'_>>, taken: Vec<TakenShard>) -> Result<Vec<Worker<Shard>>, Fault> {
+    fn thawed(&self, parts: Vec<Part<'_>>, taken: Vec<TakenShard>, kept: bool) -> Result<Vec<Worker<Shard>>, Fault> {
         if taken.len() != parts.len() {
             return Err(Fault::runtime(format!("{} shards came instead of {}", taken.len(), parts.len())));
         }
@@ -135,6 +163,10 @@ impl Plan<'_> {
                 .map_err(|error| Fault::runtime(format!("shard {} cannot take its sockets: {error}", id.0)))?;
             for mail in taken.mail {
                 self.post.post(id, mail);
+            }
+            if kept {
+                // Notes may have been lost before: the keeper hears of all calls anew.
+                self.post.post(id, Mail::TellCalls);
             }
             workers.push(worker);
         }

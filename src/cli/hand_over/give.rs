@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{FORMAT, LINKED, READY_WAIT, STOP_WAIT, ShardSnapshot, Snapshot, WORD_WAIT, ground, wire};
+use super::ground::misfit;
+use super::{READY_WAIT, STOP_WAIT, ShardSnapshot, Snapshot, WORD_WAIT, wire};
 use crate::base::{Instant, ShardId};
 use crate::cli::fast_path::Wish;
 use crate::config::Config;
 use crate::control::Totals;
+use crate::control::links::{Links, Packed, Resting};
 use crate::shard::{Mail, Waiting};
 use crate::worker::{Barrier, Clock, Parcel, Post};
 use crate::xdp::Xdp;
@@ -45,6 +47,8 @@ pub struct Standing<'a> {
     pub busy: Option<&'a str>,
     /// The relay in the kernel.
     pub xdp: Option<&'a Xdp>,
+    /// The links to other sites.
+    pub links: Option<&'a Links>,
     /// What the control plane has counted; asked when all shards stand still.
     pub totals: &'a dyn Fn() -> Totals,
 }
@@ -78,6 +82,7 @@ struct Load<'a> {
     paused: Instant,
     neighbours: Vec<Neighbour>,
     totals: Totals,
+    links: Option<Packed>,
 }
 
 impl Giver {
@@ -104,7 +109,8 @@ impl Giver {
             return Err(why);
         }
         let origin = u64::try_from(self.clock.origin().as_nanos()).unwrap_or(u64::MAX);
-        let mut welcome = json!({ "ok": true, "origin_ns": origin, "draining": standing.draining });
+        let linked = standing.links.is_some();
+        let mut welcome = json!({ "ok": true, "origin_ns": origin, "draining": standing.draining, "linked": linked });
         let xdp = standing.xdp.filter(|_| asked["below"] == true);
         let descriptors = xdp.map(Xdp::descriptors).unwrap_or_default();
         if let Some(xdp) = xdp {
@@ -122,7 +128,7 @@ impl Giver {
         }
         let _ = stream.set_read_timeout(Some(WORD_WAIT));
         let wish = serde_json::from_value(word["below"].clone()).unwrap_or_default();
-        let handed = self.hand_over(stream, xdp, wish, standing.totals)?;
+        let handed = self.hand_over(stream, wish, Standing { xdp, ..standing })?;
         let Handed { pid, pause, still, sent, bytes, descriptors } = handed;
         let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         let (pause_ms, still_ms, sent_ms) = (pause.as_millis() as u64, millis(still), millis(sent));
@@ -130,35 +136,36 @@ impl Giver {
         Ok(pid)
     }
 
-    fn hand_over(
-        &self,
-        stream: &UnixStream,
-        xdp: Option<&Xdp>,
-        wish: Wish,
-        totals: &dyn Fn() -> Totals,
-    ) -> Result<Handed, String> {
+    fn hand_over(&self, stream: &UnixStream, wish: Wish, standing: Standing<'_>) -> Result<Handed, String> {
+        let refuse = |why: &String| _ = wire::write_line(stream, &json!({ "ok": false, "error": why }));
+        // Peers hear it while calls still flow: that takes as long as the way to them.
+        let mut resting = standing.links.map(Links::rest).transpose().inspect_err(refuse)?;
         let paused = self.clock.now();
-        let adopted = xdp.filter(|_| wish == Wish::Adopt);
+        let adopted = standing.xdp.filter(|_| wish == Wish::Adopt);
         let waiting = if adopted.is_some() { Waiting::Below } else { Waiting::OnSockets };
-        let parcels = self.barrier.stop_all(STOP_WAIT, waiting).inspect_err(|why| {
-            let _ = wire::write_line(stream, &json!({ "ok": false, "error": why }));
-        })?;
+        let parcels = self.barrier.stop_all(STOP_WAIT, waiting).inspect_err(refuse)?;
         let still = self.clock.now().since(paused);
-        let mut letters = Vec::new();
-        for shard in (0..self.post.shards()).map(ShardId) {
-            letters.extend(std::iter::from_fn(|| self.post.take(shard)).map(|mail| (shard, mail)));
-        }
+        let links = resting.as_mut().map(Resting::freeze).transpose();
+        let letters = self.letters();
         let neighbours = adopted.map(Xdp::rest).unwrap_or_default();
-        let load = Load { parcels: &parcels, letters: &letters, paused, neighbours, totals: totals() };
-        let sent = self.send(stream, load).and_then(|sent| match sent.tells {
-            true => until_it_runs(stream).map(|()| sent),
-            false => Ok(sent),
-        });
+        let totals = (standing.totals)();
+        let sent = links
+            .and_then(|links| {
+                let load = Load { parcels: &parcels, letters: &letters, paused, neighbours, totals, links };
+                self.send(stream, load)
+            })
+            .and_then(|sent| match sent.tells {
+                true => until_it_runs(stream).map(|()| sent),
+                false => Ok(sent),
+            });
         drop(parcels);
         match sent {
             Ok(Sent { pid, at, bytes, descriptors, .. }) => {
-                if let Some(xdp) = xdp.filter(|_| wish != Wish::End) {
+                if let Some(xdp) = standing.xdp.filter(|_| wish != Wish::End) {
                     xdp.give_away();
+                }
+                if let Some(resting) = resting {
+                    resting.leave();
                 }
                 self.barrier.leave();
                 let (pause, sent) = (self.clock.now().since(paused), at.since(paused));
@@ -168,11 +175,12 @@ impl Giver {
                 if let Some(xdp) = adopted {
                     xdp.go_on();
                 }
+                drop(resting);
                 for (shard, mail) in letters {
                     self.post.post(shard, mail);
                 }
                 self.barrier.go_on();
-                let _ = wire::write_line(stream, &json!({ "ok": false, "error": why }));
+                refuse(&why);
                 let pause_ms = self.clock.now().since(paused).as_millis() as u64;
                 tracing::warn!(%why, pause_ms, "not handed over: everything goes on here");
                 Err(why)
@@ -180,8 +188,14 @@ impl Giver {
         }
     }
 
+    /// What waits for the shards; the keeper writes no more.
+    fn letters(&self) -> Vec<(ShardId, Mail)> {
+        let of = |shard: ShardId| std::iter::from_fn(move || self.post.take(shard)).map(move |mail| (shard, mail));
+        (0..self.post.shards()).map(ShardId).flat_map(of).collect()
+    }
+
     fn send(&self, stream: &UnixStream, load: Load<'_>) -> Result<Sent, String> {
-        let Load { parcels, letters, paused, neighbours, totals } = load;
+        let Load { parcels, letters, paused, neighbours, totals, links } = load;
         let released: Vec<_> = parcels.iter().map(Parcel::released).collect();
         let shards = parcels.iter().zip(&released).map(|(parcel, released)| ShardSnapshot {
             frozen: parcel.frozen.clone().into(),
@@ -198,9 +212,11 @@ impl Giver {
             counts: parcel.counts.clone(),
         });
         let letters_left = letters.iter().filter(|(_, mail)| !mail.goes_along()).count() as u64;
-        let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours, totals };
+        let (links, of_links) = links.map(|Packed { frozen, descriptors }| (frozen, descriptors)).unzip();
+        let snapshot = Snapshot { shards: shards.collect(), paused, letters_left, neighbours, totals, links };
         let bytes = rmp_serde::to_vec_named(&snapshot).map_err(|error| error.to_string())?;
         let mut descriptors = vec![self.http.as_fd(), self.unix.as_fd()];
+        descriptors.extend(of_links.iter().flatten().map(AsFd::as_fd));
         for released in &released {
             descriptors.extend(released.sockets.iter().map(|socket| socket.descriptor.as_fd()));
             descriptors.extend(released.streams.iter().map(|stream| stream.descriptor.as_fd()));
@@ -232,23 +248,4 @@ fn until_it_runs(stream: &UnixStream) -> Result<(), String> {
 
 fn lost(error: std::io::Error) -> String {
     format!("the new process is gone or silent: {error}")
-}
-
-/// Why the two do not go together.
-fn misfit(asked: &Value, config: &Config) -> Option<String> {
-    if asked["format"] != FORMAT {
-        let (theirs, version) = (&asked["format"], asked["version"].as_str().unwrap_or("of an unknown version"));
-        return Some(format!(
-            "strowger {version} reads snapshots of format {theirs}, this one ({}) writes format {FORMAT}: drain and restart",
-            env!("CARGO_PKG_VERSION")
-        ));
-    }
-    if config.link.is_some() {
-        return Some(LINKED.to_owned());
-    }
-    let differs = |(name, ours): &(&str, String)| asked["ground"][*name].as_str() != Some(ours.as_str());
-    ground(config).into_iter().find(differs).map(|(name, ours)| {
-        let theirs = asked["ground"][name].as_str().unwrap_or("not said");
-        format!("{name} is {ours} in the running process and {theirs} in the new one's configuration: it cannot change while calls are up; set it back, or drain and restart")
-    })
 }

@@ -6,9 +6,9 @@
 //! ```text
 //! new: {"command":"take_over","format":1,"version":"0.1.0","ground":{…},     who may, and whether it fits
 //!       "below":true}
-//! old: {"ok":true,"origin_ns":…,"draining":false,"below":{…},"descriptors":…}, descriptors of the relay in the kernel, if any:
-//!                                                                            the new one makes itself ready
-//! new: {"freeze":true,"below":"adopt"}                                       the pause begins
+//! old: {"ok":true,"origin_ns":…,"draining":false,"linked":false,             descriptors of the relay in the kernel, if any:
+//!       "below":{…},"descriptors":…}, those descriptors                      the new one makes itself ready
+//! new: {"freeze":true,"below":"adopt"}                                       links to other sites rest, then the pause begins
 //! old: {"ok":true,"bytes":…,"descriptors":…}, the snapshot, the descriptors
 //! new: {"ready":true,"pid":…,"tells":true}                                   all of it is thawed and adopted
 //! old: {"go":true}                                                           it will not run again, unless the new one dies
@@ -21,6 +21,7 @@
 //! does not say `tells` is of a version that knew no such line, and has everything with *go*.
 
 mod give;
+mod ground;
 mod take;
 mod wire;
 
@@ -34,8 +35,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Instant, SocketKey, StreamKey};
-use crate::config::Config;
 use crate::control::Totals;
+use crate::control::links;
 use crate::io::{ReleasedSocket, ReleasedStream, Role, StreamState, Traffic};
 use crate::xdp::hops::Neighbour;
 
@@ -62,6 +63,9 @@ struct Snapshot<M> {
     /// What the control plane had counted.
     #[serde(default)]
     totals: Totals,
+    /// Where this site decides with others: what it has of them. Three descriptors belong to it, after the doors.
+    #[serde(default)]
+    links: Option<links::Frozen>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,21 +134,3 @@ impl From<&ReleasedStream> for Stream {
         Self { key: stream.key, connecting, closing, finished_reading, unsent: stream.unsent.clone() }
     }
 }
-
-/// What both processes must say alike, since the sockets and the names in the snapshot mean it: settings and values.
-fn ground(config: &Config) -> BTreeMap<&'static str, String> {
-    let listen = config.sip.listen.iter().map(|listen| format!("{} {}", listen.transport.uri_token(), listen.address));
-    let v6 = config.media.address_v6.map_or_else(|| "none".to_owned(), |address| address.to_string());
-    BTreeMap::from([
-        ("shards.count", super::host::shards(config.shards.count).to_string()),
-        ("sip.listen", listen.collect::<Vec<_>>().join(", ")),
-        ("media.address", config.media.address.to_string()),
-        ("media.address_v6", v6),
-        ("media.port_min and port_max", format!("{}-{}", config.media.port_min, config.media.port_max)),
-        ("control.listen", config.control.listen.to_string()),
-    ])
-}
-
-/// Why an appliance with links keeps its process.
-const LINKED: &str = "[link] is configured: the rights between sites cannot change their process yet; drain this node \
-                      and restart it";

@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{FORMAT, LINKED, ShardSnapshot, Snapshot, WORD_WAIT, ground, wire};
+use super::ground::ground;
+use super::{FORMAT, ShardSnapshot, Snapshot, WORD_WAIT, wire};
 use crate::base::{Instant, StreamKey};
 use crate::cli::fast_path::Wish;
 use crate::cli::fault::Fault;
+use crate::cli::sites;
 use crate::config::Config;
 use crate::control::Totals;
+use crate::control::links::Packed;
 use crate::io::{Released, ReleasedSocket, ReleasedStream, StreamState};
 use crate::shard::{Frozen, Mail};
 use crate::xdp::Left;
@@ -67,6 +70,8 @@ pub struct Taken {
     pub neighbours: Vec<Neighbour>,
     /// What the control plane had counted.
     pub totals: Totals,
+    /// The links to other sites, where there are any.
+    pub links: Option<Packed>,
 }
 
 impl Conversation {
@@ -75,9 +80,6 @@ impl Conversation {
     /// # Errors
     /// There is none, or it refuses: its sentence.
     pub fn begin(config: &Config) -> Result<Self, Fault> {
-        if config.link.is_some() {
-            return Err(Fault::runtime(LINKED));
-        }
         let path = &config.control.socket;
         let stream = UnixStream::connect(path).map_err(|error| {
             Fault::runtime(format!(
@@ -94,6 +96,10 @@ impl Conversation {
             json!({ "command": "take_over", "format": FORMAT, "version": version, "ground": ground, "below": true });
         wire::write_line(&stream, &asked).map_err(|error| lost(&error))?;
         let word = heard(&stream)?;
+        if sites::link(config).is_some() != (word["linked"] == true) {
+            let _ = wire::write_line(&stream, &json!({ "error": sites::OTHERWISE_LINKED }));
+            return Err(Fault::runtime(format!("not taken over: {}", sites::OTHERWISE_LINKED)));
+        }
         let origin =
             word["origin_ns"].as_u64().ok_or_else(|| Fault::runtime("it does not say where its clock begins"))?;
         let below = below(&stream, &word)?;
@@ -179,11 +185,18 @@ fn below(stream: &UnixStream, word: &Value) -> Result<Option<Left>, Fault> {
 fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Taken, String> {
     let snapshot: Snapshot<Mail> = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
     if snapshot.letters_left > 0 {
-        tracing::info!(letters = snapshot.letters_left, "questions of the control plane were not taken along");
+        tracing::info!(
+            letters = snapshot.letters_left,
+            "letters that only the process before can answer for were not taken along"
+        );
     }
     let mut descriptors = descriptors.into_iter();
     let mut next = || descriptors.next().ok_or("a descriptor is missing");
     let (http, unix) = (TcpListener::from(next()?), UnixListener::from(next()?));
+    let links = match snapshot.links {
+        Some(frozen) => Some(Packed { frozen, descriptors: [next()?, next()?, next()?] }),
+        None => None,
+    };
     let mut shards = Vec::with_capacity(snapshot.shards.len());
     let Snapshot { shards: frozen, paused, neighbours, totals, .. } = snapshot;
     for shard in frozen {
@@ -205,7 +218,7 @@ fn understand(stream: &UnixStream, bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
         shards.push(TakenShard { frozen, mail, lingering, released, counts });
     }
     let stream = stream.try_clone().map_err(|error| error.to_string())?;
-    Ok(Taken { stream, http, unix, shards, paused, neighbours, totals })
+    Ok(Taken { stream, http, unix, shards, paused, neighbours, totals, links })
 }
 
 fn heard(stream: &UnixStream) -> Result<Value, Fault> {

@@ -27,15 +27,26 @@ const HANDSHAKES_MAX: usize = 64;
 /// Dials a peer whenever no link to it stands.
 pub async fn dial(site: Arc<Site>, peer: usize, mut random: Random) {
     let (name, address) = (Arc::clone(&site.status.peers[peer].name), site.status.peers[peer].address);
-    let mut linked = site.linked[peer].clone();
+    let (mut linked, mut resting) = (site.linked[peer].clone(), site.resting.subscribe());
     let polite = if *name < *site.me.name { POLITENESS } else { Duration::ZERO };
     let mut pause = PAUSE_MIN;
     loop {
+        let waits = site.clock.now();
         if linked.wait_for(|linked| !linked).await.is_err() {
             return;
         }
+        let rested = *resting.borrow_and_update();
+        if resting.wait_for(|resting| !resting).await.is_err() {
+            return;
+        }
+        if rested || site.clock.now().since(waits) >= GOOD {
+            pause = PAUSE_MIN;
+        }
         let jitter = Duration::from_micros(random.below(pause.as_micros() as u64 + 1));
         if timeout(polite + pause / 2 + jitter, linked.wait_for(|linked| *linked)).await.is_ok() {
+            continue;
+        }
+        if *resting.borrow() {
             continue;
         }
         let began = site.clock.now();

@@ -12,36 +12,41 @@ pub struct End {
     pub reason: Option<Reason>,
     /// A sentence.
     pub what: String,
-    /// Our last word.
-    pub bye: Bye,
+    /// Our last word; none to who has said his.
+    pub bye: Option<Bye>,
 }
 
 impl End {
     /// Refused, and to be counted.
     pub fn refuse(reason: Reason, bye: Bye, what: impl Into<String>) -> Self {
-        Self { reason: Some(reason), what: what.into(), bye }
+        Self { reason: Some(reason), what: what.into(), bye: Some(bye) }
     }
 
     /// What happens to any link.
     pub fn lost(what: impl Into<String>) -> Self {
-        Self { reason: None, what: what.into(), bye: Bye::Stopping }
+        Self::close(Bye::Stopping, what)
+    }
+
+    /// We close it, for a reason that is nobody's fault.
+    pub fn close(bye: Bye, what: impl Into<String>) -> Self {
+        Self { reason: None, what: what.into(), bye: Some(bye) }
     }
 
     /// The other side's last word.
     pub fn said(bye: Bye) -> Self {
-        match bye {
-            Bye::Version => {
-                Self::refuse(Reason::Version, bye, "it speaks no version of the link that this site speaks")
+        let (reason, what) = match bye {
+            Bye::Version => (Some(Reason::Version), "it speaks no version of the link that this site speaks"),
+            Bye::Fenced => (Some(Reason::Fenced), "it has seen a later incarnation of this site, or retired it"),
+            Bye::Stranger => (Some(Reason::Stranger), "it knows no peer of this site's name"),
+            Bye::Garbage => (Some(Reason::Garbage), "it could not read what this site said"),
+            Bye::Redundant => (None, "another connection is kept"),
+            Bye::Stopping => (None, "it stops"),
+            Bye::Pausing => (None, "it changes its process"),
+            Bye::Other(code) => {
+                return Self { reason: None, what: format!("it closes the link for reason {code}"), bye: None };
             }
-            Bye::Fenced => {
-                Self::refuse(Reason::Fenced, bye, "it has seen a later incarnation of this site, or retired it")
-            }
-            Bye::Stranger => Self::refuse(Reason::Stranger, bye, "it knows no peer of this site's name"),
-            Bye::Garbage => Self::refuse(Reason::Garbage, bye, "it could not read what this site said"),
-            Bye::Redundant => Self::lost("another connection is kept"),
-            Bye::Stopping => Self::lost("it stops"),
-            Bye::Other(code) => Self::lost(format!("it closes the link for reason {code}")),
-        }
+        };
+        Self { reason, what: what.to_owned(), bye: None }
     }
 }
 

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use crossbeam::channel::Sender;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::accounts::Accounts;
 use super::end::End;
+use super::ledger_file::AtRest;
+use super::pause::Frozen;
 use crate::tally::Note;
 use crate::tally::wire::{Frame, Hello};
 
@@ -37,8 +40,23 @@ pub enum Input {
     Accounts(Arc<Accounts>),
     /// Somebody asks.
     Ask(Ask),
+    /// Another process may take over: goodbye to all, and nobody is let in.
+    Rest,
+    /// It has not: links are welcome again.
+    GoOn,
+    /// The shards stand still, and all that they have said came before.
+    Freeze(Freeze),
     /// The process ends.
     Stop,
+}
+
+/// The keeper is to write everything down and to stand still.
+#[derive(Debug)]
+pub struct Freeze {
+    /// For what was written, or why it goes on at once.
+    pub reply: Sender<Result<(Frozen, AtRest), String>>,
+    /// A word: another process has it all. None: it goes on.
+    pub verdict: oneshot::Receiver<()>,
 }
 
 /// What the keeper gives to a connection that it takes.

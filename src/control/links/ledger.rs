@@ -3,9 +3,12 @@
 //! Owned by the keeper. What finds no room waits here; the machine moves no right while too much waits.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
-use super::ledger_file::{LedgerStatus, LedgerWriter, NotTaken};
+use crossbeam::channel::Receiver;
+
+use super::ledger_file::{AtRest, LedgerStatus, LedgerWriter, NotTaken};
 use crate::base::Instant;
 use crate::tally::Record;
 use crate::tally::rights::Rights;
@@ -15,6 +18,8 @@ use crate::tally::rights::Rights;
 pub struct Ledger {
     writer: LedgerWriter,
     waiting: VecDeque<(u64, Record)>,
+    /// The last record that was to be written.
+    written: u64,
     durable: u64,
     works: bool,
 }
@@ -23,7 +28,8 @@ impl Ledger {
     /// A ledger that is open and works.
     #[must_use]
     pub fn new(writer: LedgerWriter) -> Self {
-        Self { writer, waiting: VecDeque::new(), durable: 0, works: true }
+        let durable = writer.status().durable();
+        Self { writer, waiting: VecDeque::new(), written: durable, durable, works: true }
     }
 
     /// What metrics and readiness read.
@@ -46,7 +52,24 @@ impl Ledger {
 
     /// To be written, behind everything before it.
     pub fn append(&mut self, seq: u64, record: Record) {
+        self.written = seq;
         self.waiting.push_back((seq, record));
+    }
+
+    /// Whether everything is on disk.
+    ///
+    /// # Errors
+    /// The disk refuses: its word.
+    pub fn is_settled(&self) -> Result<bool, String> {
+        match self.writer.status().failing() {
+            Some(why) => Err(why),
+            None => Ok(self.durable == self.written),
+        }
+    }
+
+    /// Asks where the file stands, for another process. None: not now, there is no room.
+    pub fn rest(&self) -> Option<Receiver<io::Result<AtRest>>> {
+        self.writer.rest().ok()
     }
 
     /// Hands over what there is room for, and tells the machine what the disk has done since. All outputs of the machine

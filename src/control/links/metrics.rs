@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::start::Handle;
+use super::handle::Handle;
 use super::status::{LinkStatus, Reason};
 use crate::base::Instant;
 use crate::control::page::Page;

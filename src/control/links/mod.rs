@@ -8,12 +8,15 @@ mod agree;
 mod dial;
 mod end;
 mod feed;
+mod handle;
 mod inbox;
 mod keeper;
 pub mod keygen;
 mod ledger;
 pub mod ledger_file;
 pub(super) mod metrics;
+mod pause;
+mod run;
 mod start;
 mod status;
 mod talk;
@@ -22,8 +25,11 @@ mod tests;
 pub mod tls;
 
 pub use accounts::{AccountTerms, Accounts};
+pub use handle::{Handle, Links};
 pub use inbox::Question;
-pub use start::{Handle, Links, Options, start};
+pub use pause::{Frozen, Packed, Resting};
+pub use run::Ready;
+pub use start::{Options, Prepared, prepare};
 pub use status::{LinkStatus, Reason};
 
 use crate::base::time::Duration;

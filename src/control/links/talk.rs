@@ -47,6 +47,26 @@ pub struct Site {
     pub endpoint: Endpoint,
     /// Whether a link to a peer stands, by its place.
     pub linked: Vec<watch::Receiver<bool>>,
+    /// Connections that somebody talks on.
+    pub talks: watch::Sender<usize>,
+    /// Nobody is to be dialled: another process may take over.
+    pub resting: watch::Sender<bool>,
+}
+
+/// One of [`Site::talks`].
+struct Talking<'s>(&'s watch::Sender<usize>);
+
+impl<'s> Talking<'s> {
+    fn new(talks: &'s watch::Sender<usize>) -> Self {
+        talks.send_modify(|talks| *talks += 1);
+        Self(talks)
+    }
+}
+
+impl Drop for Talking<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|talks| *talks -= 1);
+    }
 }
 
 impl Site {
@@ -108,6 +128,7 @@ impl Reading {
 
 /// Greets, and talks until the end. `expected` is the peer that was dialled.
 pub async fn talk(site: &Site, connection: &Connection, expected: Option<usize>) -> End {
+    let _talking = Talking::new(&site.talks);
     let (mut send, end) = match timeout(GREETING_WAIT, streams(connection, expected.is_some())).await {
         Ok(Ok((mut send, receive))) => {
             let mut reading = Reading { stream: receive, octets: Vec::new() };
@@ -117,9 +138,9 @@ pub async fn talk(site: &Site, connection: &Connection, expected: Option<usize>)
         Ok(Err(error)) => (None, error.into()),
         Err(_) => (None, End::refuse(Reason::Silent, Bye::Garbage, "it opened no stream in time")),
     };
-    if let Some(send) = &mut send {
+    if let (Some(send), Some(bye)) = (&mut send, end.bye) {
         let mut octets = Vec::new();
-        if wire::encode(0, &Frame::Bye(end.bye), &mut octets).is_ok() {
+        if wire::encode(0, &Frame::Bye(bye), &mut octets).is_ok() {
             let farewell = async {
                 let said = send.write_all(&octets).await.is_ok() && send.finish().is_ok();
                 said && send.stopped().await.is_ok()
@@ -227,5 +248,5 @@ async fn write(send: &mut SendStream, line: &mut Line) -> End {
             return error.into();
         }
     }
-    End { reason: None, what: "this site closes the link".into(), bye: Bye::Redundant }
+    End::close(Bye::Redundant, "this site closes the link")
 }

@@ -94,6 +94,7 @@ fn site(name: &str, peer: &str, now: Instant) -> Site {
         me: identity.clone(),
         rights,
         sessions: Sessions::new(identity.clone(), Bounds::default(), &mut random),
+        starts: Vec::new(),
         status: Arc::new(LinkStatus::new([(peer.into(), ([127, 0, 0, 1], 1).into())], now)),
         ledger,
         post: Arc::new(Letters(letter_in)),
@@ -181,4 +182,54 @@ fn with_a_full_disk_nothing_is_lent_and_the_rest_goes_on() {
     }
     assert!(a.cell.read().1 + b.cell.read().1 <= 3);
     drop((call, lent));
+}
+
+#[test]
+fn a_keeper_does_not_settle_down_before_its_disk_has_everything() {
+    let origin = StdInstant::now();
+    let now = || Instant::ZERO + origin.elapsed();
+    let (mut a, mut b) = (site("a", "b", now()), site("b", "a", now()));
+    let (identity_a, identity_b) = (a.identity.clone(), b.identity.clone());
+    a.greet(now(), &identity_b, true);
+    b.greet(now(), &identity_a, false);
+    while a.cell.read().1 < 3 {
+        assert!(origin.elapsed() < Duration::from_secs(30), "the home never has its rights");
+        a.tell(now(), &mut b);
+        b.tell(now(), &mut a);
+        std::thread::yield_now();
+    }
+    a.full.store(true, Relaxed);
+    let call = Slot { index: 1, generation: 1 };
+    let deadline = now() + Duration::from_secs(5);
+    let borrow = Note::Borrow { account: "alice".into(), shard: ShardId(0), call, deadline };
+    b.keeper.handle(now(), Input::Notes(vec![borrow]));
+    let settled = |site: &mut Site| loop {
+        assert!(origin.elapsed() < Duration::from_secs(30), "the disk never says anything");
+        match site.keeper.settle_down(now()) {
+            Ok(false) => std::thread::yield_now(),
+            said => return said,
+        }
+    };
+    while a.ledger.works() {
+        assert!(origin.elapsed() < Duration::from_secs(30), "nothing is ever written");
+        b.tell(now(), &mut a);
+        a.keeper.turn(now());
+        std::thread::yield_now();
+    }
+    let why = settled(&mut a).unwrap_err();
+    assert!(why.contains("ledger") && why.contains("no storage space") && why.contains("try again"), "{why}");
+    a.keeper.handle(now(), Input::Rest);
+    let line = a.line.as_mut().unwrap();
+    assert!(std::iter::from_fn(|| line.outbox.try_recv().ok()).any(|octets| octets.ends_with(&[0, 2, 7])), "a goodbye");
+    let (reply, mut answer) = oneshot::channel();
+    let newcomer = Newcomer { peer: 0, hello: Hello::new(identity_b, now(), 0), version: 2, dialled: true, reply };
+    a.keeper.handle(now(), Input::Up(Box::new(newcomer)));
+    assert!(answer.try_recv().unwrap().is_err(), "nobody is let in meanwhile");
+    a.full.store(false, Relaxed);
+    while !a.ledger.works() {
+        assert!(origin.elapsed() < Duration::from_secs(30), "the disk is never tried again");
+        std::thread::yield_now();
+    }
+    assert_eq!(settled(&mut a), Ok(true), "the disk works again");
+    assert!(a.keeper.freeze().is_ok());
 }

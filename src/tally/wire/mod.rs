@@ -114,13 +114,15 @@ pub enum Bye {
     Redundant,
     /// A frame could not be read, or came out of turn.
     Garbage,
+    /// It changes its process: it will be back at once, as the same incarnation.
+    Pausing,
     /// A reason that this version does not have.
     Other(u8),
 }
 
 impl Bye {
-    const NAMED: [Self; 6] =
-        [Self::Stopping, Self::Version, Self::Fenced, Self::Stranger, Self::Redundant, Self::Garbage];
+    const NAMED: [Self; 7] =
+        [Self::Stopping, Self::Version, Self::Fenced, Self::Stranger, Self::Redundant, Self::Garbage, Self::Pausing];
 
     fn code(self) -> u8 {
         match self {

@@ -29,7 +29,7 @@ class Site:
         self.address = network.address(number)
         self.starts = 0
         self.paused = False
-        self.process = None
+        self.process = self.heir = None
         os.makedirs(self.directory, exist_ok=True)
         self.config = os.path.join(self.directory, "strowger.toml")
         with open(self.config, "w") as file:
@@ -74,11 +74,33 @@ class Site:
 
     def start(self, wait=True):
         """Starts it, for the first time or again."""
-        self.starts += 1
-        argv = [*self.network.enter(self.number), self.options.binary, "run", "--config", self.config]
-        self.process = Process(f"strowger-{self.starts}", argv, self.directory)
+        self.process = self._run()
         if wait:
             until(self.ready, 20, f"{self.name} to be ready")
+
+    def _run(self, *words):
+        self.starts += 1
+        argv = [*self.network.enter(self.number), self.options.binary, "run", "--config", self.config, *words]
+        return Process(f"strowger-{self.starts}", argv, self.directory)
+
+    def take_over(self):
+        """Another process begins to take its place; `settle` says when it has."""
+        self.heir = self._run("--take-over")
+
+    def settle(self):
+        """True when no other process is taking its place, or has done so by now."""
+        if self.heir is None:
+            return True
+        if not self.heir.running():
+            raise Failure(f"{self.name} was not taken over: {self.heir.output()[-800:]}")
+        if self.process.running():
+            return False
+        if self.process.child.returncode != 0:
+            raise Failure(f"{self.name} was taken over and ended with {self.process.child.returncode}: {self.process.output()[-800:]}")
+        if "panicked" in self.process.output():
+            raise Failure(f"{self.name} panicked: {self.process.output()[-800:]}")
+        self.process, self.heir = self.heir, None
+        return True
 
     def ready(self):
         """Whether it takes calls."""
@@ -104,9 +126,11 @@ class Site:
     def kill(self):
         """Ends it without a word."""
         self.go_on()
-        self.process.child.send_signal(signal.SIGKILL)
-        self.process.wait(5)
-        self.process.stop()
+        for process in filter(None, (self.heir, self.process)):
+            process.child.send_signal(signal.SIGKILL)
+            process.wait(5)
+            process.stop()
+        self.heir = None
 
     def check_alive(self):
         """Fails when it has ended by itself or has panicked."""

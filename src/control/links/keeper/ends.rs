@@ -23,9 +23,12 @@ impl Keeper {
     pub(super) fn up(&mut self, now: Instant, newcomer: Newcomer) {
         let Newcomer { peer, hello, version, dialled, reply } = newcomer;
         let preferred = dialled == (self.me.name < hello.identity.name);
-        let answer = match self.is_twin(peer, &hello) {
-            true => Err(fenced(hello.identity.incarnation, false)),
-            false => self.admit(now, peer, &hello.identity, preferred),
+        let answer = if self.resting {
+            Err(End::close(Bye::Pausing, "this site changes its process"))
+        } else if self.is_twin(peer, &hello) {
+            Err(fenced(hello.identity.incarnation, false))
+        } else {
+            self.admit(now, peer, &hello.identity, preferred)
         };
         let site = match answer {
             Ok(site) => site,
@@ -64,7 +67,7 @@ impl Keeper {
         if let Some(feed) = &self.feeds[peer] {
             let same = feed.identity == *identity;
             if same && feed.preferred && !preferred {
-                return Err(End { reason: None, what: "another connection is kept".into(), bye: Bye::Redundant });
+                return Err(End::close(Bye::Redundant, "another connection is kept"));
             }
             if feed.identity.disk == identity.disk && feed.identity.incarnation > identity.incarnation {
                 return Err(fenced(feed.identity.incarnation, false));
@@ -84,6 +87,11 @@ impl Keeper {
         self.sessions.link_down(&feed.identity);
         self.status.down(peer, why);
         let _ = self.linked[peer].send(false);
+    }
+
+    /// Every link, with the same word.
+    pub(super) fn cut_all(&mut self, now: Instant, bye: Bye, why: &str) {
+        (0..self.feeds.len()).for_each(|peer| self.cut(now, peer, bye, why));
     }
 
     pub(super) fn frames(&mut self, now: Instant, line: u64, frames: Vec<Frame>) {
@@ -128,5 +136,5 @@ fn fenced(seen: u32, retired: bool) -> End {
     } else {
         format!("incarnation {seen} of it has been seen: two processes share its identity, or an old disk came back")
     };
-    End { reason: Some(Reason::Fenced), what, bye: Bye::Fenced }
+    End::refuse(Reason::Fenced, Bye::Fenced, what)
 }

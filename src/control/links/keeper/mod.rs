@@ -5,6 +5,7 @@
 
 mod ask;
 mod ends;
+mod frozen;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::SLOP;
 use super::accounts::{Accounts, Change, Changes};
 use super::agree;
 use super::feed::Feed;
-use super::inbox::Input;
+use super::inbox::{Freeze, Input};
 use super::ledger::Ledger;
 use super::status::{LinkStatus, Reason};
 use crate::base::id::Token;
@@ -30,6 +31,7 @@ use crate::tally::terms::Shared;
 use crate::tally::wire::{Bye, Frame};
 use crate::tally::{Identity, Note, Pulse};
 use ask::Pending;
+pub use frozen::Frozen;
 
 /// Shards trust the cells for this long after a turn.
 const TRUST: Duration = Duration::from_millis(900);
@@ -67,6 +69,9 @@ pub struct Keeper {
     ticks: u64,
     tick_at: Instant,
     news_at: Instant,
+    /// Another process may take over: no link is let in.
+    resting: bool,
+    freeze: Option<Freeze>,
     stopped: bool,
 }
 
@@ -78,8 +83,10 @@ pub struct Parts {
     pub rights: Rights,
     /// What must be alike at every site.
     pub shared: Shared,
-    /// Empty.
+    /// Of this incarnation.
     pub sessions: Sessions,
+    /// Who has greeted this incarnation, and with which start of his process.
+    pub starts: Vec<(Identity, u64)>,
     /// For people.
     pub status: Arc<LinkStatus>,
     /// The ledger's writer.
@@ -94,14 +101,14 @@ impl Keeper {
     /// A keeper without links or accounts, and what the diallers of its peers watch.
     #[must_use]
     pub fn new(parts: Parts, now: Instant) -> (Self, Vec<watch::Receiver<bool>>) {
-        let Parts { me, rights, shared, sessions, status, ledger, post, pulse } = parts;
+        let Parts { me, rights, shared, sessions, starts, status, ledger, post, pulse } = parts;
         let (linked, watchers) = status.peers.iter().map(|_| watch::channel(false)).unzip();
         let this = Self {
             me,
             rights,
             sessions,
             feeds: status.peers.iter().map(|_| None).collect(),
-            starts: status.peers.iter().map(|_| None).collect(),
+            starts: status.peers.iter().map(|peer| last_start(&starts, &peer.name)).collect(),
             status,
             accounts: Arc::default(),
             shared,
@@ -115,6 +122,8 @@ impl Keeper {
             ticks: 0,
             tick_at: now,
             news_at: now,
+            resting: false,
+            freeze: None,
             stopped: false,
         };
         (this, watchers)
@@ -122,7 +131,7 @@ impl Keeper {
 
     /// Nothing more is to be done.
     #[must_use]
-    pub fn is_stopped(&self) -> bool {
+    pub const fn is_stopped(&self) -> bool {
         self.stopped
     }
 
@@ -163,9 +172,15 @@ impl Keeper {
                 }
             }
             Input::Ask(ask) => self.answer(now, ask),
+            Input::Rest => {
+                self.resting = true;
+                self.cut_all(now, Bye::Pausing, "this site changes its process");
+            }
+            Input::GoOn => self.resting = false,
+            Input::Freeze(freeze) => self.freeze = Some(freeze),
             Input::Stop => {
                 self.stopped = true;
-                (0..self.feeds.len()).for_each(|peer| self.cut(now, peer, Bye::Stopping, "this site stops"));
+                self.cut_all(now, Bye::Stopping, "this site stops");
             }
         }
     }
@@ -296,4 +311,8 @@ impl Keeper {
             }
         }
     }
+}
+
+fn last_start(starts: &[(Identity, u64)], name: &str) -> Option<(Identity, u64)> {
+    starts.iter().find(|(identity, _)| *identity.name == *name).cloned()
 }

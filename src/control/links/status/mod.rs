@@ -2,12 +2,18 @@
 //!
 //! A peer's fault is counted by its reason, said once in the log, and shown until the link stands.
 
+mod counted;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+
+pub use counted::Counted;
 
 use super::agree::Disagreement;
 use crate::base::Instant;
@@ -302,57 +308,5 @@ impl LinkStatus {
             })
         };
         self.peers.iter().enumerate().map(row).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status() -> LinkStatus {
-        let peers = [("b", "192.0.2.2:7420"), ("c", "192.0.2.3:7420")];
-        LinkStatus::new(peers.map(|(name, address)| (name.into(), address.parse().unwrap())), Instant::ZERO)
-    }
-
-    #[test]
-    fn lag_is_the_round_trip_and_grows_with_silence() {
-        let status = status();
-        let at = Instant::from_millis;
-        assert_eq!(status.lag(0, at(500)), Duration::from_millis(500), "never heard");
-        status.up(0, Up { since: at(1_000), incarnation: 1, version: 2, dialled: true });
-        status.pinged(0, at(1_000));
-        status.echoed(0, at(1_080), at(1_000));
-        assert_eq!(status.lag(0, at(1_900)), Duration::from_millis(80));
-        status.pinged(0, at(2_000));
-        status.pinged(0, at(3_000));
-        assert_eq!(status.lag(0, at(3_500)), Duration::from_millis(1_500));
-        status.echoed(0, at(3_500), at(1_500));
-        assert_eq!(status.lag(0, at(3_600)), Duration::from_millis(1_600), "a stamp that was not sent changes nothing");
-        status.heard(0, at(3_700));
-        status.down(0, "test");
-        assert_eq!(status.lag(0, at(4_700)), Duration::from_millis(1_000));
-    }
-
-    #[test]
-    fn refusals_are_counted_and_shown_until_the_link_stands() {
-        let status = status();
-        let from = "192.0.2.2:9999".parse().unwrap();
-        assert_eq!(status.peer_at(from), Some(0));
-        status.refuse(Instant::ZERO, from, status.peer_at(from), Reason::Certificate, "unknown issuer");
-        status.refuse(Instant::ZERO, from, Some(0), Reason::Certificate, "unknown issuer");
-        status.refuse(Instant::ZERO, "198.51.100.1:1".parse().unwrap(), None, Reason::Stranger, "who");
-        assert_eq!((status.refusals(Reason::Certificate), status.refusals(Reason::Stranger)), (2, 1));
-        let rows = status.rows(Instant::from_millis(2_000));
-        assert_eq!(rows[0]["refusal"]["reason"], "certificate");
-        assert_eq!((rows[0]["state"].as_str(), rows[1]["refusal"].is_null()), (Some("down"), true));
-        status.up(0, Up { since: Instant::ZERO, incarnation: 3, version: 2, dialled: false });
-        assert!(status.rows(Instant::ZERO)[0]["refusal"].is_null() && status.refusal(0).is_none());
-        // It was refused at once again: that is shown, and said when it is for another reason.
-        status.down(0, "test");
-        assert_eq!(status.refusal(0).as_deref(), Some("certificate: unknown issuer"));
-        let later = Instant::ZERO + FORGIVEN;
-        status.up(0, Up { since: later, incarnation: 3, version: 2, dialled: false });
-        status.down(0, "test");
-        assert_eq!(status.refusal(0), None);
     }
 }
