@@ -204,7 +204,8 @@ impl Worker {
     /// Sends what is due, one turn of it; true if there may be more.
     fn send_due(&mut self) -> bool {
         for _ in 0..SENDS_PER_TURN {
-            let refused = match self.station.poll_output(now()) {
+            let output = self.station.poll_message().or_else(|| self.station.poll_packet(now()));
+            let refused = match output {
                 None => return false,
                 Some(Output::Datagram(socket, to, bytes)) => self.driver.send(socket, to, bytes).err(),
                 Some(Output::Stream(stream, bytes)) => self.driver.send_stream(stream, bytes).err(),

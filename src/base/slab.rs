@@ -52,6 +52,13 @@ impl<T> Slab<T> {
         Ok(Slot { index, generation: 0 })
     }
 
+    /// Touches the memory of the first `count` places now, so that values stored later wait for none.
+    pub fn prepare(&mut self, count: usize) {
+        let (len, count) = (self.entries.len(), count.min(self.bound));
+        self.entries.resize_with(len.max(count), || Entry { generation: 0, value: None });
+        self.entries.truncate(len);
+    }
+
     /// The key that the next [`insert`](Self::insert) will return, for values that must know their own.
     #[must_use]
     pub fn next_slot(&self) -> Option<Slot> {
@@ -137,5 +144,15 @@ mod tests {
         assert_eq!((slab.get(first), slab.get(second)), (None, Some(&'b')));
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn prepared_places_are_memory_and_nothing_else() {
+        let mut slab = Slab::new(3);
+        let first = slab.insert('a').unwrap();
+        slab.prepare(1000);
+        assert!(slab.entries.capacity() >= 3 && slab.entries.len() == 1);
+        assert_eq!((slab.get(first), slab.next_slot()), (Some(&'a'), Some(Slot { index: 1, generation: 0 })));
+        assert_eq!(slab.insert('b'), Ok(Slot { index: 1, generation: 0 }));
     }
 }

@@ -106,6 +106,12 @@ def udp_drops():
     return total
 
 
+def receive_buffer_max():
+    """What a program without rights of its own may ask for."""
+    with open("/proc/sys/net/core/rmem_max") as file:
+        return int(file.read())
+
+
 def getppid_nanoseconds():
     """The price of the cheapest system call, less that of the call through ctypes: virtual machines inflate it."""
     libc = ctypes.CDLL(None)

@@ -2,124 +2,155 @@
 SIPp's own is full before either is.
 
 The answering side runs on core 0, the generator on core 1. Both send INVITE, ACK and BYE and read 180, 200 and 200, without RTP;
-both ask for the same receive buffer. A rate is sound if every call was answered and hung up, nothing was sent twice, the
-kernel dropped nothing, and what was asked for was placed.
+SIPp asks for as large a receive buffer as the kernel gives it. A rate is sound if every call was answered and hung up, nothing was sent twice, the
+kernel dropped nothing, and all was over when it should be: who begins calls late, or is answered later and later, ends late.
 """
 
 import json
 import os
+import subprocess
 import time
+from dataclasses import dataclass
 
 from harness.process import Failure, Process, free_port, is_bound, until
 
 from . import machine, rounds
 from .relay import GENERATOR_CORE, SERVER_CORE
+from .search import Search
 
-LEAD_SECONDS, TAIL_SECONDS = 1.0, 1.0
-BUFFER_OCTETS = 4 << 20
 # At which both are far from their limits, and at which SIPp is near its own.
 SLOW, FAST = 1000, 4000
-# The search for the highest rate: where it begins, how near it comes, and for how long each step is watched.
-LOWEST, HIGHEST, NEAR, STEP_SECONDS = 1000, 256_000, 0.05, 1.0
+# Where the search for either's highest rate begins in the first round.
+BEGIN_OURS, BEGIN_THEIRS = 64_000, 16_000
+# How much later than planned a run may end: a share of it, and what it takes to begin and to notice the end.
+LATE_SHARE, LATE_SECONDS = 0.05, 0.2
+# How much later it is not waited for any longer.
+GIVE_UP_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """Seconds of a run: before what is watched, watched, and after it."""
+
+    lead: float
+    window: float
+    tail: float
+
+    @property
+    def whole(self):
+        """All of it."""
+        return self.lead + self.window + self.tail
+
+
+TRIAL = Course(0.5, 2.0, 0.5)
 
 
 def _answered(options, directory, place, seconds):
-    """Runs `place(port)` against a fresh answering side."""
+    """Runs `place(port, pid)` against a fresh answering side."""
     port = free_port()
     argv = [options.loadgen, "calls", "--uas", "--uas-listen", f"127.0.0.1:{port}", "--rtp", "off", "--concurrent", 400_000, "--pin", SERVER_CORE,
             "--duration", f"{seconds + 60}s", "--quiet"]
     server = Process("uas", argv, directory)
     try:
         until(lambda: is_bound("127.0.0.1", port), 10, "the answering side to listen")
-        return place(port)
+        return place(port, server.child.pid)
     finally:
         server.stop()
 
 
-def _window(generator, rate, seconds):
-    time.sleep(LEAD_SECONDS)
-    cpu, real, drops = rounds.window([generator.child.pid], seconds)
+def _watch(name, argv, directory, answering, rate, course):
+    """Runs a generator to its end; what it and the answering side spent while it was watched."""
+    drops, generator = machine.udp_drops(), Process(name, argv, directory)
+    time.sleep(course.lead)
+    pids = (generator.child.pid, answering)
+    before, begin = [machine.cpu_seconds([pid]) for pid in pids], time.monotonic()
+    time.sleep(course.window)
+    cpu, real = [machine.cpu_seconds([pid]) - spent for pid, spent in zip(pids, before)], time.monotonic() - begin
     if not generator.running():
         raise Failure(f"the generator ended early: {generator.output()[-800:]}")
-    status = generator.wait(seconds + 60)
-    void = f"{drops} datagrams dropped by the kernel" if drops else None
-    return status, void, {"cost": cpu * 1e6 / (rate * real), "cpu_s": cpu, "window_s": real, "rate": rate}
+    found = {"cost": cpu[0] * 1e6 / (rate * real), "cpu_s": cpu[0], "answering_cpu_s": cpu[1], "window_s": real, "rate": rate, "void": None}
+    try:
+        status = generator.child.wait(course.tail + GIVE_UP_SECONDS)
+    except subprocess.TimeoutExpired:
+        generator.stop()
+        return {**found, "void": f"it had not ended {GIVE_UP_SECONDS:.0f} s after it should have"}
+    if status not in (0, 1, 4):
+        raise Failure(f"{name} ended with {status}: {generator.output()[-800:]}")
+    drops = machine.udp_drops() - drops
+    if drops or status == 4:
+        found["void"] = f"the kernel dropped {drops} datagrams" if drops else "the generator was late"
+    return found
 
 
-def _judge(void, again, done, calls):
-    """Why a run is not sound; None if it is."""
+def _judge(found, again, done, calls, elapsed, planned):
+    """A run that ended, with why it is not sound, if it is not."""
+    late, void = elapsed - planned, None
     if again:
-        return f"{again} messages were sent again"
-    return void or (f"{calls - done} of {calls} calls were not completed" if done < calls else None)
+        void = f"{again} messages were sent again"
+    elif done < calls:
+        void = f"{calls - done} of {calls} calls were not completed"
+    elif late > planned * LATE_SHARE + LATE_SECONDS:
+        void = f"it ended {late:.2f} s late"
+    return {**found, "void": void, "done": done, "elapsed_s": elapsed}
 
 
-def _ours(options, rate, seconds, gather):
-    whole = LEAD_SECONDS + seconds + TAIL_SECONDS
-
+def _ours(options, rate, course, gather=()):
     def measure(directory):
-        def place(port):
+        def place(port, answering):
             report = os.path.join(directory, "loadgen.json")
-            argv = [options.loadgen, "calls", "--uac", "--target", f"127.0.0.1:{port}", "--rate", rate, "--duration", f"{whole}s", "--hold", "0s",
+            argv = [options.loadgen, "calls", "--uac", "--target", f"127.0.0.1:{port}", "--rate", rate, "--duration", f"{course.whole}s", "--hold", "0s",
                     "--rtp", "off", "--pin", GENERATOR_CORE, "--json", report, "--quiet", *gather]
-            generator = Process("loadgen", argv, directory)
-            status, void, found = _window(generator, rate, seconds)
-            if status not in (0, 1, 4):
-                raise Failure(f"the generator ended with {status}: {generator.output()[-800:]}")
+            found = _watch("loadgen", argv, directory, answering, rate, course)
+            if found["void"]:
+                return found
             with open(report) as file:
-                counters = json.load(file)["counters"]
+                told = json.load(file)
+            counters = told["counters"]
             again = counters["retransmitted_invite"] + counters["retransmitted_request"]
-            void = void or ("the generator was late" if status == 4 else None)
-            return {**found, "void": _judge(void, again, counters["calls_completed"], int(rate * whole)), "done": counters["calls_completed"]}
+            return _judge(found, again, counters["calls_completed"], int(rate * course.whole), told["elapsed_s"], course.whole)
 
-        return _answered(options, directory, place, whole)
+        return _answered(options, directory, place, course.whole)
 
     return rounds.inside(measure)
 
 
-def _theirs(options, rate, seconds):
-    calls = int(rate * (LEAD_SECONDS + seconds + TAIL_SECONDS))
+def _theirs(options, rate, course):
+    calls = int(rate * course.whole)
 
     def measure(directory):
-        def place(port):
+        def place(port, answering):
             argv = ["taskset", "-c", GENERATOR_CORE, "sipp", f"127.0.0.1:{port}", "-sn", "uac", "-i", "127.0.0.1", "-p", free_port(), "-r", rate, "-m", calls, "-l", calls, "-d", 0,
-                    "-buff_size", BUFFER_OCTETS, "-nostdin", "-trace_stat", "-stf", "stat.csv", "-fd", 1]
-            begun = time.monotonic()
-            generator = Process("sipp", argv, directory)
-            status, void, found = _window(generator, rate, seconds)
-            took = time.monotonic() - begun
-            if status not in (0, 1):
-                raise Failure(f"sipp ended with {status}: {generator.output()[-800:]}")
+                    "-buff_size", machine.receive_buffer_max(), "-nostdin", "-trace_stat", "-stf", "stat.csv", "-fd", 1]
+            found = _watch("sipp", argv, directory, answering, rate, course)
+            if found["void"]:
+                return found
             with open(os.path.join(directory, "stat.csv")) as file:
                 lines = [line.rstrip("\n").split(";") for line in file]
             last = dict(zip(lines[0], lines[-1]))
-            # SIPp begins what it did not get to later, and so takes longer.
-            void = void or ("the generator was late" if took > calls / rate + 1 else None)
-            done = int(last["SuccessfulCall(C)"])
-            return {**found, "void": _judge(void, int(last["Retransmissions(C)"]), done, calls), "done": done}
+            begun, ended = (float(last[name].split()[-1]) for name in ("StartTime", "CurrentTime"))
+            return _judge(found, int(last["Retransmissions(C)"]), int(last["SuccessfulCall(C)"]), calls, ended - begun, calls / rate)
 
         return _answered(options, directory, place, calls / rate)
 
     return rounds.inside(measure)
 
 
-def _highest(run):
-    """The highest sound rate: doubled until one fails twice, then the gap is halved. `cost` is a core's microseconds a call at it."""
-    def sound(rate):
-        tried = [run(int(rate), STEP_SECONDS)]
-        if tried[0]["void"]:
-            tried.append(run(int(rate), STEP_SECONDS))
-        steps.extend({key: step[key] for key in ("rate", "void", "cost", "done")} for step in tried)
-        return not tried[-1]["void"]
+def _searching(name, run, begin):
+    """A search that goes on from round to round. `cost` is a core's microseconds a call at the highest sound rate."""
+    def trial(rate):
+        found = run(rate)
+        share, answering = (100 * found[key] / found["window_s"] for key in ("cpu_s", "answering_cpu_s"))
+        print(f"{name}: {rate} calls/s {found['void'] or 'sound'}; generator {share:.0f} %, answering side {answering:.0f} % of a core", flush=True)
+        return found
 
-    steps = []
-    low, high = 0, LOWEST
-    while high <= HIGHEST and sound(high):
-        low, high = high, high * 2
-    while low and high - low > low * NEAR:
-        middle = (low + high) / 2
-        low, high = (middle, high) if sound(middle) else (low, middle)
-    void = None if low else f"not even {LOWEST} calls a second were sound: {steps[-1]['void']}"
-    return {"cost": 1e6 / max(low, 1), "rate": low, "void": void, "steps": steps}
+    search = Search(trial, begin)
+
+    def highest():
+        rate, steps = search.highest()
+        void = None if rate else f"not even the lowest rate was sound: {steps[-1]['void']}"
+        return {"cost": 1e6 / max(rate, 1), "rate": rate, "void": void, "steps": steps}
+
+    return highest
 
 
 def _ready(options):
@@ -133,13 +164,14 @@ def _ready(options):
 def highest(options):
     """The highest rate of one core, ours over SIPp's."""
     _ready(options)
-    ours = lambda: _highest(lambda rate, seconds: _ours(options, rate, seconds, ()))
-    theirs = lambda: _highest(lambda rate, seconds: _theirs(options, rate, seconds))
+    ours = _searching("ours", lambda rate: _ours(options, rate, TRIAL), BEGIN_OURS)
+    theirs = _searching("sipp", lambda rate: _theirs(options, rate, TRIAL), BEGIN_THEIRS)
     return rounds.compare("loadgen_vs_sipp_speedup", options, ours, theirs, "us of a core")
 
 
 def _at(options, name, rate, gather=()):
-    return rounds.compare(name, options, lambda: _ours(options, rate, options.seconds, gather), lambda: _theirs(options, rate, options.seconds), "us/call")
+    course = Course(1.0, options.seconds, 1.0)
+    return rounds.compare(name, options, lambda: _ours(options, rate, course, gather), lambda: _theirs(options, rate, course), "us/call")
 
 
 def processor(options):

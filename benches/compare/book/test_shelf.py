@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(ROOT, "tests", "peers"), os.path.join(ROOT, "tests", "xdp")]
 sys.dont_write_bytecode = True
 
-from book import catalogue, latency, shelf  # noqa: E402
+from book import catalogue, latency, search, shelf  # noqa: E402
 from harness.process import Failure  # noqa: E402
 
 MACHINE = {"processor": "Example(R) CPU X1 @ 3.0GHz", "cores": 2, "kernel": "6.1.0", "load_before": 0.1, "getppid_ns": 90.4}
@@ -101,6 +101,44 @@ class Search(unittest.TestCase):
             return streams <= 700 and tried.count(streams) > 1
 
         self.assertTrue(630 <= latency.highest(passes, 100, 2000, 0.1) <= 700)
+
+    def limited(self, limit, begin):
+        self.tried = []
+
+        def trial(rate):
+            self.tried.append(rate)
+            return {"void": None if rate <= limit() else "too much", "rate": rate}
+
+        return search.Search(trial, begin)
+
+    def test_the_highest_rate_is_found_to_the_step_wherever_the_search_begins(self):
+        for limit in (1000, 1049, 17_000, 90_000, 300_000):
+            for begin in (500, 1000, 16_000, 64_000, 400_000):
+                found, steps = self.limited(lambda: limit, begin).highest()
+                self.assertTrue(found <= limit and (limit < found * 1.0501 or found == search.rate_of(search.TOP)), f"{limit}: {found}")
+                self.assertEqual([step["rate"] for step in steps], self.tried)
+                self.assertGreaterEqual(self.tried.count(found), 2, "it has passed twice")
+        self.assertEqual(self.limited(lambda: 999, 16_000).highest()[0], 0)
+
+    def test_a_search_goes_on_where_the_last_one_ended(self):
+        limit = [20_000]
+        sought = self.limited(lambda: limit[0], 16_000)
+        first, _ = sought.highest()
+        for limit[0], most in ((20_000, 4), (21_000, 7), (19_000, 7), (60_000, 20), (20_000, 30)):
+            found, steps = sought.highest()
+            self.assertTrue(found <= limit[0] < found * 1.0501 and len(steps) <= most, f"{limit}: {found} after {len(steps)}")
+        self.assertEqual(found, first)
+
+    def test_what_passes_only_once_is_not_found(self):
+        passed = []
+
+        def trial(rate):
+            lucky = 10_000 < rate <= 12_000 and rate not in passed
+            passed.append(rate)
+            return {"void": None if rate <= 10_000 or lucky else "too much"}
+
+        found, _ = search.Search(trial, 8000).highest()
+        self.assertTrue(9500 < found <= 10_000, str(found))
 
 
 if __name__ == "__main__":

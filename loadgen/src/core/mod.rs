@@ -4,7 +4,9 @@
 //! pretended network in simulated time (`tests.rs`). Same verbs as the appliance: `handle_*`, `poll_*`, `next_deadline`.
 #![forbid(unsafe_code)]
 
+pub mod arena;
 pub mod audio;
+pub mod branch;
 pub mod check;
 pub mod digest;
 pub mod distribution;
@@ -13,6 +15,7 @@ pub mod latency;
 pub mod media;
 pub mod message;
 pub mod news;
+pub mod octets;
 pub mod outbox;
 pub mod pattern;
 pub mod quality;
@@ -35,6 +38,7 @@ mod tests;
 pub mod tick;
 pub mod uac;
 pub mod uas;
+pub mod via;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +59,11 @@ use stats::Stats;
 use template::Templates;
 
 use crate::scenario::engine::Environment;
+
+/// Calls of each side whose memory is taken before the first one: of a tenth of a second at 160,000 a second.
+const PREPARED_MAX: usize = 1 << 14;
+/// Octets of messages kept for a call that waits for its peer.
+const PREPARED_BYTES: usize = 2048;
 
 /// Which end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +155,11 @@ impl Plan {
     /// Calls, if there are any, only carry the media that is measured.
     pub fn is_media_alone(&self) -> bool {
         self.job == Job::Streams || self.media_end.is_some()
+    }
+
+    /// Whether this side of a call sends requests within it.
+    pub fn asks(&self, role: Role) -> bool {
+        self.hangup == role || self.flow.reinvite.is_some_and(|reinvite| reinvite.by == role)
     }
 
     /// What all streams have in common.

@@ -1,5 +1,6 @@
 //! User names with a number in them: `user{}`, `user{:05}`.
 
+use bytes::BufMut;
 use strowger::base::Random;
 
 /// Text with at most one hole for a number.
@@ -26,10 +27,25 @@ impl Pattern {
 
     /// The text for one number.
     pub fn fill(&self, number: u64) -> String {
-        match &self.hole {
-            None => self.before.clone(),
-            Some((width, after)) => format!("{}{number:0width$}{after}", self.before),
+        let mut out = Vec::with_capacity(64);
+        self.write(&mut out, number);
+        String::from_utf8(out).expect("a name and digits are text")
+    }
+
+    /// Appends the text for one number.
+    pub fn write(&self, out: &mut impl BufMut, number: u64) {
+        out.put_slice(self.before.as_bytes());
+        let Some((width, after)) = &self.hole else { return };
+        let digits = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+        out.put_bytes(b'0', width.saturating_sub(digits));
+        let mut text = [0; 20];
+        let mut left = number;
+        for place in text[..digits].iter_mut().rev() {
+            *place = b'0' + (left % 10) as u8;
+            left /= 10;
         }
+        out.put_slice(&text[..digits]);
+        out.put_slice(after.as_bytes());
     }
 
     /// True when every number gives another text.
@@ -57,6 +73,8 @@ mod tests {
         assert_eq!(fill("alice"), Ok("alice".into()));
         assert_eq!(fill("u{}x"), Ok("u7x".into()));
         assert_eq!(fill("+1555{:05}"), Ok("+155500007".into()));
+        let long = |number| Pattern::parse("u{:03}").map(|pattern| pattern.fill(number));
+        assert_eq!([long(0), long(u64::MAX)], ["u000", "u18446744073709551615"].map(|text| Ok(text.into())));
         assert!(fill("u{").is_err() && fill("u{x}").is_err() && fill("u{}{}").is_err() && fill("{:99}").is_err());
     }
 }

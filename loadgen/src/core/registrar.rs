@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use strowger::base::id::Token;
 use strowger::base::{Instant, Random, ShardId, Slab, Slot};
 
+use super::branch::{Branch, Owner};
 use super::digest::{Asked, Challenge, Secret};
-use super::message::{Owner, branch, contact};
+use super::message::contact;
+use super::octets::decimal;
 use super::pattern::word;
 use super::retransmit::{Due, Kind};
 use super::scan::{self, Fields};
 use super::schedule::Schedule;
 use super::stats::record;
-use super::template::{Values, decimal};
+use super::template::Values;
 use super::uac::Line;
 use super::{Context, Path, Pending, Timer};
 
@@ -157,7 +159,7 @@ impl Registrar {
         let values = Values {
             uri: uri.as_bytes(),
             sent_by: Some(attempt.line.local),
-            branch: &branch(attempt.token, Owner::Register, attempt.serial),
+            branch: Some(Branch::new(attempt.token.encode(), Owner::Register, attempt.serial)),
             from: from.as_bytes(),
             to: address.as_bytes(),
             call_id: call_id.as_bytes(),

@@ -130,27 +130,63 @@ pub fn scan(bytes: &[u8]) -> Result<Fields<'_>, ScanError> {
     if complete { Ok(fields) } else { Err(ScanError::Mandatory) }
 }
 
+/// A name of up to seven octets in lower case, as a number behind a one: names differ where the numbers do.
+const fn code(name: &[u8]) -> u64 {
+    let (mut code, mut at) = (1, 0);
+    while at < name.len() {
+        code = code << 8 | name[at].to_ascii_lowercase() as u64;
+        at += 1;
+    }
+    code
+}
+
+/// The names that every message has are told apart by number, which costs less than comparing text.
+mod short {
+    use super::code;
+
+    pub const VIA: u64 = code(b"via");
+    pub const V: u64 = code(b"v");
+    pub const FROM: u64 = code(b"from");
+    pub const F: u64 = code(b"f");
+    pub const TO: u64 = code(b"to");
+    pub const T: u64 = code(b"t");
+    pub const CALL_ID: u64 = code(b"call-id");
+    pub const I: u64 = code(b"i");
+    pub const CSEQ: u64 = code(b"cseq");
+    pub const CONTACT: u64 = code(b"contact");
+    pub const M: u64 = code(b"m");
+    pub const L: u64 = code(b"l");
+    pub const EXPIRES: u64 = code(b"expires");
+}
+
 fn take<'a>(fields: &mut Fields<'a>, name: &[u8], value: &'a [u8]) {
-    let mut lower = [0; 20];
-    let Some(lower) = lower.get_mut(..name.len()) else { return };
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    match &*lower {
-        b"via" | b"v" => drop(fields.via.try_push(value)),
-        b"from" | b"f" => fields.from = value,
-        b"to" | b"t" => fields.to = value,
-        b"call-id" | b"i" => fields.call_id = value,
-        b"contact" | b"m" => fields.contact = fields.contact.or(Some(value)),
-        b"content-length" | b"l" => fields.content_length = content_length(value),
-        b"expires" => fields.expires = number(value),
-        b"min-expires" => fields.min_expires = number(value),
-        b"record-route" => drop(fields.record_route.try_push(value)),
-        b"www-authenticate" => drop(fields.challenges.try_push((false, value))),
-        b"proxy-authenticate" => drop(fields.challenges.try_push((true, value))),
-        b"cseq" => {
+    if name.len() > 7 {
+        return take_long(fields, name, value);
+    }
+    match code(name) {
+        short::VIA | short::V => drop(fields.via.try_push(value)),
+        short::FROM | short::F => fields.from = value,
+        short::TO | short::T => fields.to = value,
+        short::CALL_ID | short::I => fields.call_id = value,
+        short::CONTACT | short::M => fields.contact = fields.contact.or(Some(value)),
+        short::L => fields.content_length = content_length(value),
+        short::EXPIRES => fields.expires = number(value),
+        short::CSEQ => {
             fields.cseq = number(value).unwrap_or(0);
             fields.cseq_method = value.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
         }
+        _ => {}
+    }
+}
+
+fn take_long<'a>(fields: &mut Fields<'a>, name: &[u8], value: &'a [u8]) {
+    let is = |long: &[u8]| name.eq_ignore_ascii_case(long);
+    match name.len() {
+        11 if is(b"min-expires") => fields.min_expires = number(value),
+        12 if is(b"record-route") => drop(fields.record_route.try_push(value)),
+        14 if is(b"content-length") => fields.content_length = content_length(value),
+        16 if is(b"www-authenticate") => drop(fields.challenges.try_push((false, value))),
+        18 if is(b"proxy-authenticate") => drop(fields.challenges.try_push((true, value))),
         _ => {}
     }
 }
@@ -178,7 +214,7 @@ fn for_each_line<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8], &'a [u8])) 
     let mut at = next(0)?;
     loop {
         let mut end = next(at)?;
-        if bytes[..end].ends_with(b"\r\n\r\n") {
+        if end - at == 2 && bytes[..end].ends_with(b"\r\n\r\n") {
             return Some(end);
         }
         while let Some(b' ' | b'\t') = bytes.get(end) {
@@ -247,13 +283,19 @@ pub fn uri(value: &[u8]) -> &[u8] {
 pub fn param<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let from = skip_display(value);
     let from = memchr(b'>', &value[from..]).map_or(from, |end| from + end);
-    value[from..].split(|&byte| byte == b';').skip(1).find_map(|part| {
+    let mut rest = &value[from..];
+    while let Some(semicolon) = memchr(b';', rest) {
+        rest = &rest[semicolon + 1..];
+        let part = &rest[..memchr(b';', rest).unwrap_or(rest.len())];
         let (found, value) = match memchr(b'=', part) {
             Some(equals) => (trim(&part[..equals]), trim(&part[equals + 1..])),
             None => (trim(part), &part[..0]),
         };
-        found.eq_ignore_ascii_case(name).then_some(value)
-    })
+        if found.eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// The tag of a From or To value.

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::octets::{decimal, ip};
 use super::scan::{number, trim};
-use super::template::{decimal, ip};
 use crate::sound::g711::Codec;
 
 /// Who sends (RFC 8866 §6.7), as the side sees it that says so.

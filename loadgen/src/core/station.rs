@@ -7,9 +7,9 @@ use std::sync::Arc;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport, Wheel};
 
+use super::branch::{Branch, Owner};
 use super::check;
 use super::media::Media;
-use super::message::{Owner, answer_address, read_branch};
 use super::news::{News, Recent};
 use super::outbox::Outbox;
 use super::registrar::{Outcome, Registrar, Users};
@@ -21,7 +21,8 @@ use super::streams::Streams;
 use super::template::Templates;
 use super::uac::{Line, Uac};
 use super::uas::Uas;
-use super::{Context, Job, Output, Path, Plan, Role, Timer};
+use super::via::answer_address;
+use super::{Context, Job, Output, PREPARED_BYTES, PREPARED_MAX, Path, Plan, Role, Timer};
 use crate::scenario::engine::{self, Engine};
 
 /// With more calls than this, walking over them to count their states would hold packets up.
@@ -151,6 +152,9 @@ impl Station {
             _ => (false, false),
         };
         let count = lines.len();
+        let templates = Templates::new(plan.transport, plan.flow.answers.iter().map(|&(status, _)| status));
+        let calls = [(uac, bound), (uas, plan.concurrent_uas)].map(|(here, most)| if here { most } else { 0 });
+        templates.prepare(calls.map(|most| most.min(PREPARED_MAX)).iter().sum::<usize>() * PREPARED_BYTES);
         let registrar = (plan.job == Job::Register).then(|| {
             let users = usize::try_from(plan.users).unwrap_or(usize::MAX);
             let mut registrar = Registrar::new(shard, Users::Numbered, users, lines.clone(), bound, random);
@@ -168,14 +172,14 @@ impl Station {
             _ => None,
         };
         Self {
-            templates: Templates::new(plan.transport, plan.flow.answers.iter().map(|&(status, _)| status)),
+            templates,
             stats: Stats::default(),
             wheel: Wheel::new(now, 2 * bound + 2 * plan.concurrent_uas + 64),
             outbox: Outbox::default(),
             media: Media::new(options.media_base, options.media_ports, plan.media()),
             media_base: options.media_base,
             uac: uac.then(|| Uac::new(shard, schedule, lines, bound)),
-            uas: options.uas.filter(|_| uas).map(|(_, local)| Uas::new(shard, local, plan.concurrent_uas, random)),
+            uas: options.uas.filter(|_| uas).map(|(_, local)| Uas::new(shard, local, &plan, random)),
             uas_socket: options.uas.map(|(socket, _)| socket),
             registered: if own.is_some() { Registered::No } else { Registered::NotWanted },
             settled: None,
@@ -406,7 +410,7 @@ impl Station {
         if let Some(scenario) = &mut self.scenario {
             return scenario.handle_message(cx, &fields, path, bytes);
         }
-        let Some((token, owner, serial)) = fields.branch().and_then(read_branch) else {
+        let Some((token, owner, serial)) = fields.branch().and_then(Branch::read) else {
             self.stats.counters.strays += 1;
             return;
         };
@@ -588,7 +592,7 @@ impl Station {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_output`](Self::poll_output) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_packet`](Self::poll_packet) has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let arrivals = self.uac.as_ref().and_then(|uac| uac.schedule.next_deadline());
         let registrations = self.registrar.as_ref().and_then(|registrar| registrar.schedule.as_ref()?.next_deadline());
@@ -600,11 +604,13 @@ impl Station {
             .min()
     }
 
-    /// The next thing to send: signalling first, then the RTP that is due.
-    pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
-        if let Some(output) = self.outbox.pop() {
-            return Some(output);
-        }
+    /// The next thing to do for signalling, whenever that is.
+    pub fn poll_message(&mut self) -> Option<Output> {
+        self.outbox.pop()
+    }
+
+    /// The next RTP packet that is due; it says when it was sent.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<Output> {
         let played = self.scenario.as_mut().and_then(|scenario| scenario.poll_packet(now, &mut self.stats));
         let (socket, to, bytes) = match played {
             Some(packet) => packet,

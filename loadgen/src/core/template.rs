@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rsip::common::uri::{HostWithPort, Uri};
@@ -14,6 +14,11 @@ use rsip::headers::{
 };
 use rsip::{Method, Request, Response, StatusCode, Version};
 use strowger::base::Transport;
+
+use super::arena::Arena;
+use super::branch::Branch;
+use super::octets::{address, decimal};
+use super::via::Vias;
 
 /// What a hole is filled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +61,14 @@ pub struct Values<'a> {
     pub uri: &'a [u8],
     /// Our address in Via.
     pub sent_by: Option<SocketAddr>,
-    /// With the cookie.
-    pub branch: &'a [u8],
+    /// Of a request.
+    pub branch: Option<Branch>,
     /// Whole From value.
     pub from: &'a [u8],
-    /// Whole To value.
+    /// Whole To value, but for the tag where that is apart.
     pub to: &'a [u8],
+    /// Tag that is added to the To value, if there is one.
+    pub tag: &'a [u8],
     /// Call-ID.
     pub call_id: &'a [u8],
     /// CSeq number.
@@ -70,9 +77,11 @@ pub struct Values<'a> {
     pub method: &'a [u8],
     /// Whole Contact value.
     pub contact: &'a [u8],
-    /// Via lines of a response, each with its CRLF.
-    pub vias: &'a [u8],
-    /// Further lines (Route, Record-Route, Authorization, Expires), each with its CRLF.
+    /// Via lines of a response.
+    pub vias: Vias<'a>,
+    /// Record-Route values of a response.
+    pub record: &'a [&'a [u8]],
+    /// Further lines (Route, Authorization, Expires), each with its CRLF.
     pub lines: &'a [u8],
     /// The body.
     pub body: &'a [u8],
@@ -96,15 +105,28 @@ impl Template {
             match hole {
                 Hole::Uri => out.put_slice(values.uri),
                 Hole::SentBy => values.sent_by.into_iter().for_each(|local| address(out, local)),
-                Hole::Branch => out.put_slice(values.branch),
+                Hole::Branch => values.branch.iter().for_each(|branch| branch.write(out)),
                 Hole::From => out.put_slice(values.from),
-                Hole::To => out.put_slice(values.to),
+                Hole::To => {
+                    out.put_slice(values.to);
+                    if !values.tag.is_empty() {
+                        out.put_slice(b";tag=");
+                        out.put_slice(values.tag);
+                    }
+                }
                 Hole::CallId => out.put_slice(values.call_id),
                 Hole::CSeq => decimal(out, values.cseq),
                 Hole::Method => out.put_slice(values.method),
                 Hole::Contact => out.put_slice(values.contact),
-                Hole::Vias => out.put_slice(values.vias),
-                Hole::Lines => out.put_slice(values.lines),
+                Hole::Vias => values.vias.write(out),
+                Hole::Lines => {
+                    for route in values.record {
+                        out.put_slice(b"Record-Route: ");
+                        out.put_slice(route);
+                        out.put_slice(b"\r\n");
+                    }
+                    out.put_slice(values.lines);
+                }
                 Hole::Length => decimal(out, values.body.len() as u32),
                 Hole::Body => out.put_slice(values.body),
             }
@@ -126,52 +148,8 @@ impl Template {
     }
 }
 
-/// Appends a number in decimal.
-pub fn decimal(out: &mut impl BufMut, mut value: u32) {
-    let mut digits = [0; 10];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[at..]);
-}
-
-/// Appends an address as it stands in a session description.
-pub fn ip(out: &mut impl BufMut, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            decimal(out, a.into());
-            for octet in [b, c, d] {
-                out.put_slice(b".");
-                decimal(out, octet.into());
-            }
-        }
-        IpAddr::V6(v6) => out.put_slice(v6.to_string().as_bytes()),
-    }
-}
-
-/// Appends `host:port` as it stands in Via and in URIs.
-pub fn address(out: &mut impl BufMut, address: SocketAddr) {
-    match address {
-        SocketAddr::V4(_) => ip(out, address.ip()),
-        SocketAddr::V6(_) => {
-            out.put_slice(b"[");
-            ip(out, address.ip());
-            out.put_slice(b"]");
-        }
-    }
-    out.put_slice(b":");
-    decimal(out, address.port().into());
-}
-
 /// All the messages of one run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Templates {
     /// INVITE with an SDP body.
     pub invite: Template,
@@ -204,14 +182,8 @@ pub struct Templates {
     /// 491 where a re-INVITE meets ours.
     pub pending: Template,
     refusals: BTreeMap<u16, Template>,
-    /// Messages share allocations.
-    arena: RefCell<BytesMut>,
+    arena: RefCell<Arena>,
 }
-
-/// Messages share allocations of this size. Few are kept longer than an answer takes, and each keeps its neighbours.
-const ARENA_BYTES: usize = 64 * 1024;
-/// Room to begin a message with; a longer one moves to a larger allocation.
-const MESSAGE_BYTES: usize = 1024;
 
 impl Templates {
     /// Builds and prints all of them, with `refusals` among the final answers.
@@ -240,14 +212,19 @@ impl Templates {
         }
     }
 
+    /// Takes memory for so many octets of messages now.
+    pub fn prepare(&self, bytes: usize) {
+        self.arena.borrow_mut().prepare(bytes);
+    }
+
     /// Writes one message.
     pub fn write(&self, template: &Template, values: &Values<'_>) -> Bytes {
-        let mut arena = self.arena.borrow_mut();
-        if arena.capacity() < MESSAGE_BYTES {
-            arena.reserve(ARENA_BYTES);
-        }
-        template.write(&mut *arena, values);
-        arena.split().freeze()
+        self.text(|out| template.write(out, values))
+    }
+
+    /// Keeps a text where the messages are.
+    pub fn text(&self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        self.arena.borrow_mut().write(write)
     }
 
     /// A final answer that was named at the start.
@@ -330,16 +307,20 @@ fn response(code: u16, reason: &str, with_body: bool, more: &[Header]) -> Templa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::branch::Owner;
     use crate::core::scan::{self, Start, scan};
+    use strowger::base::id::TOKEN_LEN;
 
     #[test]
     fn a_filled_invite_reads_back_the_same_in_both_parsers() {
         let templates = Templates::new(Transport::Udp, []);
-        let mut out = Vec::new();
+        let (mut out, mut branch_text) = (Vec::new(), Vec::new());
+        let branch = Branch::new([b'7'; TOKEN_LEN], Owner::Uac, 12);
+        branch.write(&mut branch_text);
         let values = Values {
             uri: b"sip:bob@[::1]:5060",
             sent_by: "[::1]:9".parse().ok(),
-            branch: b"z9hG4bK1",
+            branch: Some(branch),
             from: b"<sip:a@b>;tag=1",
             to: b"<sip:bob@b>",
             call_id: b"c@h",
@@ -352,19 +333,10 @@ mod tests {
         templates.invite.write(&mut out, &values);
         let fields = scan(&out).unwrap();
         assert_eq!(fields.start, Start::Request { method: b"INVITE", uri: values.uri });
-        assert_eq!((fields.branch(), fields.cseq, fields.body), (Some(values.branch), values.cseq, values.body));
+        assert_eq!((fields.branch(), fields.cseq, fields.body), (Some(&branch_text[..]), values.cseq, values.body));
         assert_eq!((fields.content_length, scan::uri(fields.contact.unwrap())), (Some(5), &b"sip:a@[::1]:9"[..]));
         assert!(!out.windows(2).any(|pair| pair == b"@@"), "{}", String::from_utf8_lossy(&out));
         crate::core::check::compare(&out, &fields).unwrap();
-    }
-
-    #[test]
-    fn addresses_read_as_everywhere() {
-        for text in ["0.0.0.0:0", "127.0.0.1:5060", "192.0.2.255:65535", "[::1]:9", "[2001:db8::a]:5061"] {
-            let mut out = Vec::new();
-            address(&mut out, text.parse().unwrap());
-            assert_eq!(String::from_utf8(out).unwrap(), text);
-        }
     }
 
     #[test]

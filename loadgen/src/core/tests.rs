@@ -124,8 +124,12 @@ impl<'a> Net<'a> {
         self.wire.insert((self.now + after, self.count), event);
     }
 
+    fn poll(&mut self) -> Option<Output> {
+        self.station.poll_message().or_else(|| self.station.poll_packet(self.now))
+    }
+
     fn drain_outputs(&mut self) {
-        while let Some(output) = self.station.poll_output(self.now) {
+        while let Some(output) = self.poll() {
             match output {
                 Output::Datagram(socket, to, bytes) => self.datagram(socket, to, bytes),
                 Output::Stream(stream, bytes) => {
@@ -248,6 +252,19 @@ fn lost_and_doubled_signalling_is_repaired_by_the_timers() {
             counts!(net, retransmitted_invite, retransmitted_request, retransmitted_success);
         assert!(invites > 30 && requests > 30 && successes > 30, "{invites} {requests} {successes}");
     }
+}
+
+#[test]
+fn an_invite_that_the_network_kept_begins_no_second_call() {
+    let late = |_: &Net<'_>, _: bool, bytes: &[u8]| match bytes {
+        [b'I', b'N', b'V', ..] => vec![Duration::from_millis(2), Duration::from_secs(3)],
+        _ => vec![Duration::from_millis(2)],
+    };
+    let net = Net::new(Plan { rtp: false, ..plan(10.0, 5) }, 14, late).run();
+    assert_eq!(counts!(net, calls_completed, calls_failed, strays), (50, 0, 0));
+    assert_eq!(counts!(net, uas_calls, uas_completed, uas_failed), (50, 50, 0));
+    let again = counts!(net, received_again);
+    assert!((25..=50).contains(&again), "{again}");
 }
 
 #[test]
@@ -413,7 +430,7 @@ fn any_bytes_on_any_socket_are_survived() {
     for round in 0..20_000u64 {
         net.now = Instant::from_millis(round);
         net.station.handle_timeout(net.now);
-        while let Some(output) = net.station.poll_output(net.now) {
+        while let Some(output) = net.poll() {
             if let Output::Datagram(key, to, bytes) = output {
                 let to = SocketKey(u32::from(to.port()).saturating_sub(5000));
                 net.station.handle_datagram(net.now, net.now, to, address(key.0), &bytes);

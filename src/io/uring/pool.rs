@@ -39,7 +39,7 @@ impl Prefix {
     }
 }
 
-/// Pages straight from the kernel, zeroed, given back on drop.
+/// Pages straight from the kernel, zeroed and there from the start, given back on drop.
 struct Pages {
     start: NonNull<u8>,
     len: usize,
@@ -50,7 +50,8 @@ unsafe impl Send for Pages {}
 
 impl Pages {
     fn new(len: usize) -> Result<Self> {
-        let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (protection, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE);
         // SAFETY: a fresh anonymous mapping touches nothing that exists.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, kind, -1, 0) };
         if start == libc::MAP_FAILED {

@@ -4,15 +4,17 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use strowger::base::id::Token;
+use bytes::{BufMut, Bytes};
+use strowger::base::id::{TOKEN_LEN, Token};
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Slot, TimerKey};
 
+use super::super::branch::{Branch, Owner};
 use super::super::digest::{Asked, Challenge};
 use super::super::flow::{Act, Steps};
 use super::super::media::SILENT_AFTER;
-use super::super::message::{self, Owner, Remote, branch, contact};
+use super::super::message::{self, Remote, contact};
+use super::super::pattern::Pattern;
 use super::super::retransmit::{Due, Kind};
 use super::super::scan::{self, Fields};
 use super::super::sdp::{self, Description, Direction};
@@ -43,14 +45,16 @@ pub(super) struct Call {
     pub(super) scheduled: Instant,
     pub(super) line: Line,
     pub(super) token: Token,
+    /// The token as it is written: Call-ID, tag and part of every branch.
+    id: [u8; TOKEN_LEN],
     pub(super) cseq: u32,
     pub(super) serial: u32,
     pub(super) invite_serial: u32,
     pub(super) challenges: u8,
     pub(super) rang: Option<Instant>,
     pub(super) bye_due: Instant,
-    pub(super) from: Vec<u8>,
-    pub(super) to: Vec<u8>,
+    pub(super) from: Bytes,
+    pub(super) to: Bytes,
     pub(super) remote: Remote,
     pub(super) pending: Option<Pending>,
     pub(super) step: Option<TimerKey>,
@@ -109,23 +113,32 @@ impl Call {
         scheduled: Instant,
         media: Option<(Slot, SocketAddr)>,
     ) -> Self {
-        let callee = callee(cx, user);
-        let from = [b"<sip:", cx.plan.from.fill(user).as_bytes(), b"@", cx.plan.domain.as_bytes(), b">;tag="].concat();
+        let (id, domain) = (token.encode(), cx.plan.domain.as_bytes());
+        let name = |pattern: &Pattern, rest: &[&[u8]]| {
+            cx.templates.text(|out| {
+                out.put_slice(b"<sip:");
+                pattern.write(out, user);
+                [b"@", domain, b">"].into_iter().chain(rest.iter().copied()).for_each(|part| out.put_slice(part));
+            })
+        };
+        let (from, to) = (name(&cx.plan.from, &[b";tag=", &id]), name(&cx.plan.to, &[]));
+        let target = to[1..to.len() - 1].to_vec();
         Self {
             state: State::Calling,
             user,
             scheduled,
             line,
             token,
+            id,
             cseq: 0,
             serial: 0,
             invite_serial: 0,
             challenges: 0,
             rang: None,
             bye_due: Instant::MAX,
-            from: [from.as_slice(), &token.encode()].concat(),
-            to: [b"<", callee.as_slice(), b">"].concat(),
-            remote: Remote { target: callee, ..Remote::default() },
+            from,
+            to,
+            remote: Remote { target, ..Remote::default() },
             pending: None,
             step: None,
             steps: Steps::default(),
@@ -170,10 +183,10 @@ impl Call {
         let values = Values {
             uri: &self.remote.target,
             sent_by: Some(self.line.local),
-            branch: &branch(self.token, Owner::Uac, serial),
+            branch: Some(Branch::new(self.id, Owner::Uac, serial)),
             from: &self.from,
             to: &self.to,
-            call_id: &self.token.encode(),
+            call_id: &self.id,
             cseq: self.cseq,
             contact: &contact,
             lines: &lines,
@@ -268,7 +281,7 @@ impl Call {
 
     fn establish(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) -> Over {
         self.drop_pending(cx);
-        self.to = fields.to.to_vec();
+        self.to = cx.templates.text(|out| out.put_slice(fields.to));
         self.remote = Remote::learn(fields, true, &self.remote.target);
         let cancelled = self.state == State::Cancelling;
         self.state = State::Up;
@@ -477,10 +490,6 @@ impl Call {
             }
         }
     }
-}
-
-fn callee(cx: &Context<'_>, user: u64) -> Vec<u8> {
-    [b"sip:", cx.plan.to.fill(user).as_bytes(), b"@", cx.plan.domain.as_bytes()].concat()
 }
 
 pub(super) fn count_refusal(cx: &mut Context<'_>, fields: &Fields<'_>) {

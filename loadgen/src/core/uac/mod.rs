@@ -18,12 +18,13 @@ use strowger::base::id::Token;
 use strowger::base::{Instant, ShardId, Slab, Slot};
 
 use self::call::{Call, Failure, Outcome, State};
-use super::message::{self, Answer, Owner, Remote, answer, branch};
+use super::branch::{Branch, Owner};
+use super::message::{self, Answer, Remote, answer};
 use super::scan::{self, Fields};
 use super::schedule::Schedule;
 use super::stats::record;
 use super::template::Values;
-use super::{Context, Path, Role, Timer};
+use super::{Context, PREPARED_MAX, Path, Role, Timer};
 
 /// Local ends of the calling side: what stands in Via and Contact, and the path to the target.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,9 @@ pub struct Uac {
 impl Uac {
     /// With at most `bound` calls up.
     pub fn new(shard: ShardId, schedule: Schedule, lines: Vec<Line>, bound: usize) -> Self {
-        Self { schedule, calls: Slab::new(bound), lines, shard, draining: false }
+        let mut calls = Slab::new(bound);
+        calls.prepare(PREPARED_MAX);
+        Self { schedule, calls, lines, shard, draining: false }
     }
 
     /// Calls in progress.
@@ -262,11 +265,11 @@ fn acknowledge(cx: &mut Context<'_>, fields: &Fields<'_>, token: Token, serial: 
     let otherwise = scan::uri(fields.to);
     let remote = if success { Remote::learn(fields, true, otherwise) } else { Remote::default() };
     let Some(line) = line else { return };
-    let own = if success { branch(token, Owner::Uac, u32::MAX) } else { branch(token, Owner::Uac, serial) };
+    let serial = if success { u32::MAX } else { serial };
     let values = Values {
         uri: if success { &remote.target } else { otherwise },
         sent_by: Some(line.local),
-        branch: &own,
+        branch: Some(Branch::new(token.encode(), Owner::Uac, serial)),
         from: fields.from,
         to: fields.to,
         call_id: fields.call_id,

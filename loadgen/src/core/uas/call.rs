@@ -7,8 +7,9 @@ use bytes::Bytes;
 use strowger::base::id::Token;
 use strowger::base::{Instant, Slot, TimerKey};
 
+use super::super::branch::{Branch, Owner};
 use super::super::flow::{Act, Steps};
-use super::super::message::{self, Answer, Owner, Remote, answer, branch, contact};
+use super::super::message::{self, Answer, Remote, answer};
 use super::super::retransmit::{Due, Kind};
 use super::super::rtp::PERIOD;
 use super::super::scan::{self, Fields};
@@ -16,6 +17,7 @@ use super::super::sdp::{self, Description, Direction};
 use super::super::template::Template;
 use super::super::template::Values;
 use super::super::{Context, Path, Pending, Role, Timer};
+use super::Own;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -33,8 +35,13 @@ pub(super) struct Call {
     pub(super) token: Token,
     pub(super) tag: [u8; 16],
     pub(super) path: Path,
+    /// As it came, while it rings.
     pub(super) invite: Vec<u8>,
+    /// Where the caller wants RTP; nothing if it waits for our offer, or there is none.
+    pub(super) offered: Option<sdp::Remote>,
     pub(super) last: Bytes,
+    /// Of the INVITE that began it, and of the latest.
+    pub(super) cseq_invite: u32,
     pub(super) cseq_remote: u32,
     pub(super) cseq: u32,
     pub(super) serial: u32,
@@ -54,9 +61,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn accept(&mut self, cx: &mut Context<'_>, invite: &Fields<'_>, local: SocketAddr) {
+    pub(super) fn accept(&mut self, cx: &mut Context<'_>, invite: &Fields<'_>, own: &Own) {
         self.state = State::Answered;
-        self.last = self.write_answer(cx, &cx.templates.answer, invite, self.path, local);
+        self.last = self.write_answer(cx, &cx.templates.answer, invite, self.path, own);
         self.start_answer(cx, self.last.clone());
     }
 
@@ -68,13 +75,12 @@ impl Call {
     }
 
     /// 180, or 183 with our description and RTP from the next period on.
-    pub(super) fn ring(&mut self, cx: &mut Context<'_>, invite: &Fields<'_>, local: SocketAddr, early: bool) {
+    pub(super) fn ring(&mut self, cx: &mut Context<'_>, invite: &Fields<'_>, own: &Own, early: bool) {
         if early && self.media.is_some() && !invite.body.is_empty() {
-            self.last = self.write_answer(cx, &cx.templates.progress, invite, self.path, local);
-            self.follow(cx, invite, cx.now + PERIOD);
+            self.last = self.write_answer(cx, &cx.templates.progress, invite, self.path, own);
+            self.follow(cx, self.offered, cx.now + PERIOD);
         } else {
-            let contact = contact("uas", local, cx.plan);
-            let reply = Answer { tag: &self.tag, contact: &contact, body: &[] };
+            let reply = Answer { tag: &self.tag, contact: &own.contact, body: &[] };
             self.last = answer(cx.templates, &cx.templates.ringing, invite, self.path, reply);
         }
         cx.send(self.path, self.last.clone());
@@ -91,28 +97,20 @@ impl Call {
     }
 
     /// The ringing is over.
-    pub(super) fn conclude(&mut self, cx: &mut Context<'_>, invite: &Fields<'_>, local: SocketAddr) {
+    pub(super) fn conclude(&mut self, cx: &mut Context<'_>, invite: &Fields<'_>, own: &Own) {
         match self.refusal {
             Some(status) => self.refuse(cx, invite, cx.templates.refusal(status)),
-            None => self.accept(cx, invite, local),
+            None => self.accept(cx, invite, own),
         }
     }
 
-    fn write_answer(
-        &self,
-        cx: &Context<'_>,
-        template: &Template,
-        invite: &Fields<'_>,
-        path: Path,
-        local: SocketAddr,
-    ) -> Bytes {
-        let body = self.describe(cx, local, self.agreed.unwrap_or_default());
-        let contact = contact("uas", local, cx.plan);
-        answer(cx.templates, template, invite, path, Answer { tag: &self.tag, contact: &contact, body: &body })
+    fn write_answer(&self, cx: &Context<'_>, template: &Template, invite: &Fields<'_>, path: Path, own: &Own) -> Bytes {
+        let body = self.describe(cx, own, self.agreed.unwrap_or_default());
+        answer(cx.templates, template, invite, path, Answer { tag: &self.tag, contact: &own.contact, body: &body })
     }
 
-    pub(super) fn describe(&self, cx: &Context<'_>, local: SocketAddr, direction: Direction) -> Vec<u8> {
-        let address = self.media.map_or(SocketAddr::new(local.ip(), 9), |(_, address)| address);
+    pub(super) fn describe(&self, cx: &Context<'_>, own: &Own, direction: Direction) -> Vec<u8> {
+        let address = self.media.map_or(SocketAddr::new(own.local.ip(), 9), |(_, address)| address);
         let (session, version) = (self.token.salt, self.version);
         let mut body = Vec::with_capacity(192);
         Description { session, version, local: address, codec: cx.plan.flow.codec, direction }.write(&mut body);
@@ -120,9 +118,9 @@ impl Call {
     }
 
     /// A re-INVITE of the peer: RTP follows its address; what it does not want is not sent any more (RFC 3264 §8.4).
-    pub(super) fn reoffer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, local: SocketAddr) {
+    pub(super) fn reoffer(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, own: &Own) {
         if self.state == State::Answered {
-            self.on_ack(cx, fields, local); // who asks again has the 200, though its ACK was lost
+            self.on_ack(cx, fields, own); // who asks again has the 200, though its ACK was lost
         }
         if self.state != State::Up {
             return message::answer_stranger(cx, b"INVITE", fields, path);
@@ -135,26 +133,26 @@ impl Call {
         let remote = sdp::remote(fields.body, cx.plan.flow.codec);
         let direction = remote.map_or(Direction::Both, |remote| remote.direction);
         self.agreed = Some(direction);
-        self.follow(cx, fields, cx.now);
+        self.follow(cx, remote, cx.now);
         if let (Some((media, _)), false) = (self.media, direction.sends()) {
             cx.media.set_direction(cx.now, media, direction);
         }
-        self.last = self.write_answer(cx, &cx.templates.answer, fields, path, local);
+        self.last = self.write_answer(cx, &cx.templates.answer, fields, path, own);
         let bytes = self.last.clone();
         self.start_answer(cx, bytes);
     }
 
     /// RTP goes where the peer's description says, once there is one.
-    pub(super) fn follow(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, at: Instant) {
+    pub(super) fn follow(&mut self, cx: &mut Context<'_>, remote: Option<sdp::Remote>, at: Instant) {
         if let Some((media, _)) = self.media
-            && let Some(remote) = sdp::remote(fields.body, cx.plan.flow.codec)
+            && let Some(remote) = remote
             && !remote.address.ip().is_unspecified()
         {
             cx.media.start(at, media, remote.address);
         }
     }
 
-    pub(super) fn on_ack(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, local: SocketAddr) {
+    pub(super) fn on_ack(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, own: &Own) {
         match self.state {
             State::Answered => {}
             State::Up => return self.on_reoffer_ack(cx),
@@ -163,17 +161,17 @@ impl Call {
         self.state = State::Up;
         self.drop_pending(cx);
         cx.stats.counters.uas_established += 1;
-        let invite = std::mem::take(&mut self.invite);
-        match scan::scan(&invite) {
-            Ok(invite) if !invite.body.is_empty() => self.follow(cx, &invite, cx.now),
-            _ => self.follow(cx, fields, cx.now), // a late offer: the answer is in the ACK (RFC 3261 §13.2.1)
+        if self.media.is_some() {
+            // To a late offer the answer is in the ACK (RFC 3261 §13.2.1).
+            let remote = self.offered.or_else(|| sdp::remote(fields.body, cx.plan.flow.codec));
+            self.follow(cx, remote, cx.now);
         }
         let hang_up = (cx.plan.hangup == Role::Uas).then(|| cx.end_of_hold());
         if let (Some((media, _)), Some(hang_up)) = (self.media, hang_up) {
             cx.media.end_at(media, hang_up);
         }
         self.steps = Steps::new(&cx.plan.flow, Role::Uas, cx.random, cx.now, hang_up);
-        self.on_step(cx, local);
+        self.on_step(cx, own);
     }
 
     fn on_reoffer_ack(&mut self, cx: &mut Context<'_>) {
@@ -186,23 +184,23 @@ impl Call {
     }
 
     /// Does what is due in a call that is up, and sets the timer for what comes next.
-    pub(super) fn on_step(&mut self, cx: &mut Context<'_>, local: SocketAddr) {
+    pub(super) fn on_step(&mut self, cx: &mut Context<'_>, own: &Own) {
         cx.cancel(&mut self.step);
         match self.steps.take_due(cx.now) {
             Some(Act::HangUp(due)) => {
                 self.bye_due = due;
-                return self.bye(cx, local);
+                return self.bye(cx, own);
             }
-            Some(Act::Offer(direction)) => self.offer(cx, local, direction),
+            Some(Act::Offer(direction)) => self.offer(cx, own, direction),
             None => {}
         }
         self.step = self.steps.next_deadline().and_then(|at| cx.schedule(at, Timer::UasStep(self.token.slot)));
     }
 
-    pub(super) fn bye(&mut self, cx: &mut Context<'_>, local: SocketAddr) {
+    pub(super) fn bye(&mut self, cx: &mut Context<'_>, own: &Own) {
         self.state = State::Ending;
         (self.cseq, self.serial) = (self.cseq + 1, self.serial + 1);
-        let bytes = self.write(cx, &cx.templates.bye, local, self.cseq, &[]);
+        let bytes = self.write(cx, &cx.templates.bye, own, self.cseq, &[]);
         self.drop_pending(cx);
         let timer = Timer::UasPending(self.token.slot);
         let path = self.remote.path(self.path);
@@ -210,25 +208,17 @@ impl Call {
     }
 
     /// A request of ours within the dialog.
-    pub(super) fn write(
-        &self,
-        cx: &Context<'_>,
-        template: &Template,
-        local: SocketAddr,
-        cseq: u32,
-        body: &[u8],
-    ) -> Bytes {
+    pub(super) fn write(&self, cx: &Context<'_>, template: &Template, own: &Own, cseq: u32, body: &[u8]) -> Bytes {
         let Ok(answered) = scan::scan(&self.last) else { return Bytes::new() };
-        let contact = contact("uas", local, cx.plan);
         let values = Values {
             uri: &self.remote.target,
-            sent_by: Some(local),
-            branch: &branch(self.token, Owner::Uas, self.serial),
+            sent_by: Some(own.local),
+            branch: Some(Branch::new(self.token.encode(), Owner::Uas, self.serial)),
             from: answered.to, // RFC 3261 §12.2.1.1: seen from this side, the two are exchanged
             to: answered.from,
             call_id: answered.call_id,
             cseq,
-            contact: &contact,
+            contact: &own.contact,
             body,
             lines: &self.remote.routes,
             ..Values::default()
@@ -251,7 +241,7 @@ impl Call {
     }
 
     /// True when the call is given up.
-    pub(super) fn on_pending_timer(&mut self, cx: &mut Context<'_>, local: SocketAddr) -> bool {
+    pub(super) fn on_pending_timer(&mut self, cx: &mut Context<'_>, own: &Own) -> bool {
         let asking = self.steps.asking().is_some();
         let (timer, ending) = (Timer::UasPending(self.token.slot), self.state == State::Ending);
         let path = if ending || asking { self.remote.path(self.path) } else { self.path };
@@ -264,7 +254,7 @@ impl Call {
             }
             Due::GiveUp if asking => {
                 cx.stats.sample(|| "the answering side's re-INVITE was not answered within 64*T1".into());
-                self.on_reoffer_failed(cx, local);
+                self.on_reoffer_failed(cx, own);
                 false
             }
             Due::Again if ending => {

@@ -7,55 +7,57 @@
 //! A call that is up may send a re-INVITE; while that is not answered the BYE waits (`flow.rs`).
 
 mod call;
+mod ended;
 mod reoffer;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use ahash::RandomState;
 use bytes::Bytes;
 use strowger::base::id::Token;
-use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, Slab, Slot};
 
 use self::call::{Call, State};
+use self::ended::Ended;
 use super::flow::Steps;
-use super::message::{self, Answer, Remote, answer};
+use super::message::{self, Answer, Remote, answer, contact};
 use super::scan::{self, Fields};
 use super::stats::record;
 use super::template::Template;
-use super::{Context, Path, Role, Timer, sdp};
+use super::{Context, PREPARED_MAX, Path, Plan, Role, Timer, sdp};
 use crate::draw::chance;
 
-/// A BYE may come again for so long (timer J).
-const LINGER: Duration = Duration::from_secs(32);
-/// Ended dialogs remembered at most.
-const LINGER_MAX: usize = 1 << 20;
+/// What this side says of itself.
+struct Own {
+    local: SocketAddr,
+    contact: Vec<u8>,
+}
 
 /// The answering side of one core.
 pub struct Uas {
     calls: Slab<Call>,
     dialogs: HashMap<u64, Slot, RandomState>,
-    ended: HashSet<u64, RandomState>,
-    ended_order: VecDeque<(Instant, u64)>,
-    local: SocketAddr,
+    ended: Ended,
+    own: Own,
     shard: ShardId,
     keys: RandomState,
 }
 
 impl Uas {
-    /// Listening on `local`, with at most `bound` calls up.
-    pub fn new(shard: ShardId, local: SocketAddr, bound: usize, random: &mut Random) -> Self {
+    /// Listening on `local`.
+    pub fn new(shard: ShardId, local: SocketAddr, plan: &Plan, random: &mut Random) -> Self {
         let mut state = || {
             let [a, b, c, d] = [(); 4].map(|()| random.next_u64());
             RandomState::with_seeds(a, b, c, d)
         };
+        let mut calls = Slab::new(plan.concurrent_uas);
+        calls.prepare(PREPARED_MAX);
         Self {
-            calls: Slab::new(bound),
+            calls,
             dialogs: HashMap::with_hasher(state()),
-            ended: HashSet::with_hasher(state()),
-            ended_order: VecDeque::new(),
-            local,
+            ended: Ended::new(),
+            own: Own { local, contact: contact("uas", local, plan) },
             shard,
             keys: state(),
         }
@@ -91,9 +93,12 @@ impl Uas {
                 let again = call.last.clone();
                 cx.send(path, again);
             }
-            b"INVITE" => call.reoffer(cx, fields, path, self.local),
+            b"INVITE" if fields.cseq < call.cseq_remote && scan::tag(fields.to).is_none() => {
+                cx.stats.counters.received_again += 1
+            }
+            b"INVITE" => call.reoffer(cx, fields, path, &self.own),
             b"ACK" if call.state == State::Refusing => self.finish(cx, slot, true),
-            b"ACK" => call.on_ack(cx, fields, self.local),
+            b"ACK" => call.on_ack(cx, fields, &self.own),
             b"BYE" => {
                 cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, Answer::default()));
                 self.finish(cx, slot, true);
@@ -120,9 +125,13 @@ impl Uas {
         key: u64,
     ) {
         if method == b"INVITE" && scan::tag(fields.to).is_none() {
+            if self.ended.absorbs(cx.now, key, fields.cseq) {
+                cx.stats.counters.received_again += 1;
+                return;
+            }
             return self.begin(cx, fields, path, bytes, key);
         }
-        if self.ended.contains(&key) && matches!(method, b"BYE" | b"ACK" | b"CANCEL") {
+        if self.ended.knows(cx.now, key) && matches!(method, b"BYE" | b"ACK" | b"CANCEL") {
             cx.stats.counters.received_again += u64::from(method == b"BYE");
             if method != b"ACK" {
                 cx.send(path, answer(cx.templates, &cx.templates.ok, fields, path, Answer::default()));
@@ -135,7 +144,8 @@ impl Uas {
     fn begin(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>, path: Path, bytes: &[u8], key: u64) {
         let tag = super::pattern::word(cx.random);
         cx.stats.counters.uas_calls += 1;
-        if cx.plan.rtp && !fields.body.is_empty() && sdp::remote(fields.body, cx.plan.flow.codec).is_none() {
+        let offered = if cx.plan.rtp { sdp::remote(fields.body, cx.plan.flow.codec) } else { None };
+        if cx.plan.rtp && !fields.body.is_empty() && offered.is_none() {
             return self.refuse(cx, &cx.templates.not_acceptable, fields, path, key);
         }
         let refusal = cx.plan.flow.refusal(cx.random);
@@ -154,8 +164,10 @@ impl Uas {
             token: Token { shard: self.shard, slot, salt: cx.random.next_u32() },
             tag,
             path,
-            invite: bytes.to_vec(),
+            invite: Vec::new(),
+            offered,
             last: Bytes::new(),
+            cseq_invite: fields.cseq,
             cseq_remote: fields.cseq,
             cseq: 0,
             serial: 0,
@@ -165,7 +177,11 @@ impl Uas {
             version: 1,
             agreed: None,
             cancelled: false,
-            remote: Remote::learn(fields, false, scan::uri(fields.from)),
+            remote: if cx.plan.asks(Role::Uas) {
+                Remote::learn(fields, false, scan::uri(fields.from))
+            } else {
+                Remote::default()
+            },
             pending: None,
             step: None,
             media,
@@ -173,11 +189,12 @@ impl Uas {
         let busy = matches!(refusal, Some(486 | 600));
         if !busy {
             let early = chance(cx.random, cx.plan.flow.early_media);
-            call.ring(cx, fields, self.local, early);
+            call.ring(cx, fields, &self.own, early);
         }
         if cx.plan.ring.is_zero() || busy {
-            call.conclude(cx, fields, self.local);
+            call.conclude(cx, fields, &self.own);
         } else {
+            call.invite = bytes.to_vec();
             call.step = cx.schedule(cx.end_of(cx.plan.ring), Timer::UasStep(slot));
         }
         if self.calls.insert(call).is_ok() {
@@ -190,7 +207,7 @@ impl Uas {
         let bytes = answer(cx.templates, template, fields, path, reply);
         cx.stats.counters.uas_refused += 1;
         cx.send(path, bytes);
-        self.remember(cx.now, key);
+        self.ended.remember(cx.now, key, None);
     }
 
     /// An answer whose top branch is ours: to a BYE.
@@ -198,7 +215,7 @@ impl Uas {
         let mut call = self.calls.get_mut(token.slot).filter(|call| call.token == token);
         let latest = |call: &&mut Call| call.pending.as_ref().is_some_and(|pending| pending.serial == serial);
         if let (Some(call), b"INVITE") = (&mut call, fields.cseq_method) {
-            return call.on_offer_answer(cx, fields, self.local);
+            return call.on_offer_answer(cx, fields, &self.own);
         }
         let Some(call) = call.filter(latest) else {
             cx.stats.counters.strays += 1;
@@ -221,24 +238,23 @@ impl Uas {
     pub fn handle_timer(&mut self, cx: &mut Context<'_>, timer: Timer) {
         match timer {
             Timer::UasStep(slot) => {
-                let local = self.local;
                 let Some(call) = self.calls.get_mut(slot) else { return };
                 call.step = None;
                 match call.state {
                     State::Ringing => {
                         let invite = std::mem::take(&mut call.invite);
                         if let Ok(fields) = scan::scan(&invite) {
-                            call.conclude(cx, &fields, local);
+                            call.conclude(cx, &fields, &self.own);
                         }
                         call.invite = invite;
                     }
-                    State::Up => call.on_step(cx, local),
+                    State::Up => call.on_step(cx, &self.own),
                     State::Refusing | State::Answered | State::Ending => {}
                 }
             }
             Timer::UasPending(slot) => {
                 let Some(call) = self.calls.get_mut(slot) else { return };
-                if call.on_pending_timer(cx, self.local) {
+                if call.on_pending_timer(cx, &self.own) {
                     self.finish(cx, slot, false);
                 }
             }
@@ -284,16 +300,6 @@ impl Uas {
             cx.media.close(cx.now, media, cx.stats);
         }
         self.dialogs.remove(&call.key);
-        self.remember(cx.now, call.key);
-    }
-
-    /// What still comes for this dialog is no stranger's.
-    fn remember(&mut self, now: Instant, key: u64) {
-        while self.ended_order.front().is_some_and(|&(at, _)| at <= now) || self.ended_order.len() >= LINGER_MAX {
-            let Some((_, key)) = self.ended_order.pop_front() else { break };
-            self.ended.remove(&key);
-        }
-        self.ended.insert(key);
-        self.ended_order.push_back((now + LINGER, key));
+        self.ended.remember(cx.now, call.key, Some(call.cseq_invite));
     }
 }

@@ -168,7 +168,8 @@ impl<'a> World<'a> {
 
     fn drain_outputs(&mut self) {
         for side in 0..2 {
-            while let Some(output) = self.sides[side].poll_output(self.now) {
+            while let Some(output) = self.sides[side].poll_message().or_else(|| self.sides[side].poll_packet(self.now))
+            {
                 match output {
                     Output::Datagram(socket, to, bytes) => self.datagram(side, socket, to, bytes),
                     Output::Log(line) => self.logs.push(line),
