@@ -66,6 +66,10 @@ impl World {
             Boot { settings: &settings, homes: &homes, allowances: &allowances, accounts: &accounts, sites, life };
         site::boot(&mut self.hosts[site], site, &about, &mut self.random, self.now);
         self.say(|| format!("{site} boots"));
+        if self.plan.take_overs && self.chance(300) {
+            // While media of the process before may flow.
+            self.after(50 * MILLI, Event::TakeOver { site: Some(site) });
+        }
         self.keep(site);
         self.next_beat(site);
     }

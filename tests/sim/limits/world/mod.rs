@@ -56,7 +56,7 @@ pub enum Event {
     Heal(Vec<(usize, usize)>),
     Retire { identity: Identity },
     Found { site: usize, tries: u32 },
-    TakeOver,
+    TakeOver { site: Option<usize> },
     Look,
 }
 
@@ -165,7 +165,7 @@ impl World {
             world.after(3 * SECOND, Event::Fault);
         }
         if world.plan.take_overs {
-            world.after(3 * SECOND, Event::TakeOver);
+            world.after(3 * SECOND, Event::TakeOver { site: None });
         }
         let calls_from = world.plan.calls_from - world.now;
         world.after(calls_from, Event::At(0, Step::Arrive));
@@ -223,7 +223,8 @@ impl World {
                 Event::Heal(edges) => self.heal(&edges),
                 Event::Retire { identity } => self.retire(&identity),
                 Event::Found { site, tries } => self.found(site, tries),
-                Event::TakeOver => self.take_over(),
+                Event::TakeOver { site: None } => self.take_over_some_site(),
+                Event::TakeOver { site: Some(site) } => self.take_over(site),
                 Event::Look => {
                     self.after(SECOND / 2, Event::Look);
                     self.check.look(&self.hosts, self.now, &self.plan);

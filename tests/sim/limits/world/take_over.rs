@@ -35,16 +35,20 @@ const QUIET_BETWEEN: u64 = 10 * SECOND;
 
 impl World {
     /// Some site changes its process; another one will.
-    pub fn take_over(&mut self) {
-        if self.calm {
-            return;
+    pub fn take_over_some_site(&mut self) {
+        if !self.calm {
+            let next = self.about(self.plan.calm) + if self.plan.quiet { QUIET_BETWEEN } else { 0 };
+            self.after(next, Event::TakeOver { site: None });
+            let site = self.random.below(self.plan.sites as u64) as usize;
+            self.take_over(site);
         }
-        let next = self.about(self.plan.calm) + if self.plan.quiet { QUIET_BETWEEN } else { 0 };
-        self.after(next, Event::TakeOver);
-        let site = self.random.below(self.plan.sites as u64) as usize;
+    }
+
+    /// This one does, if its disk does its work.
+    pub fn take_over(&mut self, site: usize) {
         let host = &mut self.hosts[site];
         let Some(process) = &mut host.process else { return };
-        if host.paused.is_some() || !process.ledger_works {
+        if self.calm || host.paused.is_some() || !process.ledger_works {
             return;
         }
         let now = host.clock.read(self.now);
