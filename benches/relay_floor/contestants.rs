@@ -6,12 +6,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use strowger::base::{Forward, Instant, Random, Side, SocketKey};
-use strowger::io::{Backend, Choice, Driver, Handler, Options, UdpOptions};
+use strowger::io::{Backend, Choice, Driver, GatherMax, Handler, Options, UdpOptions};
 use strowger::media::{Relay, RelayConfig, RemoteOptions, SocketRequest, StreamOptions, Verdict};
 
 use super::generator::Generator;
 
 const TURN: Duration = Duration::from_millis(10);
+/// The default of `media.gather`.
+const GATHER: Duration = Duration::from_micros(500);
 /// Below the range from which the kernel chooses ports.
 const PORT_MIN: u16 = 20_000;
 
@@ -125,7 +127,9 @@ impl Driven {
     pub fn new(name: &str, generator: &mut Generator) -> Self {
         let backend = if name == "epoll" { Backend::Epoll } else { Backend::IoUring };
         let choice = Choice::new(backend).unwrap_or_else(|why| panic!("{why}"));
-        let mut driver = choice.open(Options::default()).expect("driver");
+        let media = if name == "at-once" { Duration::ZERO } else { GATHER };
+        let options = Options { gather: GatherMax { signalling: Duration::ZERO, media }, ..Options::default() };
+        let mut driver = choice.open(options).expect("driver");
         let calls = generator.len() / 2;
         let ports = u16::try_from(calls * 4 + 8).expect("few enough calls");
         let config = RelayConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_MIN, PORT_MIN + ports - 1);

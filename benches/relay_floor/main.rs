@@ -1,13 +1,15 @@
 //! `relay_vs_floor`: CPU time per relayed RTP packet of each driver with the whole relay behind it, against a bare
 //! `epoll_wait`, `recv`, `send` loop on as many connected sockets, which verifies, learns and counts nothing.
 //!
+//! The drivers gather packets as the configuration has it by itself; `at-once` is io_uring without that.
+//!
 //! With `--realtime` both sides go before all other processes of the machine.
 //!
 //! The generator paces calls of G.711 on one core, both ways, and checks every packet that comes back; the contestant
-//! runs on the other core at a fixed load below saturation. Rounds run A/B/C/C/B/A; the first is thrown away. A round
+//! runs on the other core at a fixed load below saturation. Rounds run A/B/C/D/D/C/B/A; the first is thrown away. A round
 //! in which a packet was lost, damaged or dropped by the kernel is void.
 //!
-//! `cargo bench --bench relay_floor -- [--calls 500] [--seconds 2] [--rounds 6] [--only epoll|uring] [--realtime]`
+//! `cargo bench --bench relay_floor -- [--calls 500] [--seconds 2] [--rounds 6] [--only epoll|uring|at-once] [--realtime]`
 
 mod contestants;
 mod generator;
@@ -174,7 +176,7 @@ fn main() {
         plan.calls * 2 * generator::PACKETS_PER_SECOND,
         getppid_nanos()
     );
-    let names: Vec<&str> = ["floor", "epoll", "uring"]
+    let names: Vec<&str> = ["floor", "epoll", "uring", "at-once"]
         .into_iter()
         .filter(|name| *name == "floor" || plan.only.as_deref().is_none_or(|only| only == *name))
         .collect();
@@ -202,7 +204,7 @@ fn main() {
         for (name, sum) in names.iter().zip(&sums) {
             let batch = sum.packets as f64 / sum.turns.max(1) as f64;
             println!(
-                "round {round} {name:5} {:6.0} ns/packet, {batch:4.1} packets/turn, {} packets, {} lost, {} dropped {verdict}",
+                "round {round} {name:7} {:6.0} ns/packet, {batch:4.1} packets/turn, {} packets, {} lost, {} dropped {verdict}",
                 sum.nanos(),
                 sum.packets,
                 sum.lost,
@@ -217,7 +219,11 @@ fn main() {
     }
     for (name, mut ratio) in names.iter().zip(ratios).skip(1) {
         let (figure, min, max) = median(&mut ratio);
-        let name = if *name == "uring" { "relay_vs_floor" } else { "relay_epoll_vs_floor" };
+        let name = match *name {
+            "uring" => "relay_vs_floor",
+            "epoll" => "relay_epoll_vs_floor",
+            _ => "relay_at_once_vs_floor",
+        };
         println!("ratio {name} {figure:.3} {min:.3} {max:.3}");
     }
 }

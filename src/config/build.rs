@@ -160,6 +160,7 @@ fn media<'s>(reader: &mut Reader<'s>, root: &Place<'_, 's>) -> Media {
         dscp_audio: reader.get(&table, "dscp_audio").integer(),
         dscp_video: reader.get(&table, "dscp_video").integer(),
         receive_buffer_bytes: usize::try_from(reader.get(&table, "receive_buffer").size()).unwrap_or(usize::MAX),
+        gather: reader.get(&table, "gather").span(),
     }
 }
 

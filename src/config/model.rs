@@ -99,7 +99,7 @@ pub struct Shards {
     pub contacts_max: u32,
     /// TCP connections in one shard.
     pub connections_max: u32,
-    /// How long a busy shard may collect messages.
+    /// How long a shard busy with signalling may collect messages.
     pub gather: Duration,
 }
 

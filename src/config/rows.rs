@@ -85,7 +85,7 @@ pub static ROWS: &[Row] = &[
     Row::new("shards.contacts_max", integer(1, 4_000_000), "200000", "Registered contacts in one shard."),
     Row::new("shards.connections_max", integer(1, 1_000_000), "10000", "TCP connections in one shard."),
     Row::new("shards.gather", millis(0, 20), "\"2ms\"",
-        "How long a shard busy with signalling may at most collect messages before it reads them: less work for each. The busier it is, the shorter: some thirty messages are enough. Media by sockets never waits."),
+        "How long a shard busy with signalling may at most collect messages before it reads them: less work for each. The busier it is, the shorter: some thirty messages are enough. While media comes by its sockets, `media.gather` holds."),
     // sip
     Row::new("sip.domains", Kind::Hosts, "[]",
         "Domains whose addresses of record are served here. Empty: the hosts of the listening addresses.")
@@ -138,6 +138,8 @@ pub static ROWS: &[Row] = &[
     Row::new("media.dscp_video", DSCP, "34", "DSCP of video; 34 is AF41.").reloads(),
     Row::new("media.receive_buffer", Kind::Size { min: 4 << 10, max: 256 << 20 }, "\"1MiB\"",
         "Receive buffer of each UDP socket; the kernel caps it at net.core.rmem_max."),
+    Row::new("media.gather", millis(0, 5), "\"500us\"",
+        "How long a shard busy with media by its sockets may at most collect packets before it relays them: fewer wakes, and so much jitter. The busier it is, the shorter: some thirty packets are enough. With few calls nothing waits."),
     // trunk
     Row::required("trunk.name", Kind::Name, "\"carrier-a\"", "Unique.").reloads(),
     Row::required("trunk.address", Kind::Socket, "\"198.51.100.5:5060\"", "Where its requests go.").reloads(),

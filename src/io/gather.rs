@@ -1,14 +1,15 @@
-//! Gathering: a busy driver lets signalling wait a little, so that one wake-up finds several messages and one system call
-//! sends what answers them. An idle driver is woken by the first message, and media never waits.
+//! Gathering: a busy driver lets what comes wait a little, so that one wake-up finds several messages or packets and one
+//! system call sends what answers them. An idle driver is woken by the first.
 //!
 //! What it saves is a wake on either side, ours and that of the peer whose answers then leave together. Between virtual
 //! processors each is an interrupt that costs as much as three or four messages, and code and tables that the messages share
-//! stay in the caches. Therefore the wait is as long as it takes for [`ENOUGH`] messages to come at the present rate, and never
-//! longer than the configuration says.
+//! stay in the caches. Therefore the wait is as long as it takes for [`ENOUGH`] to come at the present rate, and never longer
+//! than the configuration says: of signalling, and of media, whose packets an ear hears the gaps between. Callers send at
+//! instants of their own, so that a busy relay without it wakes for each packet.
 
 use std::time::{Duration, Instant};
 
-use super::Counters;
+use super::{Counters, GatherMax};
 
 /// How often it is decided anew whether the driver is busy.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -21,47 +22,49 @@ const ENOUGH: u32 = 32;
 const WORTH_IT: u128 = 4;
 
 pub(super) struct Gather {
-    span_max: Duration,
+    max: GatherMax,
     /// The start of this window, and what had been received then.
     start: Instant,
-    messages: u64,
+    received: u64,
     packets: u64,
-    quiet_from: Instant,
+    /// Media is expected until then.
+    media_until: Instant,
     span: Duration,
 }
 
 impl Gather {
-    pub(super) fn new(span_max: Duration) -> Self {
+    pub(super) fn new(max: GatherMax) -> Self {
         let start = Instant::now();
-        Self { span_max, start, messages: 0, packets: 0, quiet_from: start, span: Duration::ZERO }
+        Self { max, start, received: 0, packets: 0, media_until: start, span: Duration::ZERO }
     }
 
     /// For how long to gather now.
-    pub(super) fn span(&mut self, received: &Counters) -> Duration {
-        if self.span_max.is_zero() {
-            return self.span_max;
+    pub(super) fn span(&mut self, counters: &Counters) -> Duration {
+        if self.max == GatherMax::default() {
+            return Duration::ZERO;
         }
         let now = Instant::now();
         let elapsed = now.duration_since(self.start);
         if elapsed >= WINDOW {
-            self.decide(now, elapsed, received.received - received.received_media, received.received_media);
+            self.decide(now, elapsed, counters.received, counters.received_media);
         }
         self.span
     }
 
-    /// Several messages are to be expected in the longest wait, and no media.
-    fn decide(&mut self, now: Instant, elapsed: Duration, messages: u64, packets: u64) {
+    /// Several are to be expected in the longest wait. `received` is everything so far, `packets` the media in it.
+    fn decide(&mut self, now: Instant, elapsed: Duration, received: u64, packets: u64) {
         if packets != self.packets {
-            self.quiet_from = now + QUIET;
+            self.media_until = now + QUIET;
         }
-        let came = messages - self.messages;
+        let longest = if now < self.media_until { self.max.media } else { self.max.signalling };
+        let came = received - self.received;
         let worth_it = if self.span.is_zero() { WORTH_IT } else { WORTH_IT / 2 };
-        let pays = u128::from(came) * self.span_max.as_nanos() >= worth_it * elapsed.as_nanos();
+        let pays = u128::from(came) * longest.as_nanos() >= worth_it * elapsed.as_nanos();
         self.span = match u32::try_from(came) {
-            Ok(came @ 1..) if pays && now >= self.quiet_from => self.span_max.min(elapsed * ENOUGH / came),
+            Ok(came @ 1..) if pays => longest.min(elapsed * ENOUGH / came),
             _ => Duration::ZERO,
         };
-        (self.start, self.messages, self.packets) = (now, messages, packets);
+        (self.start, self.received, self.packets) = (now, received, packets);
     }
 }
 
@@ -69,49 +72,74 @@ impl Gather {
 mod tests {
     use super::*;
 
+    /// Windows one after another.
+    struct Windows {
+        gather: Gather,
+        now: Instant,
+        received: u64,
+        packets: u64,
+    }
+
+    impl Windows {
+        fn new(signalling_micros: u64, media_micros: u64) -> Self {
+            let [signalling, media] = [signalling_micros, media_micros].map(Duration::from_micros);
+            let gather = Gather::new(GatherMax { signalling, media });
+            Self { now: gather.start, gather, received: 0, packets: 0 }
+        }
+
+        /// The next one, in which so much came: microseconds to gather.
+        fn next(&mut self, messages: u64, packets: u64, elapsed: Duration) -> u128 {
+            self.now += elapsed;
+            self.packets += packets;
+            self.received += messages + packets;
+            self.gather.decide(self.now, elapsed, self.received, self.packets);
+            self.gather.span.as_micros()
+        }
+    }
+
     #[test]
     fn some_in_the_longest_wait_are_worth_it_and_half_of_them_keep_it_so() {
-        let mut gather = Gather::new(Duration::from_micros(100));
-        let (mut now, mut messages) = (gather.start, 0);
-        let mut pays = |came, millis| {
-            let elapsed = Duration::from_millis(millis);
-            (now, messages) = (now + elapsed, messages + came);
-            gather.decide(now, elapsed, messages, 0);
-            !gather.span.is_zero()
-        };
+        let mut windows = Windows::new(100, 0);
+        let mut pays = |came, millis| windows.next(came, 0, Duration::from_millis(millis)) > 0;
         assert!(!pays(399, 10));
-        assert!(pays(400, 10) && pays(200, 10));
-        assert!(!pays(199, 10) && !pays(399, 10));
-        assert!(pays(400, 10) && !pays(400, 60_000));
-        assert!(!pays(0, 10));
+        assert!(pays(400, 10));
+        assert!(pays(200, 10));
+        assert!(!pays(199, 10));
+        assert!(!pays(399, 10), "it has to be worth beginning again");
+        assert!(pays(40_000, 1000), "after a second without a look");
     }
 
     #[test]
-    fn the_busier_the_shorter() {
-        let mut gather = Gather::new(Duration::from_millis(5));
-        let (mut now, mut messages) = (gather.start, 0);
-        let mut span = |came| {
-            (now, messages) = (now + WINDOW, messages + came);
-            gather.decide(now, WINDOW, messages, 0);
-            gather.span
-        };
-        let slow = u64::from(ENOUGH);
-        assert_eq!((span(slow), span(4 * slow)), (Duration::from_millis(5), Duration::from_micros(2500)));
-        assert_eq!((span(10_000 * slow), span(u64::from(u32::MAX) + 1)), (Duration::from_micros(1), Duration::ZERO));
+    fn the_busier_it_is_the_shorter_it_waits() {
+        let mut windows = Windows::new(5_000, 0);
+        let mut span = |came| windows.next(came, 0, WINDOW);
+        assert_eq!(span(20), 5_000, "two in each millisecond: it takes 16 for enough of them");
+        assert_eq!(span(100), 3_200);
+        assert_eq!(span(320), 1_000);
+        assert_eq!(span(3_200), 100);
+        assert_eq!(span(0), 0);
     }
 
     #[test]
-    fn media_does_not_wait() {
-        let mut gather = Gather::new(Duration::from_millis(1));
-        let (mut now, mut messages) = (gather.start, 0);
-        let mut pays = |packets| {
-            (now, messages) = (now + WINDOW, messages + 1000);
-            gather.decide(now, WINDOW, messages, packets);
-            !gather.span.is_zero()
-        };
-        assert!(pays(0));
-        assert!(!pays(1));
-        assert_eq!((0..10).filter(|_| pays(1)).count(), 1);
-        assert!(pays(1) && !pays(2));
+    fn while_media_flows_nothing_waits_longer_than_media_may() {
+        let mut windows = Windows::new(2_000, 500);
+        assert_eq!(windows.next(200, 0, WINDOW), 1_600);
+        assert_eq!(windows.next(200, 1, WINDOW), 500, "one packet, and it may wait for what comes with it");
+        assert_eq!(windows.next(200, 0, WINDOW), 500, "and another is expected");
+        assert_eq!(windows.next(0, 5, WINDOW), 0, "a call or two: the packets are too far apart");
+        assert_eq!(windows.next(0, 300, WINDOW), 500);
+        assert_eq!(windows.next(0, 1_280, WINDOW), 250, "enough come sooner");
+        assert_eq!(windows.next(20, 0, WINDOW), 0, "messages alone, and too few of them in what media may wait");
+        assert_eq!(windows.next(2_000, 0, QUIET), 1_600, "a while after the last packet");
+    }
+
+    #[test]
+    fn either_can_be_turned_off() {
+        let mut windows = Windows::new(2_000, 0);
+        assert_eq!(windows.next(200, 0, WINDOW), 1_600);
+        assert_eq!(windows.next(200, 10, WINDOW), 0, "media never waits");
+        let mut windows = Windows::new(0, 500);
+        assert_eq!(windows.next(1_000, 0, WINDOW), 0, "signalling never waits alone");
+        assert_eq!(windows.next(999, 1, WINDOW), 320);
     }
 }

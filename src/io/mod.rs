@@ -68,7 +68,8 @@ use crate::base::{Instant, SocketKey, StreamKey};
 pub use probe::{Backend, Choice, probe};
 pub use released::{Released, ReleasedSocket, ReleasedStream, Role, StreamState};
 pub use types::{
-    CloseReason, Counters, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic, UdpOptions,
+    CloseReason, Counters, GatherMax, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, StreamEvent, Traffic,
+    UdpOptions,
 };
 pub use waker::Waker;
 

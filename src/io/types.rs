@@ -18,10 +18,18 @@ pub struct Options {
     pub packet_buffers: u16,
     /// Buffers for signalling datagrams and stream data, [`MESSAGE_BYTES_MAX`] each; a power of two.
     pub message_buffers: u16,
-    /// How long a driver that is busy with signalling may gather messages before it hands over the first ones, and how
-    /// much later it may come back from a wait: with less work for each. It does not while media comes by its sockets.
-    /// Zero hands over at once. io_uring needs Linux 6.12 for it.
-    pub gather: std::time::Duration,
+    /// How long a busy driver may gather what comes before it hands over the first of it, and how much later it may come
+    /// back from a wait: with less work for each. io_uring needs Linux 6.12 for it.
+    pub gather: GatherMax,
+}
+
+/// The longest that anything waits to be handed over with what comes after it; zero hands over at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GatherMax {
+    /// While no media comes by the driver's sockets.
+    pub signalling: std::time::Duration,
+    /// While media does, for whatever comes.
+    pub media: std::time::Duration,
 }
 
 impl Default for Options {
@@ -32,7 +40,7 @@ impl Default for Options {
             stream_queue_bytes: 256 * 1024,
             packet_buffers: 1024,
             message_buffers: 64,
-            gather: std::time::Duration::ZERO,
+            gather: GatherMax::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
 use strowger::base::SocketKey;
-use strowger::io::{Driver, Forward, Options, Refused, UdpOptions};
+use strowger::io::{Driver, Forward, GatherMax, Options, Refused, UdpOptions};
 
 use crate::harness::{Make, Recorder, loopback, loopback_v6, options, phone, receive, settle, until};
 
@@ -450,8 +450,14 @@ fn interleaved_closing_under_traffic(make: Make) {
 }
 
 fn gathering_loses_nothing(make: Make) {
-    let mut driver = make(Options { gather: Duration::from_millis(1), ..options() });
-    let local = driver.open_udp(A, &UdpOptions::signalling(loopback())).expect("open");
+    let gather = GatherMax { signalling: Duration::from_millis(1), media: Duration::from_micros(500) };
+    for socket in [UdpOptions::signalling(loopback()), UdpOptions::media(loopback())] {
+        gathering_loses_nothing_of(make(Options { gather, ..options() }), &socket);
+    }
+}
+
+fn gathering_loses_nothing_of(mut driver: Box<dyn Driver>, socket: &UdpOptions) {
+    let local = driver.open_udp(A, socket).expect("open");
     let (phone, _) = phone(local);
     let mut seen = Recorder::forwarding(|socket, to, bytes| Some(Forward { socket, to, len: bytes.len() }));
     for round in 0..40usize {

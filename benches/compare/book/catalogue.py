@@ -25,6 +25,7 @@ def _several(name, goal, what, bench, names, *arguments):
 
 
 ADMISSIONS = ("admit_ns", "admit_two_threads_one_account_ns", "admit_two_threads_two_accounts_ns")
+FLOORED = ("relay_vs_floor", "relay_at_once_vs_floor")
 IN_KERNEL = ("xdp_vs_tx_hot", "xdp_vs_tx_ordered", "xdp_vs_tx_cold", "xdp_cold_vs_touch")
 
 
@@ -37,9 +38,10 @@ ENTRIES = [
     _cargo("timer_vs_heap_recent", "<= 0.2", "schedule and cancel at 1,000,000 timers, BinaryHeap", "wheel", "--ratio"),
     _several("admit_ns", "<= 20 admit_ns", "nanoseconds to take and give back a call's right; two threads: of one account, of two", "limits", ADMISSIONS,
              "--admit"),
-    _cargo("relay_vs_floor", "<= 0.90", "CPU per packet on sockets, a bare epoll, recv, send loop", "relay_floor"),
+    _several("relay_vs_floor", "<= 0.90 relay_vs_floor", "CPU per packet on sockets, a bare epoll, recv, send loop", "relay_floor", FLOORED),
     _several("xdp_vs_tx", "<= 1.5 hot, <= 2.5 cold", "a packet in the kernel (BPF test run), a program that swaps addresses", "xdp", IN_KERNEL),
     Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
+    Entry("relay_at_once_vs_rtpengine", "", "the same with `media.gather = \"0s\"`: a wake for each packet", relay.at_once_vs_rtpengine),
     Entry("added_latency", "<= 0.3", "p99.9 that a relay adds at half of its highest loss-free load, rtpengine at half of its own", latency.added),
     Entry("xdp_vs_rtpengine", "<= 0.04 rtpengine", "CPU per packet in the kernel, rtpengine in user space, over veth", fast.vs_rtpengine),
     Entry("call_vs_kamailio", "<= 0.35", "CPU per call, Kamailio as stateful proxy", kamailio.calls),

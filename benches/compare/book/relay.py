@@ -69,6 +69,7 @@ class Ours:
     """A Strowger with one shard; streams are calls from one trunk to another."""
 
     name = "Strowger"
+    media = ()
 
     def __init__(self, options, directory, streams):
         self.caller, self.callee = free_port(), free_port()
@@ -78,7 +79,7 @@ class Ours:
         ]
         # Two pairs a call, also for those of a run before that still rest.
         ports = min(max(MEDIA_PORTS, 8 * streams), 14_000)
-        self.appliance = Appliance(options.binary, "auto", directory, trunks, shards=1, prefix=pinned(), squat=False, ports=ports)
+        self.appliance = Appliance(options.binary, "auto", directory, trunks, shards=1, prefix=pinned(), squat=False, ports=ports, media=self.media)
         self.pid = self.appliance.process.child.pid
 
     def argv(self, streams):
@@ -89,6 +90,12 @@ class Ours:
     def stop(self):
         """Ends it."""
         self.appliance.stop()
+
+
+class OursAtOnce(Ours):
+    """One that wakes for each packet."""
+
+    media = (("gather", "0s"),)
 
 
 class Rtpengine:
@@ -137,5 +144,14 @@ def _through(options, make):
 
 def vs_rtpengine(options):
     """Processor time per relayed packet, ours over rtpengine's."""
+    return _vs_rtpengine("relay_vs_rtpengine", options, Ours)
+
+
+def at_once_vs_rtpengine(options):
+    """The same with packets that wait for no others."""
+    return _vs_rtpengine("relay_at_once_vs_rtpengine", options, OursAtOnce)
+
+
+def _vs_rtpengine(name, options, make):
     machine.need_peers(options, "rtpengine", "rtpengine")
-    return rounds.compare("relay_vs_rtpengine", options, _through(options, Ours), _through(options, Rtpengine), "us/packet")
+    return rounds.compare(name, options, _through(options, make), _through(options, Rtpengine), "us/packet")

@@ -15,7 +15,7 @@ use crate::cli::{privileges, sites};
 use crate::config::{Config, Listen};
 use crate::control::Totals;
 use crate::control::links::{Links, Prepared, Ready};
-use crate::io::{self, Choice, Driver, UdpOptions};
+use crate::io::{self, Choice, Driver, GatherMax, UdpOptions};
 use crate::media::RelayConfig;
 use crate::observe::{Counters, MediaPath};
 use crate::shard::{Mail, Shard, ShardOptions, Steering};
@@ -113,7 +113,7 @@ impl Plan<'_> {
         let options = io::Options {
             sockets_max: config.sip.listen.len() + 2 * media_ports + 2,
             streams_max: config.shards.connections_max as usize,
-            gather: config.shards.gather,
+            gather: GatherMax { signalling: config.shards.gather, media: config.media.gather },
             ..io::Options::default()
         };
         self.choice.open(options).map_err(|error| {

@@ -51,6 +51,8 @@ pub struct Media {
     pub dscp_video: u8,
     /// SO_RCVBUF of each UDP socket.
     pub receive_buffer_bytes: usize,
+    /// How long a shard busy with media may collect packets.
+    pub gather: Duration,
 }
 
 /// DSCP values of a leg, resolved.

@@ -30,7 +30,7 @@ class Appliance:
 
     domain = "strowger.test"
 
-    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True, ports=MEDIA_PORTS, contacts_max=200_000, pin=False):
+    def __init__(self, binary, backend, directory, trunks=(), accounts=(), ipv6=False, shards=2, prefix=(), squat=True, ports=MEDIA_PORTS, contacts_max=200_000, pin=False, media=()):
         self.directory = directory
         self.backend = backend
         self.port = free_port()
@@ -40,7 +40,7 @@ class Appliance:
         self.media = free_port(span=ports)
         self.squatters = self._squat() if squat else []
         listens = [("127.0.0.1", "udp"), ("127.0.0.1", "tcp")]
-        media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + ports - 1, "silent_timeout": "30s"}
+        media_table = {"address": "127.0.0.1", "port_min": self.media, "port_max": self.media + ports - 1, "silent_timeout": "30s", **dict(media)}
         if ipv6:
             listens += [("[::1]", "udp"), ("[::1]", "tcp")]
             media_table["address_v6"] = "::1"
