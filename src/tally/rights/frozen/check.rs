@@ -7,15 +7,16 @@ use crate::tally::rights::borrow::BACKOFF_MAX;
 use crate::tally::rights::founding::ROUNDS;
 use crate::tally::{LoanId, SiteId};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Numbers that only count up stay far below their end.
 const COUNT_MAX: u64 = 1 << 62;
 
-/// What must be there once, over all accounts.
+/// What must be there once: sites in each list, the rest over all accounts.
 #[derive(Default)]
 struct Seen {
-    names: HashSet<Arc<str>>,
+    /// The last list that each site was in.
+    sites: Vec<u64>,
+    lists: u64,
     lent: HashSet<LoanId>,
     loans: HashSet<(SiteId, LoanId)>,
     questions: HashSet<u64>,
@@ -25,10 +26,13 @@ fn must(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("the rights at rest are damaged: {otherwise}")) }
 }
 
-/// No site twice, none that is unknown.
-fn sites_once(sites: impl Iterator<Item = SiteId>, known: usize) -> bool {
-    let mut seen = HashSet::new();
-    sites.into_iter().all(|site| usize::from(site.0) < known && seen.insert(site))
+impl Seen {
+    /// No site twice in this list, none that is unknown.
+    fn sites_once(&mut self, mut list: impl Iterator<Item = SiteId>) -> bool {
+        self.lists += 1;
+        let once = |last: &mut u64| std::mem::replace(last, self.lists) != self.lists;
+        list.all(|site| self.sites.get_mut(usize::from(site.0)).is_some_and(once))
+    }
 }
 
 impl Frozen {
@@ -37,16 +41,14 @@ impl Frozen {
         must(counts.iter().all(|count| *count < COUNT_MAX), "a count is too high")?;
         must(self.sites.len() <= usize::from(u16::MAX) + 1, "there are too many sites")?;
         must(self.founding.rounds <= ROUNDS, "too many rounds of founding")?;
-        let mut seen = Seen::default();
+        let mut seen = Seen { sites: vec![0; self.sites.len()], ..Seen::default() };
         self.accounts.iter().try_for_each(|row| self.check_row(row, &mut seen))
     }
 
     fn check_row(&self, row: &Row, seen: &mut Seen) -> Result<(), String> {
-        let known = self.sites.len();
-        must(seen.names.insert(Arc::clone(&row.name)), "an account is there twice")?;
         must(row.terms.is_some() || row.live == 0, "calls on an account that was never configured")?;
-        must(sites_once(row.placed.iter().map(|placed| placed.site), known), "a site of a placement")?;
-        must(sites_once(row.received.iter().map(|received| received.home), known), "a home")?;
+        must(seen.sites_once(row.placed.iter().map(|placed| placed.site)), "a site of a placement")?;
+        must(seen.sites_once(row.received.iter().map(|received| received.home)), "a home")?;
         must(row.placed.iter().all(placement_fits), "a placement")?;
         must(row.received.iter().all(receipt_fits), "a receipt")?;
         row.busy.as_deref().map_or(Ok(()), |busy| self.check_busy(row, busy, seen))
@@ -54,7 +56,7 @@ impl Frozen {
 
     fn check_busy(&self, row: &Row, busy: &Busy, seen: &mut Seen) -> Result<(), String> {
         let known = |site: SiteId| usize::from(site.0) < self.sites.len();
-        must(sites_once(busy.hints.iter().map(|hint| hint.site), self.sites.len()), "a site of a hint")?;
+        must(seen.sites_once(busy.hints.iter().map(|hint| hint.site)), "a site of a hint")?;
         must(busy.hints.iter().all(hint_fits), "a hint")?;
         let lent =
             busy.lent.iter().all(|lent| known(lent.to) && self.is_ours(lent.loan) && seen.lent.insert(lent.loan));

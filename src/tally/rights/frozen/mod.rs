@@ -183,6 +183,8 @@ impl Rights {
         (rights.holding, rights.hold_until) = (frozen.hold_until.is_some(), frozen.hold_until.unwrap_or(now));
         rights.outbox = Outbox::resumed(frozen.written);
         (rights.granted, rights.denied, rights.refused) = (frozen.granted, frozen.denied, frozen.refused);
+        rights.accounts.reserve_exact(frozen.accounts.len());
+        rights.by_name.reserve(frozen.accounts.len());
         for row in frozen.accounts {
             rights.thaw_account(now, row, cells)?;
         }
@@ -199,7 +201,10 @@ impl Rights {
         cells: &mut dyn FnMut(&str) -> Option<Arc<Cell>>,
     ) -> Result<(), String> {
         let cell = cell_for(&mut row, cells)?;
-        let Some(index) = self.find_or_make(row.name) else { return Err("there are too many accounts".to_owned()) };
+        let index = self.accounts.len();
+        if self.find_or_make(row.name) != Some(index) {
+            return Err("the rights at rest are damaged: an account is there twice, or there are too many".to_owned());
+        }
         let account = &mut self.accounts[index];
         account.cell = cell.unwrap_or_else(|| Arc::clone(&account.cell));
         (account.terms, account.issued, account.phones) = (row.terms, row.issued, row.phones);

@@ -5,7 +5,7 @@ use super::*;
 use crate::base::time::Duration;
 use crate::tally::rights::tests::{ACCOUNT, Node, borrow, link, pair, pair_that, said, settings, settle, terms};
 use crate::tally::rights::{Policy, Record};
-use crate::tally::{Message, Note};
+use crate::tally::{Message, Note, SiteId};
 use proptest::prelude::*;
 
 fn octets(rights: &Rights) -> Vec<u8> {
@@ -184,6 +184,40 @@ fn an_account_that_is_gone_keeps_its_cell_while_calls_stand_on_it() {
     assert_eq!(home.rights.issued(ACCOUNT), 0);
 }
 
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let (home, away) = in_the_middle();
+    let mut refused = Vec::new();
+    let mut damage = |node: &Node, by: &dyn Fn(&mut Frozen)| {
+        let mut frozen = node.rights.freeze().unwrap();
+        by(&mut frozen);
+        let octets = rmp_serde::to_vec_named(&frozen).unwrap();
+        let why = thawed(&octets, &Cell::new(0), NOW).err().unwrap_or_default();
+        refused.push(why.rsplit(": ").next().unwrap_or_default().to_owned());
+    };
+    damage(&home, &|frozen| frozen.accounts.push(Row { busy: None, ..frozen.accounts[0].clone() }));
+    damage(&home, &|frozen| frozen.accounts[0].placed[0].site = SiteId(7));
+    damage(&home, &|frozen| frozen.accounts[0].placed[0].ceded += 100);
+    damage(&home, &|frozen| frozen.accounts[0].placed.extend_from_within(..));
+    damage(&home, &|frozen| frozen.loan_number = 0);
+    damage(&away, &|frozen| frozen.request_number = 0);
+    damage(&away, &|frozen| frozen.accounts[0].received[0].settled += 1);
+    damage(&away, &|frozen| frozen.accounts[0].busy.iter_mut().for_each(|busy| busy.loans.extend_from_within(..)));
+    damage(&away, &|frozen| frozen.accounts[0].issued = u32::MAX);
+    let expected = [
+        "an account is there twice, or there are too many",
+        "a site of a placement",
+        "a placement",
+        "a site of a placement",
+        "a loan out",
+        "a question",
+        "a receipt",
+        "a loan in",
+        "more rights than there can be",
+    ];
+    assert_eq!(refused, expected);
+}
+
 /// What people and peers may do to a machine, so that every table is touched.
 fn use_it(rights: &mut Rights, now: Instant) {
     let peer = Identity { name: "home".into(), disk: 4, incarnation: 1 };
@@ -208,7 +242,7 @@ fn use_it(rights: &mut Rights, now: Instant) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn damaged_octets_are_an_error_or_a_machine(
