@@ -37,8 +37,11 @@ pub enum Command {
     Rate(Instant, f64),
     /// No more arrivals; hang up.
     Drain,
-    /// Take the registration back and give up what is still open.
-    Finish,
+    /// Take the registration back; what is still open has failed, unless the user has cut it off.
+    Finish {
+        /// The user did.
+        cut_off: bool,
+    },
 }
 
 /// What a core says.
@@ -153,9 +156,9 @@ impl Worker {
                     }
                     Command::Rate(at, rate) => self.station.set_rate(at, rate),
                     Command::Drain => self.station.drain(now()),
-                    Command::Finish => {
+                    Command::Finish { cut_off } => {
                         finishing = true;
-                        self.station.finish(now());
+                        self.station.finish(now(), cut_off);
                         self.report(false, None, true);
                     }
                 }

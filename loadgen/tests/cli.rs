@@ -87,6 +87,40 @@ fn answer(request: &str, status: &str) -> Option<String> {
 const PATIENT: &str = "--late-max 30s -q";
 
 #[test]
+fn what_the_user_cuts_off_has_not_failed() {
+    let caller = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let local = caller.local_addr().expect("an address");
+    caller.set_read_timeout(Some(Duration::from_millis(200))).expect("a time-out");
+    let child = Command::new(env!("CARGO_BIN_EXE_strowger-loadgen"))
+        .args(["calls", "--uas", "--rtp", "off", "--duration", "60s", "--quiet", "--uas-listen", &free.to_string()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let invite = format!(
+        "INVITE sip:bob@{free} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:bob@{free}>\r\n\
+         Call-ID: 1\r\nCSeq: 1 INVITE\r\nContact: <sip:a@{local}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    let mut answered = false;
+    for _ in 0..100 {
+        let mut buffer = [0; 2000];
+        // Nobody may listen yet.
+        let _ = caller.send_to(invite.as_bytes(), free);
+        answered = caller.recv(&mut buffer).is_ok_and(|len| len > 0);
+        if answered {
+            break;
+        }
+    }
+    assert!(answered, "the answering side answers");
+    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(told.success() && output.status.code() == Some(0), "{:?}\n{said}", output.status);
+    assert!(said.contains("1 calls were up when the run was cut off"), "{said}");
+}
+
+#[test]
 fn calls_to_ourselves_complete_on_every_path() {
     for (address, options) in [
         ("127.0.0.1", "--backend epoll --check"),

@@ -25,7 +25,7 @@ BEGIN_OURS, BEGIN_THEIRS = 64_000, 16_000
 # How much later than planned a run may end: a share of it, and what it takes to begin and to notice the end.
 LATE_SHARE, LATE_SECONDS = 0.05, 0.2
 # How much later it is not waited for any longer.
-GIVE_UP_SECONDS = 3.0
+GIVE_UP_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _watch(name, argv, directory, answering, rate, course):
         status = generator.child.wait(course.tail + GIVE_UP_SECONDS)
     except subprocess.TimeoutExpired:
         generator.stop()
-        return {**found, "void": f"it had not ended {GIVE_UP_SECONDS:.0f} s after it should have"}
+        return {**found, "void": f"it had not ended {GIVE_UP_SECONDS} s after it should have"}
     if status not in (0, 1, 4):
         raise Failure(f"{name} ended with {status}: {generator.output()[-800:]}")
     drops = machine.udp_drops() - drops

@@ -235,8 +235,9 @@ pub fn trim(bytes: &[u8]) -> &[u8] {
 
 /// The decimal number at the start.
 pub fn number(bytes: &[u8]) -> Option<u32> {
-    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&bytes[..digits]).ok()?.parse().ok()
+    let mut digits = bytes.iter().map_while(|byte| byte.is_ascii_digit().then(|| u32::from(byte - b'0')));
+    let first = digits.next()?;
+    digits.try_fold(first, |value, digit| value.checked_mul(10)?.checked_add(digit))
 }
 
 /// The first of several comma-separated values.
@@ -352,6 +353,12 @@ mod tests {
         assert_eq!(scan(b"BYE sip:a@b SIP/2.0\r\nVia: x\r\n\r\n").unwrap_err(), ScanError::Mandatory);
         assert_eq!(scan(b"hello\r\n\r\n").unwrap_err(), ScanError::StartLine);
         assert_eq!(scan(b"\r\n").unwrap_err(), ScanError::NoEnd);
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_their_digits_and_have_a_bound() {
+        assert_eq!([&b"0"[..], b"4294967295", b"007 x"].map(number), [Some(0), Some(u32::MAX), Some(7)]);
+        assert_eq!([&b""[..], b"-1", b"4294967296", b"99999999999"].map(number), [None; 4]);
     }
 
     proptest! {

@@ -265,12 +265,12 @@ impl Station {
         }
     }
 
-    /// What the answering side still has up counts as failed, and its registration is taken back.
-    pub fn finish(&mut self, now: Instant) {
-        if let Some(uas) = &mut self.uas {
+    /// What the answering side still has up counts as failed, unless the user has cut it off; its registration is taken back.
+    pub fn finish(&mut self, now: Instant, cut_off: bool) {
+        if let (Some(uas), false) = (&mut self.uas, cut_off) {
             uas.abandon(context!(self, now));
         }
-        if let Some(scenario) = &mut self.scenario {
+        if let (Some(scenario), false) = (&mut self.scenario, cut_off) {
             scenario.abandon(context!(self, now));
         }
         if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {

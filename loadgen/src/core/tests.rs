@@ -203,7 +203,7 @@ impl<'a> Net<'a> {
                 break;
             }
         }
-        self.station.finish(self.now);
+        self.station.finish(self.now, false);
         while !self.station.is_finished() {
             self.drain_outputs();
             self.step();

@@ -139,7 +139,15 @@ impl Runner<'_> {
             end = self.watch(timeout, &mut sentences);
         }
         let elapsed = now().since(self.start);
-        self.finish();
+        let cut_off = self.interrupts.load(Ordering::Relaxed) > 1;
+        self.finish(cut_off);
+        let (up_uac, up_uas) = self.up();
+        if cut_off && up_uac.max(up_uas) > 0 {
+            sentences.push(format!(
+                "{} calls were up when the run was cut off; they count as begun only",
+                up_uac.max(up_uas)
+            ));
+        }
         let mut stats = Stats::default();
         self.handles.iter().for_each(|handle| stats.merge(&handle.stats));
         let (driver, series) = (self.driver(), std::mem::take(&mut self.series));
@@ -266,8 +274,8 @@ impl Runner<'_> {
         (sum(|status| status.calls_uac), sum(|status| status.calls_uas))
     }
 
-    fn finish(&mut self) {
-        self.tell(Command::Finish);
+    fn finish(&mut self, cut_off: bool) {
+        self.tell(Command::Finish { cut_off });
         let until = now() + FINISH_MAX;
         while now() < until && !self.handles.iter().all(|handle| handle.finished) {
             if !self.listen(now() + LOOK_EVERY) {
