@@ -32,7 +32,9 @@ pub fn escaped(text: &str) -> String {
 
 /// A duration as it stands on the page.
 pub fn human(nanos: f64) -> String {
-    crate::units::human(nanos).replace("us", "µs")
+    let text = crate::units::human(nanos).replace("us", "µs");
+    let unit = text.find(char::is_alphabetic).unwrap_or(text.len());
+    format!("{}\u{a0}{}", &text[..unit], &text[unit..])
 }
 
 /// A time on an axis whose ticks are `step` nanoseconds apart: no more digits than that needs.
@@ -174,7 +176,11 @@ impl Report<'_> {
         *out += "<h2>Latency</h2>\n";
         // Jitter and our own lateness are in the table: they are no answers of the target.
         let of_target = |name: &str| !name.starts_with("late_") && name != "rtp_jitter";
-        let shown: Vec<_> = all.iter().copied().filter(|(name, _)| of_target(name)).take(TRACES_MAX).collect();
+        let srd = all.iter().find(|(name, _)| *name == "srd").map(|(_, histogram)| histogram);
+        // Where every call was answered, the post dial delay is the session request delay.
+        let twice = |name: &str, histogram: &Histogram<u64>| name == "pdd" && srd.is_some_and(|srd| *srd == histogram);
+        let worth = |(name, histogram): &(&str, &Histogram<u64>)| of_target(name) && !twice(name, histogram);
+        let shown: Vec<_> = all.iter().copied().filter(worth).take(TRACES_MAX).collect();
         if !shown.is_empty() {
             *out += &spectrum::plot(&shown).svg();
         }
@@ -210,7 +216,10 @@ impl Report<'_> {
             let received = per_second(|c| c.rtp_received_uac + c.rtp_received_uas);
             *out += &self.over_time("RTP packets", "per second", vec![("sent", sent), ("received", received)]);
             let lost = steps(points, |point| point.rtp_lost as f64 / point.seconds());
-            *out += &self.over_time("RTP packets lost", "per second", vec![("lost", lost)]);
+            *out += &match lost.iter().any(|&(_, lost)| lost > 0.0) {
+                true => self.over_time("RTP packets lost", "per second", vec![("lost", lost)]),
+                false => "<p>No RTP packet was lost in any second.</p>\n".into(),
+            };
         }
     }
 
@@ -264,10 +273,7 @@ impl Report<'_> {
 
     fn over_time(&self, title: &str, y: &str, traces: Vec<(&'static str, Vec<(f64, f64)>)>) -> String {
         let top = traces.iter().flat_map(|(_, points)| points).map(|(_, y)| *y).fold(0.0, f64::max);
-        let show = |value: f64| {
-            if value < 10.0 && value.fract() > 0.0 { format!("{value:.1}") } else { grouped(value.round() as u64) }
-        };
-        self.plot(title, Axis::linear(y, top, show), traces)
+        self.plot(title, Axis::linear(y, top, per_second), traces)
     }
 
     fn plot(&self, title: &str, y: Axis, traces: Vec<(&'static str, Vec<(f64, f64)>)>) -> String {
@@ -297,6 +303,11 @@ impl Report<'_> {
     }
 }
 
+/// A rate beside an axis.
+fn per_second(value: f64) -> String {
+    if value < 10.0 && value.fract() > 0.0 { format!("{value:.1}") } else { grouped(value.round() as u64) }
+}
+
 /// Each value from the beginning of its point on.
 fn steps(points: &[Point], of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
     let mut out: Vec<(f64, f64)> = points.iter().map(|point| (point.from.as_secs_f64(), of(point))).collect();
@@ -322,6 +333,11 @@ mod tests {
         let shown: Vec<String> = texts.iter().map(|&(nanos, step)| tick_time(nanos, step)).collect();
         assert_eq!(shown, ["0", "500 µs", "1 ms", "1.5 ms", "2 ms", "1 s", "1.2 s", "250 ns"]);
         assert_eq!((tick_time(1e7, 1.0), tick_time(1e8, 1.0)), ("10 ms".into(), "100 ms".into()));
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        assert_eq!([382e3, 1.5e6, 2e9].map(human), ["382\u{a0}µs", "1.50\u{a0}ms", "2.00\u{a0}s"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a ramp shows, with the rate as its axis: what is answered of what is offered on the way up and down again, what is not,
 //! and how long the answer takes.
 
+use super::per_second;
 use super::plot::{Axis, Plot, Trace};
 use super::spectrum::linear;
 use crate::ramp::Row;
@@ -17,7 +18,10 @@ impl Report<'_> {
         *out += "<h2>Steps of the ramp</h2>\n";
         *out += &plot(&steps, "Answered of what was offered", "answered per second", |step| step.answered());
         let not = |step: &Row<'_>| step.per_second(step.figures.refused + step.figures.failed);
-        *out += &plot(&steps, "Refused or lost", "per second", not);
+        *out += &match steps.iter().any(|step| not(step) > 0.0) {
+            true => plot(&steps, "Refused or lost", "per second", not),
+            false => "<p>Nothing was refused or lost at any step.</p>\n".into(),
+        };
         let delay = |step: &Row<'_>| match step.figures.srd.is_empty() {
             true => f64::NAN,
             false => step.figures.srd.value_at_quantile(0.99) as f64,
@@ -32,7 +36,7 @@ impl Report<'_> {
 
 fn plot(steps: &[Row<'_>], title: &str, name: &str, of: impl Fn(&Row<'_>) -> f64) -> String {
     let top = steps.iter().map(&of).fold(0.0, f64::max);
-    drawn(steps, title, Axis::linear(name, top, |value| grouped(value.round() as u64)), of)
+    drawn(steps, title, Axis::linear(name, top, per_second), of)
 }
 
 fn drawn(steps: &[Row<'_>], title: &str, y: Axis, of: impl Fn(&Row<'_>) -> f64) -> String {
