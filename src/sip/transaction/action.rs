@@ -15,6 +15,26 @@ pub struct Step<S: 'static> {
     pub actions: &'static [Action],
 }
 
+/// Holds a machine to the table of its transitions: whatever is not in there changes nothing and asks for nothing.
+#[cfg(test)]
+pub(super) fn assert_transitions<S, E>(
+    states: &[S],
+    events: &[E],
+    table: &[(S, E, S, &'static [Action])],
+    step: impl Fn(S, E) -> Step<S>,
+) where
+    S: Copy + std::fmt::Debug + PartialEq + 'static,
+    E: Copy + std::fmt::Debug + PartialEq,
+{
+    for &state in states {
+        for &event in events {
+            let row = table.iter().find(|row| (row.0, row.1) == (state, event));
+            let (next, actions) = row.map_or((state, &[][..]), |row| (row.2, row.3));
+            assert_eq!(step(state, event), Step { next, actions }, "{state:?} {event:?}");
+        }
+    }
+}
+
 /// What a transition asks of the layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {

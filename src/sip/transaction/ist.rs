@@ -136,6 +136,7 @@ pub const fn step(state: State, event: Event) -> Step<State> {
 #[cfg(test)]
 mod tests {
     use super::{Event as E, State as S, *};
+    use crate::sip::transaction::action::assert_transitions;
 
     const STATES: [S; 6] = [S::Proceeding, S::Completed, S::Confirmed, S::Accepted, S::Acknowledged, S::Terminated];
     const EVENTS: [E; 14] = [
@@ -182,12 +183,6 @@ mod tests {
 
     #[test]
     fn every_transition() {
-        for state in STATES {
-            for event in EVENTS {
-                let row = TABLE.iter().find(|row| (row.0, row.1) == (state, event));
-                let (next, actions) = row.map_or((state, &[][..]), |row| (row.2, row.3));
-                assert_eq!(step(state, event), Step { next, actions }, "{state:?} {event:?}");
-            }
-        }
+        assert_transitions(&STATES, &EVENTS, TABLE, step);
     }
 }
