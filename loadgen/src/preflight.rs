@@ -45,7 +45,12 @@ pub fn resolve(target: &str, bind: Option<IpAddr>) -> Result<(String, SocketAddr
         Err(_) if target.rsplit(']').next().is_some_and(|rest| rest.contains(':')) => target.to_string(),
         Err(_) => format!("{target}:5060"),
     };
-    let host = with_port.rsplit_once(':').map_or(target, |(host, _)| host).to_string();
+    let (host, port) = with_port.rsplit_once(':').map_or((target, ""), |(host, port)| (host, port));
+    if port.parse::<u16>().is_err() {
+        let sentence = format!("--target {target}: '{port}' is no port: they go from 1 to 65535");
+        return Err(Trouble::usage(sentence));
+    }
+    let host = host.to_string();
     let found = with_port.to_socket_addrs().map_err(|error| {
         Trouble::usage(format!("--target {target}: cannot be resolved ({error}); check the name, or give an address"))
     })?;
@@ -177,7 +182,8 @@ mod tests {
         assert_eq!(resolved("[::1]").unwrap(), "[::1] [::1]:5060");
         assert_eq!(resolved("127.0.0.1:9").unwrap(), "127.0.0.1 127.0.0.1:9");
         assert!(resolved("127.0.0.1:0").unwrap_err().sentence.contains("port 0"));
-        assert!(resolved("127.0.0.1:99999").is_err());
+        let beyond = resolved("127.0.0.1:99999").unwrap_err().sentence;
+        assert!(beyond.contains("'99999' is no port") && beyond.contains("65535"), "{beyond}");
     }
 
     #[test]

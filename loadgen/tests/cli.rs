@@ -307,7 +307,7 @@ fn usage_is_refused_before_anything_is_sent() {
     expect("calls --target 127.0.0.1:15090", 2, &["who answers the calls?", "--uas-listen"]);
     expect("calls --uac", 2, &["--target"]);
     expect("calls --uac --target 127.0.0.1:15090 --hold 5", 2, &["write 5s"]);
-    expect("calls --uac --target 127.0.0.1:99999", 2, &["cannot be resolved"]);
+    expect("calls --uac --target 127.0.0.1:99999", 2, &["99999", "no port", "65535"]);
     expect("calls --uac --target a..b:5060", 2, &["cannot be resolved", "check the name"]);
     expect("calls --uac --target 127.0.0.1:15090 --assert srd_p98<1", 2, &["1ms"]);
     expect(

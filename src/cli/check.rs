@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::client::is_running;
 use super::fast_path;
 use super::fault::{Fault, bind, exit, path};
-use super::finding::Finding;
+use super::finding::{Finding, Weight};
 use super::host::{Host, shards};
 use super::load;
 use crate::base::Transport;
@@ -27,10 +27,10 @@ pub fn check(file: Option<&Path>, as_json: bool) -> Result<bool, Fault> {
     let mut findings = Vec::new();
     if let Some(config) = &mut outcome.config {
         let errors = load::secrets(config).err().unwrap_or_default();
-        findings.extend(errors.into_iter().map(|text| Finding { what: "secrets", fatal: true, text }));
+        findings.extend(errors.into_iter().map(|text| Finding::fatal("secrets", text)));
         findings.extend(host(config));
     }
-    let good = outcome.config.is_some() && !findings.iter().any(|finding| finding.fatal);
+    let good = outcome.config.is_some() && !findings.iter().any(|finding| finding.weight == Weight::Fatal);
     if as_json {
         println!("{}", report(&outcome, &findings, good));
         return Ok(good);
@@ -40,7 +40,7 @@ pub fn check(file: Option<&Path>, as_json: bool) -> Result<bool, Fault> {
         eprintln!("{}\n", note.render(&source.text, styled()));
     }
     for finding in &findings {
-        println!("{:<5} {:<11} {}", if finding.fatal { "ERROR" } else { "ok" }, finding.what, finding.text);
+        println!("{:<5} {:<11} {}", finding.weight.word(), finding.what, finding.text);
     }
     let verdict = if good { "can run" } else { "cannot run" };
     println!("{}: {verdict}", source.name);
@@ -55,7 +55,9 @@ fn report(outcome: &config::Outcome, findings: &[Finding], good: bool) -> Value 
         };
         diagnostics.iter().map(row).collect()
     };
-    let host = findings.iter().map(|one| json!({ "what": one.what, "ok": !one.fatal, "text": one.text }));
+    let host = findings.iter().map(|one| {
+        json!({ "what": one.what, "ok": one.weight != Weight::Fatal, "warning": one.weight == Weight::Doubtful, "text": one.text })
+    });
     json!({
         "ok": good, "exit": if good { exit::OK } else { exit::CONFIG }, "errors": list(&outcome.errors),
         "errors_more": outcome.more, "notes": list(&outcome.notes), "host": host.collect::<Vec<_>>(),
@@ -86,18 +88,18 @@ fn sockets(config: &Config, running: bool, out: &mut Vec<Finding>) {
         let tried = if udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
         let protocol = if udp { "UDP" } else { "TCP" };
         let finding = match tried {
-            Ok(()) => Finding { what, fatal: false, text: format!("{address} ({protocol}) is free") },
+            Ok(()) => Finding::good(what, format!("{address} ({protocol}) is free")),
             Err(error) if running && error.kind() == std::io::ErrorKind::AddrInUse => {
-                Finding { what, fatal: false, text: format!("{address} ({protocol}) is held by the running appliance") }
+                Finding::good(what, format!("{address} ({protocol}) is held by the running appliance"))
             }
-            Err(error) => Finding { what, fatal: true, text: bind(&error, address, udp, setting) },
+            Err(error) => Finding::fatal(what, bind(&error, address, udp, setting)),
         };
         out.push(finding);
     }
     for address in [Some(config.media.address), config.media.address_v6].into_iter().flatten() {
         if let Err(error) = UdpSocket::bind((address, 0)) {
             let text = bind(&error, SocketAddr::new(address, config.media.port_min), true, "media.address");
-            out.push(Finding { what: "media", fatal: true, text });
+            out.push(Finding::fatal("media", text));
         }
     }
 }
@@ -111,17 +113,15 @@ fn files(config: &Config, out: &mut Vec<Finding>) {
         let probe = existing.join(format!(".strowger-check-{}", std::process::id()));
         let tried = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
         out.push(match tried {
-            Ok(()) => Finding { what: "disk", fatal: false, text: format!("{} is writable", dir.display()) },
-            Err(error) => Finding { what: "disk", fatal: true, text: path(&error, "write into", existing, setting) },
+            Ok(()) => Finding::good("disk", format!("{} is writable", dir.display())),
+            Err(error) => Finding::fatal("disk", path(&error, "write into", existing, setting)),
         });
     }
     let Some(link) = &config.link else { return };
     out.push(match tls::inspect(link, &config.node.name) {
-        Ok(None) => {
-            Finding { what: "link", fatal: false, text: "certificate, key and authority belong together".into() }
-        }
-        Ok(Some(warning)) => Finding { what: "link", fatal: false, text: warning },
-        Err(text) => Finding { what: "link", fatal: true, text },
+        Ok(None) => Finding::good("link", "certificate, key and authority belong together"),
+        Ok(Some(warning)) => Finding::doubtful("link", warning),
+        Err(text) => Finding::fatal("link", text),
     });
 }
 
@@ -134,10 +134,13 @@ fn backend(config: &Config, out: &mut Vec<Finding>) {
     let count = shards(config.shards.count);
     out.push(match io::Choice::new(wanted) {
         Ok(choice) => {
-            let why = choice.fallback.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            Finding { what: "backend", fatal: false, text: format!("{} on {count} shards{why}", choice.name()) }
+            let what = format!("{} on {count} shards", choice.name());
+            match &choice.fallback {
+                Some(why) => Finding::doubtful("backend", format!("{what} ({why})")),
+                None => Finding::good("backend", what),
+            }
         }
-        Err(why) => Finding { what: "backend", fatal: true, text: why.to_string() },
+        Err(why) => Finding::fatal("backend", why.to_string()),
     });
 }
 
@@ -155,7 +158,8 @@ mod tests {
             dir.path().display()
         );
         let findings = host(&config::parse(&text, "t").unwrap());
-        let fatal: Vec<_> = findings.iter().filter(|finding| finding.fatal && finding.what == "sip").collect();
+        let fatal: Vec<_> =
+            findings.iter().filter(|finding| finding.weight == Weight::Fatal && finding.what == "sip").collect();
         assert_eq!(fatal.len(), 1);
         assert!(fatal[0].text.contains("in use") && fatal[0].text.contains("sip.listen.address"));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use super::finding::Finding;
+use super::finding::{Finding, Weight};
 use crate::base::Unusable;
 use crate::config::{Config, FastPath as Wanted, Media};
 use crate::media::{FastPath, RelayConfig};
@@ -150,21 +150,28 @@ pub fn take_over(config: &Config, left: Option<Left>) -> Result<(Below, Wish), F
 /// What `strowger check` says. The program is loaded and attached to nothing.
 #[must_use]
 pub fn findings(config: &Config) -> Finding {
-    let finding = |fatal, text: String| Finding { what: "fast path", fatal, text };
+    const WHAT: &str = "fast path";
     let wanted = config.media.fast_path;
     if wanted == Wanted::Off {
-        return finding(false, "off, as configured: media goes through the shards".into());
+        return Finding::good(WHAT, "off, as configured: media goes through the shards");
     }
     match xdp::probe(&options(&config.media)) {
         Ok(Foreseen { devices, warnings }) => {
             let devices = devices.join(", ");
             let but: String = warnings.iter().map(|warning| format!("; {warning}")).collect();
-            finding(false, format!("settled streams are relayed in the kernel, on {devices}{but}"))
+            let weight = if but.is_empty() { Weight::Good } else { Weight::Doubtful };
+            let text = format!("settled streams are relayed in the kernel, on {devices}{but}");
+            Finding { what: WHAT, weight, text }
         }
-        Err(why) => finding(
-            wanted == Wanted::Xdp,
-            format!("none, media goes through the shards: {}; remedy: {}", why.reason, why.remedy),
-        ),
+        Err(why) => {
+            let weight = match wanted {
+                Wanted::Xdp => Weight::Fatal,
+                _ if is_local(&config.media) => Weight::Good,
+                _ => Weight::Doubtful,
+            };
+            let text = format!("none, media goes through the shards: {}; remedy: {}", why.reason, why.remedy);
+            Finding { what: WHAT, weight, text }
+        }
     }
 }
 
@@ -216,6 +223,7 @@ mod tests {
         assert_eq!(start(&config(Wanted::Auto)).expect("auto goes on").name(), "none");
         let fault = start(&config(Wanted::Xdp)).expect_err("xdp does not");
         assert!(fault.message.contains("Remedy: "), "{}", fault.message);
-        assert!(findings(&config(Wanted::Xdp)).fatal && !findings(&config(Wanted::Auto)).fatal);
+        assert_eq!(findings(&config(Wanted::Xdp)).weight, Weight::Fatal);
+        assert_eq!(findings(&config(Wanted::Auto)).weight, Weight::Good, "nothing is to be done about it");
     }
 }

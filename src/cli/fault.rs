@@ -93,6 +93,7 @@ pub fn path(error: &io::Error, what: &str, path: &Path, setting: &str) -> String
         io::ErrorKind::PermissionDenied => {
             format!("{head}: this user may not; change its owner or mode, or `{setting}`")
         }
+        io::ErrorKind::IsADirectory => format!("{head}: it is a folder; `{setting}` is to name a file"),
         io::ErrorKind::StorageFull => format!("{head}: the disk is full; make room, or change `{setting}`"),
         io::ErrorKind::ReadOnlyFilesystem => {
             format!("{head}: read-only; name a writable folder in `{setting}` (under systemd: StateDirectory=)")
@@ -119,5 +120,7 @@ mod tests {
         assert!(denied.contains("CAP_NET_BIND_SERVICE"));
         let full = path(&io::ErrorKind::StorageFull.into(), "write", Path::new("/d"), "node.data_dir");
         assert!(full.contains("disk is full") && full.contains("node.data_dir"));
+        let folder = path(&io::ErrorKind::IsADirectory.into(), "read", Path::new("/etc"), "--config");
+        assert!(folder.contains("it is a folder") && folder.contains("`--config`"), "{folder}");
     }
 }

@@ -57,14 +57,13 @@ impl Host {
     pub fn judge(&self, config: &Config, out: &mut Vec<Finding>) {
         let shards = u64::from(shards(config.shards.count));
         let ports = u64::from(config.media.port_max - config.media.port_min) + 1;
-        let mut say = |what, text: String| out.push(Finding { what, fatal: false, text });
+        let mut say = |what, text: String| out.push(Finding::doubtful(what, text));
         if shards > self.cores {
             say(
                 "cores",
                 format!("{shards} shards on {} cores: they will take turns; lower `shards.count`", self.cores),
             );
         }
-        say("media", format!("{ports} ports: room for {} audio calls", ports / PORTS_PER_CALL));
         self.descriptors(config, shards, ports, &mut say);
         let wanted = config.media.receive_buffer_bytes as u64;
         if self.receive_buffer_max > 0 && self.receive_buffer_max < wanted {
@@ -77,6 +76,8 @@ impl Host {
             );
         }
         self.ephemeral(config, &mut say);
+        let calls = ports / PORTS_PER_CALL;
+        out.push(Finding::good("media", format!("{ports} ports: room for {calls} audio calls at once")));
     }
 
     fn descriptors(&self, config: &Config, shards: u64, ports: u64, say: &mut impl FnMut(&'static str, String)) {
@@ -85,11 +86,8 @@ impl Host {
         let has_tcp = config.sip.listen.iter().any(|listen| listen.transport != Transport::Udp);
         let connections = if has_tcp { u64::from(config.shards.connections_max) * shards } else { 0 };
         let needed = ports * families + listeners + connections + DESCRIPTORS_OTHER;
-        if self.descriptors == 0 {
+        if self.descriptors == 0 || self.descriptors >= needed {
             return;
-        }
-        if self.descriptors >= needed {
-            return say("descriptors", format!("{} allowed, at most {needed} needed", self.descriptors));
         }
         say(
             "descriptors",

@@ -1,6 +1,7 @@
 //! Reads the configuration file and the files it names.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::fault::{Fault, path};
@@ -26,7 +27,13 @@ pub struct Source {
 pub fn source(file: Option<&Path>) -> Result<Source, Fault> {
     let Some(file) = file else { return Ok(Source { name: "(defaults)".into(), text: String::new() }) };
     let name = file.display().to_string();
-    let unreadable = |error: &std::io::Error| Fault::config(path(error, "read", file, "--config"));
+    let unreadable = |error: &std::io::Error| {
+        let mut message = path(error, "read", file, "--config");
+        if error.kind() == ErrorKind::NotFound {
+            message += &format!(".\n  `strowger config defaults > {name}` makes one with every setting, commented");
+        }
+        Fault::config(message)
+    };
     let length = fs::metadata(file).map_err(|error| unreadable(&error))?.len();
     if length > FILE_BYTES_MAX {
         return Err(Fault::config(format!("{name} has {length} bytes; a configuration has at most {FILE_BYTES_MAX}")));
@@ -104,7 +111,8 @@ mod tests {
         assert!(fault.message.contains("2 errors") && fault.message.contains("did you mean `name`?"), "{fault}");
         let (_dir, file) = written(b"[node]\nname = \"\xff\"\n");
         assert!(config(Some(&file)).unwrap_err().message.ends_with("s.toml:2: not UTF-8 text"));
-        assert_eq!(config(Some(Path::new("/nonexistent/x.toml"))).unwrap_err().exit, exit::CONFIG);
+        let absent = config(Some(Path::new("/nonexistent/x.toml"))).unwrap_err();
+        assert!(absent.exit == exit::CONFIG && absent.message.contains("strowger config defaults >"), "{absent}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One value against the kind of its row: the value in its unit, or what is wrong with it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -171,6 +171,12 @@ fn socket(row: &Row, text: &str) -> Result<Checked, Problem> {
         return Err(Problem::new(format!("`{}` needs a port", row.name()), "port 0 is no port"));
     }
     let problem = Problem::new(format!("`{}` is not usable", row.name()), "expected an IP address and a port");
+    let digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((_, port)) =
+        text.rsplit_once(':').filter(|(host, port)| host.parse::<Ipv4Addr>().is_ok() && digits(port))
+    {
+        return Err(problem.help(format!("{port} is no port: they go from 1 to 65535")));
+    }
     let example = row.shown().trim_matches('"');
     let port = example.rsplit_once(':').map_or("5060", |(_, port)| port);
     Err(match text.trim_matches(['[', ']']).parse::<IpAddr>() {

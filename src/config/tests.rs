@@ -91,6 +91,16 @@ username = \"alice\"
 }
 
 #[test]
+fn a_port_beyond_the_last_is_told_from_a_host_name() {
+    let help = |address: &str| {
+        let outcome = read(&format!("[control]\nlisten = \"{address}\"\n"), "s.toml");
+        outcome.errors.first().and_then(|error| error.help.clone()).unwrap_or_default()
+    };
+    assert_eq!(help("127.0.0.1:99999"), "99999 is no port: they go from 1 to 65535");
+    assert!(help("example.com:8080").starts_with("host names are not resolved here"));
+}
+
+#[test]
 fn an_error_shows_its_line_and_a_caret() {
     let text = "[node]\nnmae = \"x\"\n";
     let shown = read(text, "s.toml").errors[0].render(text, false);
