@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant as StdInstant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
-use tokio::sync::oneshot;
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use quinn::Endpoint;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::accounts::{AccountTerms, Accounts};
-use super::inbox::{Input, Line, Newcomer};
+use super::inbox::{Freeze, Input, Line, Newcomer};
 use super::keeper::{Keeper, Parts};
 use super::ledger::Ledger;
 use super::ledger_file::{LedgerStatus, Storage, start_on};
+use super::pause::stand_still;
 use super::status::LinkStatus;
+use super::talk;
 use crate::base::{Instant, Random, ShardId, Slot};
-use crate::control::Post;
+use crate::control::{Clock, Post};
 use crate::shard::mailbox::Mail;
 use crate::tally::rights::{Rights, Settings};
 use crate::tally::sessions::{Bounds, Sessions};
@@ -184,52 +187,83 @@ fn with_a_full_disk_nothing_is_lent_and_the_rest_goes_on() {
     drop((call, lent));
 }
 
-#[test]
-fn a_keeper_does_not_settle_down_before_its_disk_has_everything() {
-    let origin = StdInstant::now();
-    let now = || Instant::ZERO + origin.elapsed();
+/// A home whose disk refuses what it was asked to lend, and the site that asks.
+fn with_a_full_disk(now: &dyn Fn() -> Instant) -> (Site, Site) {
     let (mut a, mut b) = (site("a", "b", now()), site("b", "a", now()));
     let (identity_a, identity_b) = (a.identity.clone(), b.identity.clone());
     a.greet(now(), &identity_b, true);
     b.greet(now(), &identity_a, false);
-    while a.cell.read().1 < 3 {
-        assert!(origin.elapsed() < Duration::from_secs(30), "the home never has its rights");
-        a.tell(now(), &mut b);
-        b.tell(now(), &mut a);
-        std::thread::yield_now();
-    }
-    a.full.store(true, Relaxed);
-    let call = Slot { index: 1, generation: 1 };
-    let deadline = now() + Duration::from_secs(5);
-    let borrow = Note::Borrow { account: "alice".into(), shard: ShardId(0), call, deadline };
-    b.keeper.handle(now(), Input::Notes(vec![borrow]));
-    let settled = |site: &mut Site| loop {
-        assert!(origin.elapsed() < Duration::from_secs(30), "the disk never says anything");
-        match site.keeper.settle_down(now()) {
-            Ok(false) => std::thread::yield_now(),
-            said => return said,
+    let mut meet = |a: &mut Site, what: &str, is_so: fn(&Site) -> bool| {
+        while !is_so(a) {
+            assert!(now() < Instant::from_millis(30_000), "never: {what}");
+            a.tell(now(), &mut b);
+            b.tell(now(), a);
+            std::thread::yield_now();
         }
     };
+    meet(&mut a, "the home has its rights", |a| a.cell.read().1 == 3);
+    a.full.store(true, Relaxed);
+    let (shard, call, deadline) = (ShardId(0), Slot { index: 1, generation: 1 }, now() + Duration::from_secs(20));
+    let borrow = Note::Borrow { account: "alice".into(), shard, call, deadline };
+    b.keeper.handle(now(), Input::Notes(vec![borrow]));
     while a.ledger.works() {
-        assert!(origin.elapsed() < Duration::from_secs(30), "nothing is ever written");
+        assert!(now() < Instant::from_millis(30_000), "nothing is ever written");
         b.tell(now(), &mut a);
         a.keeper.turn(now());
         std::thread::yield_now();
     }
-    let why = settled(&mut a).unwrap_err();
-    assert!(why.contains("ledger") && why.contains("no storage space") && why.contains("try again"), "{why}");
+    (a, b)
+}
+
+#[test]
+fn with_a_full_disk_no_process_is_changed_and_everything_goes_on() {
+    let clock = Clock::new(StdInstant::now());
+    let now = || clock.now();
+    let (mut a, b) = with_a_full_disk(&now);
     a.keeper.handle(now(), Input::Rest);
     let line = a.line.as_mut().unwrap();
-    assert!(std::iter::from_fn(|| line.outbox.try_recv().ok()).any(|octets| octets.ends_with(&[0, 2, 7])), "a goodbye");
+    let bye = std::iter::from_fn(|| line.outbox.try_recv().ok()).any(|octets| octets.ends_with(&[0, 2, 7]));
+    assert!(bye, "it says goodbye, and why");
     let (reply, mut answer) = oneshot::channel();
-    let newcomer = Newcomer { peer: 0, hello: Hello::new(identity_b, now(), 0), version: 2, dialled: true, reply };
-    a.keeper.handle(now(), Input::Up(Box::new(newcomer)));
+    let newcomer =
+        |reply| Newcomer { peer: 0, hello: Hello::new(b.identity.clone(), now(), 0), version: 2, dialled: true, reply };
+    a.keeper.handle(now(), Input::Up(Box::new(newcomer(reply))));
     assert!(answer.try_recv().unwrap().is_err(), "nobody is let in meanwhile");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (reply, answer) = bounded(1);
+    let (_verdict, told) = oneshot::channel();
+    let left = runtime.block_on(async {
+        let (written, shared) = (Notify::new(), shared(&a, clock));
+        stand_still(&mut a.keeper, Freeze { reply, verdict: told }, &written, &shared).await
+    });
+    let why = answer.try_recv().unwrap().unwrap_err();
+    assert!(why.contains("ledger") && why.contains("no storage space") && why.contains("try again"), "{why}");
+    assert!(!left && a.keeper.asked_to_freeze().is_none(), "the keeper goes on");
+
     a.full.store(false, Relaxed);
-    while !a.ledger.works() {
-        assert!(origin.elapsed() < Duration::from_secs(30), "the disk is never tried again");
+    while !matches!(a.keeper.settle_down(now()), Ok(true)) {
+        assert!(now() < Instant::from_millis(30_000), "the disk is never tried again");
         std::thread::yield_now();
     }
-    assert_eq!(settled(&mut a), Ok(true), "the disk works again");
-    assert!(a.keeper.freeze().is_ok());
+    assert!(a.keeper.freeze().is_ok(), "now it could be given away");
+    a.keeper.handle(now(), Input::GoOn);
+    let (reply, mut answer) = oneshot::channel();
+    a.keeper.handle(now(), Input::Up(Box::new(newcomer(reply))));
+    assert!(answer.try_recv().unwrap().is_ok(), "links are welcome again");
+}
+
+/// What the connections of a site would share.
+fn shared(site: &Site, clock: Clock) -> talk::Site {
+    talk::Site {
+        me: site.identity.clone(),
+        start: 1,
+        clock,
+        inputs: mpsc::channel(1).0,
+        status: Arc::new(LinkStatus::new([], Instant::ZERO)),
+        endpoint: Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap(),
+        linked: Vec::new(),
+        talks: watch::Sender::new(0),
+        resting: watch::Sender::new(false),
+    }
 }
