@@ -27,7 +27,7 @@ impl Drop for Guard {
     }
 }
 
-/// A UAS of a few lines on loopback. `judge` sees each INVITE and says how it is answered.
+/// A UAS of a few lines on loopback. `judge` sees each INVITE and says how it is answered; empty ends the server.
 fn server(mut judge: impl FnMut(Instant, u16) -> &'static str + Send + 'static) -> (u16, Guard) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = socket.local_addr().expect("an address").port();
@@ -44,6 +44,9 @@ fn server(mut judge: impl FnMut(Instant, u16) -> &'static str + Send + 'static) 
                 Some("BYE") => "200 OK",
                 _ => continue,
             };
+            if status.is_empty() {
+                return;
+            }
             let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
             let lines = request.lines().filter(|line| copied.iter().any(|name| line.starts_with(name)));
             let lines: Vec<String> = lines
@@ -117,6 +120,30 @@ fn find_max_lands_within_five_percent_three_times() {
         );
         assert_eq!(violation_of_search(&json), None);
     }
+}
+
+#[test]
+fn what_was_tried_before_the_server_went_away_is_kept() {
+    let mut calls = 0;
+    let (port, _guard) = server(move |_, _| {
+        calls += 1;
+        if calls > 20 { "" } else { "200 OK" }
+    });
+    let page = std::env::temp_dir().join(format!("strowger-gone-{}.html", std::process::id()));
+    let (code, said, json) = run(&format!(
+        "find-max --uac --target 127.0.0.1:{port} --rtp off --hold 0s --step 300ms --settle 0ms --low 20 --timeout 2s --html {}",
+        page.display()
+    ));
+    assert!(
+        code != 0 && said.contains("interrupted before the end") && said.contains("nothing listens there"),
+        "{said}"
+    );
+    assert_eq!(violation_of_search(&json), None);
+    let steps = json["steps"].as_array().expect("steps");
+    assert!(json["found"].is_null() && steps.iter().any(|step| step["passed"] == true), "{json:#}");
+    let text = std::fs::read_to_string(&page).expect("a page");
+    std::fs::remove_file(&page).expect("it can go");
+    assert!(text.contains("The search was interrupted"), "{text}");
 }
 
 #[test]

@@ -21,6 +21,26 @@ import time
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 LONGEST = 30.0
 PORT_FIRST = 15900
+ROWS, COLUMNS = 24, 80
+
+
+def attributes(look, words):
+    """Attributes after a change of them (SGR): "bold", "reversed", and the colour's number of the terminal's sixteen."""
+    look, codes = set(look), [int(word or 0) for word in words.split(";")]
+    while codes:
+        code = codes.pop(0)
+        if code == 0:
+            look = set()
+        elif code in (1, 7):
+            look.add({1: "bold", 7: "reversed"}[code])
+        elif code in (22, 27):
+            look.discard({22: "bold", 27: "reversed"}[code])
+        elif code in (38, 39):
+            look = {each for each in look if isinstance(each, str)}
+            if code == 38 and codes[:1] == [5]:
+                look.add(codes[1])
+                codes = codes[2:]
+    return tuple(sorted(look, key=str))
 
 
 class Terminal:
@@ -28,7 +48,7 @@ class Terminal:
 
     def __init__(self, argv, **environment):
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self.slave, self.before = slave, termios.tcgetattr(slave)
         self.output = b""
 
@@ -48,19 +68,26 @@ class Terminal:
                 except OSError:
                     return
 
-    def screen(self):
-        """What stands on the screen: text put where the cursor was sent."""
-        cells, row, column = {}, 0, 0
+    def cells(self):
+        """What stands on the screen by row and column, each letter with its attributes: text put where the cursor was sent."""
+        cells, row, column, look = {}, 0, 0, ()
         drawn = self.output.rsplit(ENTER, 1)[-1].decode(errors="replace")
-        for place, ending, letter in re.findall(r"\x1b\[([?0-9;]*)([A-Za-z])|([^\x1b])", drawn):
+        for words, ending, letter in re.findall(r"\x1b\[([?0-9;]*)([A-Za-z])|([^\x1b])", drawn):
             if ending == "H":
-                row, column = (int(word) for word in (place or "1;1").split(";"))
+                row, column = (int(word) for word in (words or "1;1").split(";"))
             elif ending == "J":
                 cells = {}
+            elif ending == "m":
+                look = attributes(look, words)
             elif letter:
-                cells[row, column] = letter
+                cells[row, column] = letter, look
                 column += 1
-        return "\n".join("".join(cells.get((row, column), " ") for column in range(1, 81)) for row in range(1, 25))
+        return cells
+
+    def screen(self):
+        """The same as lines of text."""
+        cells = self.cells()
+        return "\n".join("".join(cells.get((row, column), " ")[0] for column in range(1, COLUMNS + 1)) for row in range(1, ROWS + 1))
 
     def wait_for(self, words):
         """Reads until `words` stand on the screen."""

@@ -80,6 +80,8 @@ pub struct Finding<'a> {
     pub elapsed: Duration,
     /// In the order in which they were made.
     pub trials: Vec<Trial>,
+    /// False when it was interrupted.
+    pub ended: bool,
     /// The highest load that passes, where one is known.
     pub found: Option<f64>,
     /// Exit code.
@@ -130,8 +132,9 @@ impl<'a> Finding<'a> {
         trials: Vec<Trial>,
         found: Option<Found>,
     ) -> Self {
+        let ended = found.is_some();
         let (code, found, sentence) = conclude(options, &trials, found);
-        Self { options, command_line, began, elapsed, trials, found, code, sentence }
+        Self { options, command_line, began, elapsed, trials, ended, found, code, sentence }
     }
 
     /// For people.

@@ -22,12 +22,12 @@ use crate::watch::Nobody;
 
 use finding::{Finding, Kind, Trial};
 
-/// Runs the search; the exit code.
+/// Runs the search; the exit code. What was found before something went wrong is written, too.
 pub fn find_max(options: &FindMax, command_line: String) -> Result<u8, Trouble> {
     examine(options)?;
     let (began, clock) = (OffsetDateTime::now_utc(), Instant::now());
     let mut search = Search::new(options.low, options.high, options.precision / 100.0, options.confirm);
-    let (mut trials, mut interrupted) = (Vec::new(), false);
+    let (mut trials, mut interrupted, mut trouble) = (Vec::new(), false, None);
     while search.found().is_none() && !interrupted {
         let kind = match (search.is_confirming(), search.is_again()) {
             (true, false) => Kind::Confirming,
@@ -35,7 +35,14 @@ pub fn find_max(options: &FindMax, command_line: String) -> Result<u8, Trouble> 
             _ => Kind::First,
         };
         let at = clock.elapsed();
-        let (trial, stopped) = try_one(options, search.trying(), kind, at)?;
+        let (trial, stopped) = match try_one(options, search.trying(), kind, at) {
+            Ok(tried) => tried,
+            Err(found) if trials.is_empty() => return Err(found),
+            Err(found) => {
+                trouble = Some(found);
+                break;
+            }
+        };
         if !options.calls.common.quiet {
             let _ = writeln!(std::io::stderr(), "{}", trial.line(finding::unit(options)));
         }
@@ -52,7 +59,7 @@ pub fn find_max(options: &FindMax, command_line: String) -> Result<u8, Trouble> 
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
     write(&finding).map_err(Trouble::outside)?;
-    Ok(finding.code)
+    trouble.map_or(Ok(finding.code), Err)
 }
 
 /// Writes what was asked for.

@@ -16,6 +16,7 @@ pub fn page(finding: &Finding<'_>) -> String {
     let mut out = head(&format!("find-max at {target}: {}", finding.sentence));
     let words = match finding.found {
         Some(found) => format!("{} {unit}", number(found)),
+        None if !finding.ended => "The search was interrupted".into(),
         None if finding.code == 4 => "The generator itself was the limit".into(),
         None => "No load was found that passes".into(),
     };
