@@ -1,7 +1,6 @@
 //! The hierarchy: which bucket a timer stands in, and how a bucket is spread over the finer levels when its time has come.
 //!
-//! Owned by the wheel, whose hot paths these are: marked for inlining, since they are in another file than what calls them.
-//! Stale entries are swept here, too: before they are more than the live ones allow.
+//! Owned by the wheel. Stale entries are swept here, too: before they are more than the live ones allow.
 
 use super::bucket::{Bucket, CHUNK, Entry, NIL};
 use super::{BUCKETS, DIGIT_BITS, STALE_MAX, WORDS, Wheel, tick};
@@ -9,7 +8,6 @@ use std::cmp::Reverse;
 
 impl<T> Wheel<T> {
     /// Where a later tick than `elapsed` belongs, seen from there: the level is the highest digit that differs.
-    #[inline]
     pub(super) fn bucket(&self, tick: u64) -> usize {
         let level = (tick ^ self.elapsed).ilog2() / DIGIT_BITS;
         let digit = (tick >> (level * DIGIT_BITS)) as usize % BUCKETS;
@@ -40,7 +38,6 @@ impl<T> Wheel<T> {
     }
 
     /// Keeps the heap's memory bounded by its live timers, however often one is scheduled and cancelled in one tick.
-    #[inline]
     pub(super) fn sweep(&mut self) {
         if self.due.len() > STALE_MAX + 2 * self.due_live {
             let nodes = &self.nodes;
@@ -49,7 +46,6 @@ impl<T> Wheel<T> {
     }
 
     /// The earliest bucket that holds anything, and the tick it begins with.
-    #[inline]
     pub(super) fn next_bucket(&self) -> Option<(usize, u64)> {
         let word = self.occupied.as_flattened().iter().position(|&bits| bits != 0)?;
         let (level, bits) = (word / WORDS, self.occupied.as_flattened()[word]);
@@ -60,7 +56,6 @@ impl<T> Wheel<T> {
     }
 
     /// Moves on to the next bucket that begins by `now` and spreads it over the finer levels; false when there is none.
-    #[inline]
     pub(super) fn advance(&mut self, now: u64) -> bool {
         if now <= self.elapsed {
             return false;
@@ -75,7 +70,6 @@ impl<T> Wheel<T> {
     }
 
     /// Empties a bucket without looking at its entries.
-    #[inline]
     pub(super) fn clear(&mut self, at: usize) {
         let mut chunk = self.vacate(at).chunk;
         while chunk != NIL {
@@ -84,7 +78,6 @@ impl<T> Wheel<T> {
     }
 
     /// Places the live timers of a bucket again, and forgets the stale ones.
-    #[inline]
     pub(super) fn spread(&mut self, at: usize) {
         let Bucket { mut chunk, len, stale } = self.vacate(at);
         let mut filled = (len as usize).wrapping_sub(1) % CHUNK + 1;
