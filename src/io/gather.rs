@@ -107,6 +107,8 @@ mod tests {
         assert!(!pays(199, 10));
         assert!(!pays(399, 10), "it has to be worth beginning again");
         assert!(pays(40_000, 1000), "after a second without a look");
+        assert!(!pays(400, 60_000));
+        assert!(!pays(0, 10));
     }
 
     #[test]
@@ -117,6 +119,8 @@ mod tests {
         assert_eq!(span(100), 3_200);
         assert_eq!(span(320), 1_000);
         assert_eq!(span(3_200), 100);
+        assert_eq!(span(320_000), 1);
+        assert_eq!(span(u64::from(u32::MAX) + 1), 0);
         assert_eq!(span(0), 0);
     }
 
@@ -130,7 +134,12 @@ mod tests {
         assert_eq!(windows.next(0, 300, WINDOW), 500);
         assert_eq!(windows.next(0, 1_280, WINDOW), 250, "enough come sooner");
         assert_eq!(windows.next(20, 0, WINDOW), 0, "messages alone, and too few of them in what media may wait");
-        assert_eq!(windows.next(2_000, 0, QUIET), 1_600, "a while after the last packet");
+        assert_eq!(
+            (0..10).filter(|_| windows.next(200, 0, WINDOW) == 500).count(),
+            8,
+            "a tenth of a second from the last packet on"
+        );
+        assert_eq!(windows.next(200, 0, WINDOW), 1_600, "a while after it");
     }
 
     #[test]
