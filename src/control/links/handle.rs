@@ -2,6 +2,7 @@
 //!
 //! Owned by the appliance, which keeps [`Links`] until its shards have ended.
 
+use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,12 +16,20 @@ use tokio::time::timeout;
 use super::accounts::Accounts;
 use super::inbox::{Ask, Freeze, Input, Question};
 use super::ledger_file::LedgerStatus;
-use super::pause::Order;
 use super::status::LinkStatus;
 use crate::tally::Identity;
 
 /// How long the keeper has to answer a person.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// What the task that holds the endpoint is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Say goodbye, and leave the socket.
+    Rest(Sender<io::Result<()>>),
+    /// Take the socket back, and dial.
+    GoOn,
+}
 
 /// The way to the keeper.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::accounts::Accounts;
 use super::end::End;
 use super::ledger_file::AtRest;
-use super::pause::Frozen;
+use super::packed::Frozen;
 use crate::tally::Note;
 use crate::tally::wire::{Frame, Hello};
 

@@ -10,21 +10,19 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, bounded};
 use quinn::Endpoint;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::handle::Links;
+use super::handle::{Links, Order};
 use super::inbox::{Freeze, Input};
-use super::keeper::{self, Keeper};
-use super::ledger_file::{AtRest, Position};
-use super::status::Counted;
+use super::keeper::Keeper;
+use super::ledger_file::AtRest;
+use super::packed::{Frozen, Packed};
 use super::talk::Site;
 
 /// How long last words may take before the shards stand still.
@@ -33,37 +31,6 @@ const GOODBYE_WAIT: Duration = Duration::from_millis(700);
 const LEDGER_WAIT: Duration = Duration::from_secs(2);
 /// How long the links' thread may take for its part.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
-
-/// What the links of another process go on from.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Frozen {
-    /// Its keeper.
-    pub(super) keeper: keeper::Frozen,
-    /// In its greetings. With another one peers would take the new process for a copy of the disk.
-    pub(super) start: u64,
-    /// Where its ledger stands.
-    pub(super) ledger: Position,
-    /// What it has counted.
-    pub(super) counted: Counted,
-}
-
-/// The same with what cannot be written down.
-#[derive(Debug)]
-pub struct Packed {
-    /// Everything else.
-    pub frozen: Frozen,
-    /// The ledger, its lock, the socket of the links.
-    pub descriptors: [OwnedFd; 3],
-}
-
-/// What [`attend`] is told.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Say goodbye, and leave the socket.
-    Rest(Sender<io::Result<()>>),
-    /// Take the socket back, and dial.
-    GoOn,
-}
 
 /// Links at rest.
 #[derive(Debug)]

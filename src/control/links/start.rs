@@ -18,12 +18,12 @@ use super::inbox::Input;
 use super::keeper::{Keeper, Parts};
 use super::ledger::Ledger;
 use super::ledger_file::{self, AtRest, LedgerFile};
-use super::pause::{Frozen, Packed};
+use super::packed::{Frozen, FrozenKeeper, Packed};
 use super::run::Ready;
 use super::status::{Counted, LinkStatus};
 use super::talk::Site;
 use super::tls::Credentials;
-use super::{SLOP, keeper, tls};
+use super::{SLOP, tls};
 use crate::base::time::Duration;
 use crate::base::{Instant, Random};
 use crate::config::{LimitMode, LimitPolicy, Limits, Link};
@@ -121,7 +121,7 @@ impl Prepared {
     pub fn thaw(mut self, packed: Packed, lapsed: &dyn Fn(&str) -> Arc<Cell>) -> Result<Ready, String> {
         let now = self.options.clock.now();
         let Packed { frozen: Frozen { keeper, start, ledger, counted }, descriptors: [file, lock, socket] } = packed;
-        let keeper::Frozen { rights, sessions, starts } = keeper;
+        let FrozenKeeper { rights, sessions, starts } = keeper;
         let (was, node) = (&rights.me().name, &self.options.node);
         if **was != **node {
             return Err(format!("the running process is \"{was}\" and this one \"{node}\": set node.name back"));

@@ -6,24 +6,12 @@
 use std::io;
 
 use crossbeam::channel::Receiver;
-use serde::{Deserialize, Serialize};
 
 use super::Keeper;
 use crate::base::Instant;
 use crate::control::links::inbox::Freeze;
 use crate::control::links::ledger_file::AtRest;
-use crate::tally::{Identity, rights, sessions};
-
-/// What it goes on from.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Frozen {
-    /// Accounts and their dealings.
-    pub rights: rights::Frozen,
-    /// The calls of all sites, and the numbers that peers have them under.
-    pub sessions: sessions::Frozen,
-    /// Who has greeted, and with which start of his process: a copy of his disk is known by another one.
-    pub starts: Vec<(Identity, u64)>,
-}
+use crate::control::links::packed::FrozenKeeper;
 
 impl Keeper {
     /// Somebody wants it to stand still.
@@ -55,8 +43,8 @@ impl Keeper {
     ///
     /// # Errors
     /// A sentence.
-    pub fn freeze(&self) -> Result<Frozen, String> {
+    pub fn freeze(&self) -> Result<FrozenKeeper, String> {
         let starts = self.starts.iter().flatten().cloned().collect();
-        Ok(Frozen { rights: self.rights.freeze()?, sessions: self.sessions.freeze(), starts })
+        Ok(FrozenKeeper { rights: self.rights.freeze()?, sessions: self.sessions.freeze(), starts })
     }
 }

@@ -31,7 +31,6 @@ use crate::tally::terms::Shared;
 use crate::tally::wire::{Bye, Frame};
 use crate::tally::{Identity, Note, Pulse};
 use ask::Pending;
-pub use frozen::Frozen;
 
 /// Shards trust the cells for this long after a turn.
 const TRUST: Duration = Duration::from_millis(900);

@@ -3,38 +3,14 @@
 //! Owned by the keeper. A lock belongs to the open file and not to a process: as long as either process has its descriptor it
 //! is held, so that no third one finds the ledger free in between, and two never write, since one of them rests.
 
+use super::at_rest::AtRest;
 use super::open::{FILE_NAME, LedgerFile};
 use super::storage::Disk;
 use super::writer::Appender;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// Where a ledger stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// Octets that are on disk, and all that there are.
-    pub(super) bytes: u64,
-    pub(super) next_batch: u64,
-    /// The last record that is on disk.
-    pub(super) durable: u64,
-    /// Records, batches and failed tries so far.
-    pub(super) counts: [u64; 3],
-}
-
-/// A ledger that nobody writes to.
-#[derive(Debug)]
-pub struct AtRest {
-    /// Where it stands.
-    pub position: Position,
-    /// The file, open for appending.
-    pub file: OwnedFd,
-    /// What keeps others away.
-    pub lock: OwnedFd,
-}
 
 impl LedgerFile {
     /// The ledger in `folder`, which another process has given away.

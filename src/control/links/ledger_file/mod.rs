@@ -4,6 +4,7 @@
 //! mean. The file is `ledger` in `node.data_dir`, mode 0600; a lock beside it keeps a second process away, but for one that
 //! takes over and gets both ([`AtRest`]).
 
+mod at_rest;
 mod hand_on;
 mod open;
 mod storage;
@@ -11,7 +12,7 @@ mod storage;
 mod tests;
 mod writer;
 
-pub use hand_on::{AtRest, Position};
+pub use at_rest::{AtRest, Position};
 pub use open::{FILE_NAME, LedgerFile, OpenError, Opened, open};
 pub use storage::{Disk, Storage};
 pub use writer::{LedgerStatus, LedgerWriter, NotTaken, QUEUE_MAX};

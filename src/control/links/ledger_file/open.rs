@@ -1,7 +1,7 @@
 //! Opening a ledger: one process only, what was never acknowledged cut off, and one more start written down before
 //! anything is sent.
 
-use super::hand_on::Position;
+use super::at_rest::Position;
 use super::storage::{Disk, Storage};
 use super::writer::Appender;
 use crate::tally::ledger::{self, LedgerError, Replay};

@@ -4,7 +4,7 @@
 //! it is on disk nothing is acknowledged. After a failed fsync the kernel may forget what it could not write, so that
 //! asking again is not enough: the octets are written again too.
 
-use super::hand_on::{AtRest, Position};
+use super::at_rest::{AtRest, Position};
 use super::storage::Storage;
 use crate::tally::Record;
 use crate::tally::ledger;
