@@ -1,16 +1,16 @@
-//! Files that name each other in a circle can only be understood all at once. A room that has none keeps it so.
+//! Files that name each other in a circle can only be understood all at once. No folder has any.
 
 use super::source::{self, Token};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which file (or folder) of a room names which others.
+/// Which file (or folder) of a folder names which others.
 #[derive(Debug, Default)]
 pub struct Names(BTreeMap<String, BTreeSet<String>>);
 
 impl Names {
-    /// Reads a file; `inside` is its path within the room: `media.rs`, `compose/path.rs`. The room's own `mod.rs` lists
-    /// them all and does not count.
-    pub fn read(&mut self, room: &str, inside: &str, text: &str) {
+    /// Reads a file; `folder` is a path within the crate: `call`, `control/links`; `inside` is the file's own within that:
+    /// `media.rs`, `compose/path.rs`. The folder's `mod.rs` lists them all and does not count.
+    pub fn read(&mut self, folder: &str, inside: &str, text: &str) {
         let parts: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
         let me = parts[0].to_owned();
         if me == "mod" {
@@ -22,8 +22,10 @@ impl Names {
             let supers = path.iter().take_while(|part| *part == "super").count();
             (supers + 1 == climbs).then(|| path.get(supers).cloned()).flatten()
         });
+        let above: Vec<&str> = folder.split('/').collect();
         let by_root = source::paths(&tokens, "crate").into_iter().filter_map(|(path, _)| {
-            (path.first().is_some_and(|first| first == room)).then(|| path.get(1).cloned()).flatten()
+            (path.len() > above.len() && path.iter().zip(&above).all(|(part, name)| part == name))
+                .then(|| path[above.len()].clone())
         });
         let named: Vec<String> = by_climbing.chain(by_root).filter(|name| *name != me).collect();
         self.0.entry(me).or_default().extend(named);
