@@ -43,6 +43,7 @@ ENTRIES = [
     Entry("relay_vs_rtpengine", "<= 0.55", "CPU per packet on sockets, rtpengine in user space", relay.vs_rtpengine),
     Entry("relay_at_once_vs_rtpengine", "", "the same with `media.gather = \"0s\"`: a wake for each packet", relay.at_once_vs_rtpengine),
     Entry("added_latency", "<= 0.3", "p99.9 that a relay adds at half of its highest loss-free load, rtpengine at half of its own", latency.added),
+    Entry("added_latency_at_once", "", "the same with `media.gather = \"0s\"`: a wake for each packet", latency.added_at_once),
     Entry("xdp_vs_rtpengine", "<= 0.04 rtpengine", "CPU per packet in the kernel, rtpengine in user space, over veth", fast.vs_rtpengine),
     Entry("call_vs_kamailio", "<= 0.35", "CPU per call, Kamailio as stateful proxy", kamailio.calls),
     Entry("register_vs_kamailio", "<= 0.5", "CPU per registration with digest, Kamailio with usrloc in memory", kamailio.registrations),

@@ -1,7 +1,9 @@
 """What a relay adds to the delay of a packet, each at half of the highest load that it carries without loss.
 
 That load is found first, by doubling and halving the number of streams. Added is the 99.9th percentile of the delay through the
-relay, less that of the same generator with as many streams and nothing between its two ends, measured just before.
+relay, less that of the same generator with as many streams and nothing between its two ends, measured just before. Relay and generator
+run in real time (SCHED_FIFO), each alone on its core: otherwise the delay that is measured is that of waiting for the core while
+something else of this machine has it, 2 to 6 ms at a time, the same for each relay.
 """
 
 import json
@@ -18,6 +20,7 @@ LOWEST, PRECISION = 100, 0.1
 DELAY_MAX_MS = 20.0
 # Four sockets of the relay for each, as many as this process may have descriptors for.
 HIGHEST = min(2000, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200) // 4)
+REAL_TIME = ["chrt", "--fifo", "1"]
 VERDICTS = {0: None, 1: "packets were lost", 4: "the generator was late or dropped packets"}
 
 
@@ -41,7 +44,7 @@ def trial(options, directory, argv, seconds):
     report = os.path.join(directory, "loadgen.json")
     argv = [*argv, "--settle", f"{SETTLE_SECONDS}s", "--duration", f"{SETTLE_SECONDS + seconds:.1f}s", "--pin", relay.GENERATOR_CORE]
     drops = machine.udp_drops()
-    generator = Process("loadgen", [options.loadgen, *argv, "--json", report, "--quiet"], directory)
+    generator = Process("loadgen", [*REAL_TIME, options.loadgen, *argv, "--json", report, "--quiet"], directory)
     status = generator.wait(seconds + 120)
     if status not in VERDICTS:
         raise Failure(f"the generator ended with {status}: {generator.output()[-800:]}")
@@ -55,12 +58,24 @@ def trial(options, directory, argv, seconds):
     return {"p99_9": max(each["p99_9"] for each in both), "p50": max(each["p50"] for each in both), "void": void}
 
 
+def _start(options, make, directory, streams):
+    """The relay, with every thread of it in real time."""
+    server = make(options, directory, streams)
+    try:
+        for thread in os.listdir(f"/proc/{server.pid}/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(1))
+    except OSError as error:
+        server.stop()
+        raise Failure(f"no real time for {server.name}: {error.strerror}; run it as root") from error
+    return server
+
+
 def _load(options, make):
     """The highest number of streams that this relay carries, and what stopped it above."""
     limits = {}
 
     def measure(directory):
-        server = make(options, directory, HIGHEST)
+        server = _start(options, make, directory, HIGHEST)
         try:
 
             def passes(streams):
@@ -85,7 +100,7 @@ def _added(options, make, most, limit):
 
     def measure(directory):
         floor = trial(options, directory, relay.nothing(streams), options.seconds)
-        server = make(options, directory, streams)
+        server = _start(options, make, directory, streams)
         try:
             through = trial(options, directory, server.argv(streams), options.seconds)
         finally:
@@ -101,6 +116,16 @@ def _added(options, make, most, limit):
 
 def added(options):
     """The 99.9th percentile that the relay adds at half of its highest loss-free load, ours over rtpengine's."""
+    return _vs_rtpengine("added_latency", options, relay.Ours)
+
+
+def added_at_once(options):
+    """The same with packets that wait for no others."""
+    return _vs_rtpengine("added_latency_at_once", options, relay.OursAtOnce)
+
+
+def _vs_rtpengine(name, options, make):
+    machine.need("chrt", "util-linux")
     machine.need_peers(options, "rtpengine", "rtpengine")
-    sides = [_added(options, make, *_load(options, make)) for make in (relay.Ours, relay.Rtpengine)]
-    return rounds.compare("added_latency", options, *sides, "us")
+    sides = [_added(options, each, *_load(options, each)) for each in (make, relay.Rtpengine)]
+    return rounds.compare(name, options, *sides, "us")

@@ -52,6 +52,7 @@ class Appliance:
             table("media", media_table),
             *(table("trunk", trunk, True) for trunk in trunks),
         ]
+        accounts = list(accounts)
         for account in accounts:
             devices = account.pop("devices", [])
             parts.append(table("account", account, True))
@@ -61,7 +62,8 @@ class Appliance:
         with open(self.config, "w") as file:
             file.write("\n".join(parts))
         self.process = Process("strowger", [*prefix, binary, "run", "--config", self.config], directory)
-        until(self._ready, 15, "strowger to be ready")
+        # A million accounts are read in 20 s.
+        until(self._ready, 15 + len(accounts) / 10_000, "strowger to be ready")
 
     def _squat(self):
         """Holds a few media ports, as a stranger on the same host would: no call may suffer from it."""
