@@ -2,19 +2,19 @@
 
 use crate::core::Job;
 use crate::report::{Report, Verdict};
-use crate::units::human;
+use crate::units::{human, threads};
 
 impl Report<'_> {
     /// The report for people.
     pub fn text(&self, verdict: &Verdict) -> String {
         let mut lines = vec![format!(
-            "{}: {} in {:.1?} to {} over {} ({} threads, {})",
+            "{}: {} in {:.1?} to {} over {} ({}, {})",
             self.command,
             verdict.result,
             self.outcome.elapsed,
             crate::setup::shown_target(self.common, self.plan),
             self.plan.transport.via_token(),
-            self.common.threads,
+            threads(self.common.threads),
             self.backend
         )];
         self.counts(&mut lines);

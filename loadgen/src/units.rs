@@ -153,6 +153,11 @@ pub fn human(nanos: f64) -> String {
     }
 }
 
+/// `1 thread`, `2 threads`.
+pub fn threads(count: u8) -> String {
+    format!("{count} thread{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use crate::causes;
 use crate::core::stats::{Counters, Stats};
 use crate::machine::Machine;
 use crate::report::{Report, Verdict};
-use crate::units::grouped;
+use crate::units::{grouped, threads};
 
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
@@ -131,8 +131,10 @@ impl Report<'_> {
             (
                 "generator",
                 format!(
-                    "{} on {} threads, {:.2} s of processor time",
-                    self.backend, self.common.threads, self.outcome.cpu_s
+                    "{} on {}, {:.2} s of processor time",
+                    self.backend,
+                    threads(self.common.threads),
+                    self.outcome.cpu_s
                 ),
             ),
             (
