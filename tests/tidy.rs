@@ -389,7 +389,7 @@ fn no_circle_comes_back() {
         let text = fs::read_to_string(path).unwrap_or_default();
         for source in ["src", "loadgen/src"] {
             let Ok(path) = path.strip_prefix(root.join(source)) else { continue };
-            for folder in path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+            for folder in path.ancestors().skip(1) {
                 let name = folder.to_string_lossy().into_owned();
                 let inside = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
                 folders.entry((source, name.clone())).or_default().read(&name, &inside, &text);

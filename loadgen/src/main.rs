@@ -1,6 +1,6 @@
 //! `strowger-loadgen`: places and answers calls, registers users, and says honestly how long that took.
 //!
-//! A pure core (`core/`) with thin threads around it. `docs/loadgen.md` explains the measurements.
+//! A pure core (`core/`, `scenario/`, `station.rs`) with thin threads around it. `docs/loadgen.md` explains the measurements.
 
 mod assertion;
 mod causes;
@@ -32,6 +32,7 @@ mod sipp;
 mod sipp_options;
 mod sockets;
 mod sound;
+mod station;
 mod text;
 mod units;
 mod watch;

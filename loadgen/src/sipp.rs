@@ -16,7 +16,7 @@ use crate::scenario::inject::Injection;
 use crate::scenario::program::{Program, Scope, VarId};
 use crate::scenario::read::{Given, read};
 use crate::scenario::xml::decode;
-use crate::setup::{self, RATE, Setup};
+use crate::setup::{self, Besides, RATE, Setup};
 
 /// Time a call may take besides its pauses before it counts on top of the calls up at once.
 const SLACK: Duration = Duration::from_secs(4);
@@ -180,10 +180,10 @@ fn run(
     let per_core = concurrent.div_ceil(u32::from(common.threads)) as usize;
     (plan.concurrent, plan.concurrent_uas) = if calls_out { (per_core, 0) } else { (0, concurrent as usize) };
     plan.rtp = env.needs_media();
-    plan.scenario = Some(env.into());
     // The last retransmission of a BYE is 32 T1 after the first.
     let longest = setup::load_time(&plan.load) + up + options.receive_timeout.unwrap_or_default() + common.t1 * 192;
-    let mut setup = setup::open(common, plan, &place, listen, options.rtp_ports, concurrent, None)?;
+    let scenario = Besides::Scenario(env.into());
+    let mut setup = setup::open(common, plan, &place, listen, options.rtp_ports, concurrent, scenario)?;
     setup.timeout = common.timeout.or(calls_out.then_some(longest + SLACK * 5));
     setup.notes.extend(notes);
     Ok(setup)

@@ -80,8 +80,14 @@ impl Sockets {
         Ok(out)
     }
 
-    /// The answering side's socket or listener.
-    pub fn uas(&mut self, plan: &Plan, bind: SocketAddr, shared: bool) -> Result<(SocketKey, SocketAddr), Trouble> {
+    /// The answering side's socket or listener; of a scenario, whose options have other names.
+    pub fn uas(
+        &mut self,
+        plan: &Plan,
+        bind: SocketAddr,
+        shared: bool,
+        of_scenario: bool,
+    ) -> Result<(SocketKey, SocketAddr), Trouble> {
         let opened = match plan.transport {
             Transport::Udp => self.signalling(bind, shared),
             _ => {
@@ -90,7 +96,7 @@ impl Sockets {
             }
         };
         opened.map_err(|error| {
-            let option = if plan.scenario.is_some() { "port with --bind IP:PORT" } else { "--uas-listen" };
+            let option = if of_scenario { "port with --bind IP:PORT" } else { "--uas-listen" };
             Trouble::usage(format!("the answering side cannot listen on {bind}: {error}; choose another {option}"))
         })
     }

@@ -12,10 +12,10 @@ use strowger::io::{Counters, Driver, Forward, Handler, Refused, StreamEvent};
 
 use crate::core::Output;
 use crate::core::news::News;
-use crate::core::station::{Station, Status};
 use crate::core::stats::Stats;
 use crate::core::tick::Gathering;
 use crate::machine::now;
+use crate::station::{Station, Status};
 
 /// How often the main thread hears of a core's status.
 const STATUS_EVERY: Duration = Duration::from_millis(50);

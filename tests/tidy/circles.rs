@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Names(BTreeMap<String, BTreeSet<String>>);
 
 impl Names {
-    /// Reads a file; `folder` is a path within the crate: `call`, `control/links`; `inside` is the file's own within that:
-    /// `media.rs`, `compose/path.rs`. The folder's `mod.rs` lists them all and does not count.
+    /// Reads a file; `folder` is a path within the crate: `call`, `control/links`, nothing for the crate's root; `inside` is
+    /// the file's own within that: `media.rs`, `compose/path.rs`. The folder's `mod.rs` lists them all and does not count, nor
+    /// do tests, which may look at what stands above what they test.
     pub fn read(&mut self, folder: &str, inside: &str, text: &str) {
         let parts: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
         let me = parts[0].to_owned();
-        if me == "mod" {
+        if me == "mod" || parts.contains(&"tests") {
             return;
         }
         let climbs = parts.len() - usize::from(parts.last() == Some(&"mod"));
@@ -22,7 +23,7 @@ impl Names {
             let supers = path.iter().take_while(|part| *part == "super").count();
             (supers + 1 == climbs).then(|| path.get(supers).cloned()).flatten()
         });
-        let above: Vec<&str> = folder.split('/').collect();
+        let above: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
         let by_root = source::paths(&tokens, "crate").into_iter().filter_map(|(path, _)| {
             (path.len() > above.len() && path.iter().zip(&above).all(|(part, name)| part == name))
                 .then(|| path[above.len()].clone())
@@ -54,13 +55,14 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
 
 #[test]
 fn a_circle_is_found_and_a_line_is_not() {
-    let read = |files: &[(&str, &str)]| {
+    let read_in = |folder: &str, files: &[(&str, &str)]| {
         let mut names = Names::default();
         for (inside, text) in files {
-            names.read("call", inside, text);
+            names.read(folder, inside, text);
         }
         names.circles().into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
+    let read = |files: &[(&str, &str)]| read_in("call", files);
     let line =
         [("begin.rs", "use super::{setup, state::Call};"), ("setup.rs", "use super::state::Call;"), ("state.rs", "")];
     assert!(read(&line).is_empty());
@@ -71,4 +73,8 @@ fn a_circle_is_found_and_a_line_is_not() {
     assert_eq!(read(&folder), ["compose", "gate"]);
     let tested = [("a.rs", "use super::b;"), ("b.rs", "#[cfg(test)]\nmod tests { use super::super::a; }")];
     assert!(read(&tested).is_empty());
+    let rooms = [("core/uac.rs", "use super::super::station;"), ("station.rs", "use crate::core::uac::Uac;")];
+    assert_eq!(read_in("", &rooms), ["core", "station"]);
+    let tests = [("core/tests/flows.rs", "use crate::station;"), ("station.rs", "use crate::core::uac::Uac;")];
+    assert!(read_in("", &tests).is_empty());
 }

@@ -1,7 +1,8 @@
-//! The generator without its sockets: agents, schedule, media and figures as plain state machines.
+//! What the generator is made of without its sockets: agents, schedule, media and figures as plain state machines. A
+//! `station` drives them, or a scenario (`scenario/`) in their place.
 //!
-//! Time, randomness and input are arguments; what should be sent is polled. So the tests run whole loads over a lossy
-//! pretended network in simulated time (`tests.rs`). Same verbs as the appliance: `handle_*`, `poll_*`, `next_deadline`.
+//! Time, randomness and input are arguments; what should be sent is polled. Same verbs as the appliance: `handle_*`,
+//! `poll_*`, `next_deadline`.
 #![forbid(unsafe_code)]
 
 pub mod arena;
@@ -27,21 +28,17 @@ pub mod scan;
 pub mod schedule;
 pub mod sdp;
 pub mod search;
-pub mod station;
 pub mod stats;
 pub mod steps;
 pub mod stream;
 pub mod streams;
 pub mod template;
-#[cfg(test)]
-mod tests;
 pub mod tick;
 pub mod uac;
 pub mod uas;
 pub mod via;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use strowger::base::time::Duration;
@@ -58,12 +55,10 @@ use schedule::Load;
 use stats::Stats;
 use template::Templates;
 
-use crate::scenario::engine::Environment;
-
 /// Calls of each side whose memory is taken before the first one: of a tenth of a second at 160,000 a second.
-const PREPARED_MAX: usize = 1 << 14;
+pub const PREPARED_MAX: usize = 1 << 14;
 /// Octets of messages kept for a call that waits for its peer.
-const PREPARED_BYTES: usize = 2048;
+pub const PREPARED_BYTES: usize = 2048;
 
 /// Which end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,8 +142,6 @@ pub struct Plan {
     pub check: bool,
     /// Names the monotonic clock: the same on all processes of one boot.
     pub clock_domain: u32,
-    /// What each call does, instead of what calls do here.
-    pub scenario: Option<Arc<Environment>>,
 }
 
 impl Plan {

@@ -1,9 +1,10 @@
 //! `find-max`: one run after the other, each fresh, until the highest load is known that stays within the bounds.
 //!
-//! `finding.rs` says what came of it, `document.rs` writes it for programs, `html/search.rs` for people who would rather look.
+//! `finding.rs` says what came of it, `document.rs` writes it for programs, `page.rs` for people who would rather look.
 
 mod document;
-pub mod finding;
+mod finding;
+mod page;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -13,7 +14,6 @@ use time::OffsetDateTime;
 use crate::cli::{By, Calls, FindMax};
 use crate::core::search::Search;
 use crate::files::{put, put_text};
-use crate::html;
 use crate::preflight::Trouble;
 use crate::report::{Report, Verdict};
 use crate::run::{self, End, Outcome};
@@ -69,7 +69,7 @@ fn write(finding: &Finding<'_>) -> Result<(), String> {
         put(path, &finding.json())?;
     }
     if let Some(path) = &common.html {
-        put_text(path, &html::search::page(finding))?;
+        put_text(path, &page::page(finding))?;
     }
     if let Some(path) = &common.junit {
         put_text(path, &finding.junit())?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::escaped;
+use super::frame::escaped;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 250.0;

@@ -1,7 +1,7 @@
 //! What a ramp shows, with the rate as its axis: what is answered of what is offered on the way up and down again, what is not,
 //! and how long the answer takes.
 
-use super::per_second;
+use super::frame::per_second;
 use super::plot::{Axis, Plot, Trace};
 use super::spectrum::linear;
 use crate::ramp::Row;

@@ -2,8 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use super::frame::{human, tick_time};
 use super::plot::{Axis, Plot, Trace, round_step};
-use super::{human, tick_time};
 
 /// Steps of the histogram per halving of what remains above.
 const STEPS: u32 = 8;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::{escaped, human};
+use super::frame::{escaped, human};
 use crate::causes;
 use crate::core::stats::{Counters, Stats};
 use crate::machine::Machine;

@@ -16,7 +16,6 @@ use strowger::io::{Counters as DriverCounters, Waker};
 
 use crate::cli::Common;
 use crate::core::news::News;
-use crate::core::station::Status;
 use crate::core::stats::Stats;
 use crate::core::tick::Gathering;
 use crate::core::{Job, Plan};
@@ -25,6 +24,7 @@ use crate::pace::Pace;
 use crate::preflight::Trouble;
 use crate::series::Series;
 use crate::setup::Setup;
+use crate::station::Status;
 use crate::watch::Watch;
 use crate::worker::{Command, Report, Worker};
 

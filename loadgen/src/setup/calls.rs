@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DURATION, RATE, SLACK, Setup, base_plan, load, load_time, open, place, secret};
+use super::{Besides, DURATION, RATE, SLACK, Setup, base_plan, load, load_time, open, place, secret};
 use crate::cli;
 use crate::core::digest::Secret;
 use crate::core::distribution::Distribution;
@@ -119,7 +119,8 @@ pub(super) fn calls_shaped(options: &cli::Calls, shape: Shape) -> Result<Setup, 
         + options.parties.setup_max
         + common.t1 * 128
         + SLACK * 5;
-    let mut setup = open(common, plan, &place, options.parties.uas_listen, options.rtp_ports, concurrent, None)?;
+    let mut setup =
+        open(common, plan, &place, options.parties.uas_listen, options.rtp_ports, concurrent, Besides::Nothing)?;
     setup.timeout = common.timeout.or((!options.uas).then_some(longest));
     Ok(setup)
 }

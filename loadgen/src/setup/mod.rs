@@ -19,12 +19,13 @@ use crate::core::flow::Flow;
 use crate::core::pattern::Pattern;
 use crate::core::retransmit::Timers;
 use crate::core::schedule::{Arrivals, Load};
-use crate::core::station::{Options, Station};
 use crate::core::{Job, Plan, Role};
 use crate::machine::{clock_domain, now};
 use crate::ng;
 use crate::preflight::{self, Trouble};
+use crate::scenario::engine::Environment;
 use crate::sockets::Sockets;
+use crate::station::{Options, Station};
 use crate::units::Addresses;
 
 pub use calls::{calls, calls_measured, ramp};
@@ -73,6 +74,16 @@ pub struct Setup {
     pub notes: Vec<String>,
     /// The relay that media alone goes through.
     pub relay: Option<ng::Client>,
+}
+
+/// What some runs have besides their plan.
+pub enum Besides {
+    /// Nothing.
+    Nothing,
+    /// A relay that media alone goes through.
+    Relay(ng::Client),
+    /// What each call does, instead of what calls do here.
+    Scenario(Arc<Environment>),
 }
 
 /// The two ends.
@@ -166,7 +177,6 @@ pub fn base_plan(common: &cli::Common, place: &Place, job: Job, load: Load) -> R
         reuse_nonce: false,
         check: common.check,
         clock_domain: clock_domain(),
-        scenario: None,
     })
 }
 
@@ -204,13 +214,14 @@ pub fn open(
     uas_listen: Option<SocketAddr>,
     rtp_range: (u16, u16),
     concurrent: u32,
-    mut relay: Option<ng::Client>,
+    besides: Besides,
 ) -> Result<Setup, Trouble> {
-    let (uac, answers) = match plan.job {
-        Job::Calls { uac, uas } => (uac, uas),
-        Job::Register => (true, false),
-        Job::Streams => (false, false),
+    let (mut relay, scenario) = match besides {
+        Besides::Nothing => (None, None),
+        Besides::Relay(relay) => (Some(relay), None),
+        Besides::Scenario(scenario) => (None, Some(scenario)),
     };
+    let (uac, answers) = sides(plan.job);
     let mut uas = answers.then(|| uas_listen.unwrap_or(SocketAddr::new(place.local.first.ip(), 0)));
     let threads = usize::from(common.threads);
     let pins = preflight::pins(common.pin.as_deref(), threads)?;
@@ -232,14 +243,14 @@ pub fn open(
         let mut sockets = Sockets::new(&choice, sources + 2 + rtp_per_core.iter().sum::<usize>())?;
         let uac = sockets.uac(&plan, place.local, usize::from(core) * sources, sources)?;
         let uas_opened = match uas {
-            Some(bind) => Some(sockets.uas(&plan, bind, threads > 1)?),
+            Some(bind) => Some(sockets.uas(&plan, bind, threads > 1, scenario.is_some())?),
             None => None,
         };
         uas = uas_opened.map(|(_, local)| local);
         let media_base = sockets.count();
         // A scenario writes one address into all its descriptions.
         let one = Addresses { count: 1, ..place.local };
-        let calling = if plan.scenario.is_some() { one } else { place.local };
+        let calling = if scenario.is_some() { one } else { place.local };
         let answering = uas.map_or(one, |first| Addresses { first, count: 1 });
         let media_ports = sockets.media(&mut ports, [calling, answering], rtp_per_core)?;
         let remotes = match plan.job {
@@ -247,13 +258,31 @@ pub fn open(
             _ => Vec::new(),
         };
         let (sockets, driver) = (sockets.count() as usize, sockets.driver);
-        let (cores, random) = (common.threads, random()?);
-        let options =
-            Options { plan: plan.clone(), core, cores, uac, uas: uas_opened, media_base, media_ports, remotes, random };
+        let options = Options {
+            plan: plan.clone(),
+            core,
+            cores: common.threads,
+            uac,
+            uas: uas_opened,
+            media_base,
+            media_ports,
+            remotes,
+            scenario: scenario.clone(),
+            random: random()?,
+        };
         opened.push(Core { driver, sockets, station: Station::new(now(), options) });
     }
     let (backend, local) = (choice.name(), place.local.first);
     Ok(Setup { plan, cores: opened, pins, backend, local, uas, timeout: None, concurrent, notes, relay })
+}
+
+/// Whether requests go out from here, and whether calls are answered here.
+fn sides(job: Job) -> (bool, bool) {
+    match job {
+        Job::Calls { uac, uas } => (uac, uas),
+        Job::Register => (true, false),
+        Job::Streams => (false, false),
+    }
 }
 
 /// What stands in the way before anything is opened.

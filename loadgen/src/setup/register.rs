@@ -1,6 +1,6 @@
 //! The plan of `register`.
 
-use super::{RATE, SLACK, Setup, base_plan, load, load_time, open, place};
+use super::{Besides, RATE, SLACK, Setup, base_plan, load, load_time, open, place};
 use crate::cli;
 use crate::core::Job;
 use crate::preflight::Trouble;
@@ -21,7 +21,7 @@ pub fn register(options: &cli::Register) -> Result<Setup, Trouble> {
     plan.reuse_nonce = options.reuse_nonce;
     plan.concurrent = options.concurrent.div_ceil(u32::from(common.threads)) as usize;
     let longest = load_time(&plan.load) + common.t1 * 192 + SLACK * 5;
-    let mut setup = open(common, plan, &place, None, (1, 1), options.concurrent, None)?;
+    let mut setup = open(common, plan, &place, None, (1, 1), options.concurrent, Besides::Nothing)?;
     setup.timeout = common.timeout.or(Some(longest));
     Ok(setup)
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::calls::{Shape, calls_shaped};
-use super::{DURATION, SLACK, Setup, base_plan, load, open, place, random};
+use super::{Besides, DURATION, SLACK, Setup, base_plan, load, open, place, random};
 use crate::cli;
 use crate::core::distribution::Distribution;
 use crate::core::{Job, Role};
@@ -40,11 +40,11 @@ pub fn rtp(options: &cli::Rtp) -> Result<Setup, Trouble> {
     plan.hold = Distribution::Fixed(duration);
     plan.concurrent = options.streams.div_ceil(u32::from(common.threads)) as usize;
     plan.concurrent_uas = plan.concurrent;
-    let relay = match options.via {
-        cli::Via::Ng => Some(ng::Client::connect(place.target, random()?.next_u64() as u32)?),
-        cli::Via::Nothing | cli::Via::Sip => None,
+    let besides = match options.via {
+        cli::Via::Ng => Besides::Relay(ng::Client::connect(place.target, random()?.next_u64() as u32)?),
+        cli::Via::Nothing | cli::Via::Sip => Besides::Nothing,
     };
-    let mut setup = open(common, plan, &place, None, options.rtp_ports, options.streams, relay)?;
+    let mut setup = open(common, plan, &place, None, options.rtp_ports, options.streams, besides)?;
     setup.timeout = common.timeout.or(Some(duration + SLACK * 5));
     Ok(setup)
 }

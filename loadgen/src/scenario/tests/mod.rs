@@ -22,9 +22,9 @@ use crate::core::distribution::Distribution;
 use crate::core::pattern::Pattern;
 use crate::core::retransmit::Timers;
 use crate::core::schedule::{Arrivals, Load};
-use crate::core::station::{Options, Station};
 use crate::core::stats::Stats;
 use crate::core::{Job, Output, Plan, Role};
+use crate::station::{Options, Station};
 
 /// Socket 0 carries SIP, the others are media ports.
 const MEDIA: u32 = 1;
@@ -76,7 +76,7 @@ fn environment(program: Program) -> Environment {
     }
 }
 
-fn plan(env: Environment, calls: u64) -> Plan {
+fn plan(env: &Environment, calls: u64) -> Plan {
     let calls_out = env.program.role == Role::Uac;
     let pattern = |text: &str| Pattern::parse(text).unwrap();
     Plan {
@@ -107,7 +107,6 @@ fn plan(env: Environment, calls: u64) -> Plan {
         reuse_nonce: false,
         check: true,
         clock_domain: 1,
-        scenario: Some(Arc::new(env)),
     }
 }
 
@@ -135,7 +134,7 @@ impl<'a> World<'a> {
             let signalling = (SocketKey(0), address(side, 0));
             let role = if calls_out { Role::Uac } else { Role::Uas };
             let options = Options {
-                plan: Arc::new(plan(env, calls)),
+                plan: Arc::new(plan(&env, calls)),
                 core: 0,
                 cores: 1,
                 uac: if calls_out { vec![signalling] } else { Vec::new() },
@@ -143,6 +142,7 @@ impl<'a> World<'a> {
                 media_base: MEDIA,
                 media_ports: (0..PORTS).map(|port| (role, address(side, MEDIA + port))).collect(),
                 remotes: Vec::new(),
+                scenario: Some(Arc::new(env)),
                 random: Random::from_u64(seed + side as u64),
             };
             side += 1;

@@ -1,8 +1,8 @@
 //! Calls that are cancelled, refused, heard early and negotiated again: over clean networks and over bad ones.
 
-use super::super::audio::Frames;
-use super::super::flow::Reinvite;
 use super::*;
+use crate::core::audio::Frames;
+use crate::core::flow::Reinvite;
 use crate::sound::g711::Codec;
 
 /// Loses a tenth of the signalling and doubles some; media passes.

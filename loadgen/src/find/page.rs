@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::plot::{Axis, Plot, Style, Trace};
-use super::spectrum::{APART, decades, linear};
-use super::{FOOT, escaped, head, headline, human, key, tables};
+use super::finding::{Finding, Kind, Trial, unit};
 use crate::cli::Codec;
-use crate::find::finding::{Finding, Kind, Trial, unit};
+use crate::html::frame::{FOOT, escaped, head, headline, human, key};
+use crate::html::plot::{Axis, Plot, Style, Trace};
+use crate::html::spectrum::{APART, decades, linear};
+use crate::html::tables;
+use crate::report::began_text;
 use crate::units::grouped;
 
 /// The page.
@@ -20,7 +22,7 @@ pub fn page(finding: &Finding<'_>) -> String {
         None if finding.code == 4 => "The generator itself was the limit".into(),
         None => "No load was found that passes".into(),
     };
-    out += &headline("find-max", &crate::report::began_text(finding.began), finding.code, &words);
+    out += &headline("find-max", &began_text(finding.began), finding.code, &words);
     let bounds: Vec<&str> = options.within.iter().map(|condition| condition.text.as_str()).collect();
     let bounds = if bounds.is_empty() { "nothing fails and nothing is lost".into() } else { bounds.join(" and ") };
     let _ = writeln!(

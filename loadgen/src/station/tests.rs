@@ -9,18 +9,18 @@ use bytes::Bytes;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, SocketKey, StreamKey, Transport};
 
-use super::digest::Secret;
-use super::distribution::Distribution;
-use super::flow::Flow;
-use super::message::{Answer, answer};
-use super::pattern::Pattern;
-use super::retransmit::Timers;
-use super::scan::{self, Start};
-use super::schedule::{Arrivals, Load};
-use super::station::{Options, Station, Status};
-use super::template::Templates;
-use super::tick::at_or_after;
-use super::{Job, Output, Path, Plan, Role};
+use super::{Options, Station, Status};
+use crate::core::digest::Secret;
+use crate::core::distribution::Distribution;
+use crate::core::flow::Flow;
+use crate::core::message::{Answer, answer};
+use crate::core::pattern::Pattern;
+use crate::core::retransmit::Timers;
+use crate::core::scan::{self, Start};
+use crate::core::schedule::{Arrivals, Load};
+use crate::core::template::Templates;
+use crate::core::tick::at_or_after;
+use crate::core::{Job, Output, Path, Plan, Role};
 
 const UAC: u32 = 0;
 const UAS: u32 = 1;
@@ -59,7 +59,6 @@ fn plan(rate: f64, seconds: u64) -> Plan {
         reuse_nonce: false,
         check: true,
         clock_domain: 1,
-        scenario: None,
     }
 }
 
@@ -104,6 +103,7 @@ impl<'a> Net<'a> {
                 .map(|port| (if port % 2 == 0 { Role::Uac } else { Role::Uas }, address(MEDIA + port)))
                 .collect(),
             remotes,
+            scenario: None,
             random: Random::from_u64(seed),
         };
         Self {

@@ -1,4 +1,10 @@
 //! One core's share of the generator: finds the agent a message belongs to, keeps the timers, hands out what to send.
+//!
+//! No sockets and no clock, as in `core/`: so the tests run whole loads over a lossy pretended network in simulated time.
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -7,23 +13,24 @@ use std::sync::Arc;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport, Wheel};
 
-use super::branch::{Branch, Owner};
-use super::check;
-use super::media::Media;
-use super::news::{News, Recent};
-use super::outbox::Outbox;
-use super::registrar::{Outcome, Registrar, Users};
-use super::scan::{Start, scan};
-use super::schedule::Schedule;
-use super::stats::Stats;
-use super::stream::{Frame, Framer};
-use super::streams::Streams;
-use super::template::Templates;
-use super::uac::{Line, Uac};
-use super::uas::Uas;
-use super::via::answer_address;
-use super::{Context, Job, Output, PREPARED_BYTES, PREPARED_MAX, Path, Plan, Role, Timer};
-use crate::scenario::engine::{self, Engine};
+use crate::core::branch::{Branch, Owner};
+use crate::core::check;
+use crate::core::media::Media;
+use crate::core::message::answer_stranger;
+use crate::core::news::{News, Recent};
+use crate::core::outbox::Outbox;
+use crate::core::registrar::{Outcome, Registrar, Users};
+use crate::core::scan::{Start, scan};
+use crate::core::schedule::Schedule;
+use crate::core::stats::Stats;
+use crate::core::stream::{Frame, Framer};
+use crate::core::streams::Streams;
+use crate::core::template::Templates;
+use crate::core::uac::{Line, Uac};
+use crate::core::uas::Uas;
+use crate::core::via::answer_address;
+use crate::core::{Context, Job, Output, PREPARED_BYTES, PREPARED_MAX, Path, Plan, Role, Timer};
+use crate::scenario::engine::{self, Engine, Environment};
 
 /// With more calls than this, walking over them to count their states would hold packets up.
 const STATES_MAX: usize = 4096;
@@ -46,6 +53,8 @@ pub struct Options {
     pub media_ports: Vec<(Role, SocketAddr)>,
     /// Media alone: where the two ends of each pair send.
     pub remotes: Vec<[SocketAddr; 2]>,
+    /// What each call does, instead of what calls do here.
+    pub scenario: Option<Arc<Environment>>,
     /// Randomness of this core.
     pub random: Random,
 }
@@ -148,7 +157,7 @@ impl Station {
             .with_steps(&plan.steps);
         let tcp = plan.transport == Transport::Tcp;
         let (uac, uas) = match plan.job {
-            Job::Calls { uac, uas } if plan.scenario.is_none() => (uac, uas),
+            Job::Calls { uac, uas } if scenario.is_none() => (uac, uas),
             _ => (false, false),
         };
         let count = lines.len();
@@ -404,7 +413,7 @@ impl Station {
             return match (role, &mut self.uac, &mut self.uas) {
                 (Role::Uas, _, Some(uas)) => uas.handle_request(cx, method, &fields, path, bytes),
                 (Role::Uac, Some(uac), _) => uac.handle_request(cx, method, &fields, path),
-                _ => super::message::answer_stranger(cx, method, &fields, path),
+                _ => answer_stranger(cx, method, &fields, path),
             };
         }
         if let Some(scenario) = &mut self.scenario {
@@ -633,8 +642,8 @@ fn lines(options: &Options) -> Vec<Line> {
 
 /// The engine of a scenario, where there is one; it takes the media ports.
 fn play(now: Instant, options: &mut Options, lines: &[Line]) -> Option<Engine> {
+    let env = options.scenario.take()?;
     let (plan, random) = (&options.plan, &mut options.random);
-    let env = plan.scenario.clone()?;
     let core = (u64::from(options.core), u64::from(options.cores));
     let mut key = || random.next_u64();
     let hasher = ahash::RandomState::with_seeds(key(), key(), key(), key());
