@@ -13,8 +13,9 @@ use crate::machine::now;
 use crate::preflight::Trouble;
 use crate::scenario::engine::Environment;
 use crate::scenario::inject::Injection;
-use crate::scenario::program::{Program, Scope, VarId};
+use crate::scenario::program::Program;
 use crate::scenario::read::{Given, read};
+use crate::scenario::variable::{Scope, VarId};
 use crate::scenario::xml::decode;
 use crate::setup::{self, Besides, RATE, Setup};
 

@@ -4,8 +4,10 @@
 
 use strowger::base::Random;
 
-use super::program::Variables;
-use super::text::{Load, Text, Words, inline};
+use super::keyword::{Load, Words};
+use super::parse::inline;
+use super::text::Text;
+use super::variable::Variables;
 
 /// How the line of a call is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

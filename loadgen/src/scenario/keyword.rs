@@ -1,101 +1,47 @@
 //! The words in square brackets: which there are, and how one is read.
 
 use super::problem::instead;
-use super::program::{VarId, Variables};
-use super::text::{Text, Words, inline};
+use super::text::Key;
+use super::variable::Variables;
 
-/// What stands for something that is known only when a message is written.
+/// Reads a file named in a scenario.
+pub type Load<'a> = dyn Fn(&str) -> Result<Vec<u8>, String> + 'a;
+
+/// What keywords may name.
+pub struct Words<'a> {
+    /// Variables so far.
+    pub variables: &'a mut Variables,
+    /// `--key`.
+    pub keys: &'a [(String, String)],
+    /// `--inf`, by name.
+    pub files: &'a [String],
+    /// Reads `[file name=]`.
+    pub load: &'a Load<'a>,
+}
+
+/// A keyword as it is written: a text in its parameters is still to be read.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Key {
-    /// `[service]`
-    Service,
-    /// `[remote_ip]`, in brackets if it is IPv6.
-    RemoteIp,
-    /// `[remote_host]`
-    RemoteHost,
-    /// `[remote_port+N]`
-    RemotePort(i64),
-    /// `[local_ip]`, `[server_ip]`, in brackets if it is IPv6.
-    LocalIp,
-    /// `[local_ip_type]`
-    LocalIpType,
-    /// `[local_port+N]`
-    LocalPort(i64),
-    /// `[media_ip]`
-    MediaIp,
-    /// `[media_ip_type]`
-    MediaIpType,
-    /// `[media_port+N]`, `[rtpstream_audio_port+N]`
-    MediaPort(i64),
-    /// `[auto_media_port+N]`
-    AutoMediaPort(i64),
-    /// `[transport]`
-    Transport,
-    /// `[call_id]`
-    CallId,
-    /// `[call_number+N]`
-    CallNumber(i64),
-    /// `[cseq+N]`
-    Cseq(i64),
-    /// `[pid]`
-    Pid,
-    /// `[len+N]`
-    Len(i64),
-    /// `[branch-N]`
-    Branch(i64),
-    /// `[msg_index]`
-    MsgIndex,
-    /// `[last_NAME:]`; true: the value alone.
-    Last(String, bool),
-    /// `[last_message]`
-    LastMessage,
-    /// `[last_cseq_number+N]`
-    LastCseqNumber(i64),
-    /// `[last_Request_URI]`
-    LastRequestUri,
-    /// `[peer_tag_param]`
-    PeerTagParam,
-    /// `[routes]`
-    Routes,
-    /// `[next_url]`
-    NextUrl,
-    /// `[$name]`
-    Variable(VarId),
+pub enum Word {
+    /// Known already.
+    Bytes(Vec<u8>),
+    /// Without a text in it.
+    Key(Key),
     /// `[fieldN file= line=]`
     Field {
         /// Which field.
         field: usize,
         /// Which injection file.
         file: usize,
-        /// Which line; otherwise the call's own.
-        line: Option<Text>,
+        /// Which line.
+        line: Option<String>,
     },
     /// `[authentication username= password=]`
-    Authentication(Option<Text>, Option<Text>),
-    /// `[timestamp]`
-    Timestamp,
-    /// `[date]`
-    Date,
-    /// `[clock_tick]`
-    ClockTick,
-    /// `[dynamic_id]`
-    DynamicId,
-    /// `[fill variable= text=]`
-    Fill(VarId, String),
-    /// `[users]`
-    Users,
-    /// `[userid]`
-    UserId,
-}
-
-impl Key {
-    /// Whether it may stand for nothing, and its line goes with it.
-    pub fn may_vanish(&self) -> bool {
-        matches!(
-            self,
-            Self::Last(..) | Self::Routes | Self::Authentication(..) | Self::Variable(_) | Self::Field { .. }
-        )
-    }
+    Authentication {
+        /// Who.
+        user: Option<String>,
+        /// Their password.
+        password: Option<String>,
+    },
 }
 
 const PLAIN: [(&str, Key); 22] = [
@@ -141,58 +87,57 @@ const WITH_PARAMETERS: [&str; 6] = ["field0", "authentication", "fill", "file", 
 /// SIPp has them, we do not.
 const REFUSED: [&str; 4] = ["tdmmap", "rtpstream_video_port", "cryptotag", "cryptokeyparams"];
 
-/// Reads what stands between the brackets; `Ok(Err(text))` is text known already.
-pub fn read(content: &str, words: &mut Words<'_>) -> Result<Result<Key, Vec<u8>>, String> {
+/// Reads what stands between the brackets.
+pub fn read(content: &str, words: &mut Words<'_>) -> Result<Word, String> {
     let content = content.trim();
     let (name, parameters) = content.split_at(content.find(char::is_whitespace).unwrap_or(content.len()));
     if let Some((_, value)) = words.keys.iter().find(|(key, _)| key == name) {
-        return Ok(Err(value.clone().into_bytes()));
+        return Ok(Word::Bytes(value.clone().into_bytes()));
     }
     if let Some(variable) = name.strip_prefix('$') {
         let variable = Variables::check(variable)?;
-        return Ok(Ok(Key::Variable(words.variables.read(variable))));
+        return Ok(Word::Key(Key::Variable(words.variables.read(variable))));
     }
     if let Some((_, key)) = PLAIN.iter().find(|(known, _)| *known == name) {
-        return Ok(Ok(key.clone()));
+        return Ok(Word::Key(key.clone()));
     }
     let (base, offset) = split_offset(name);
     if let Some((_, make)) = COUNTED.iter().find(|(known, _)| *known == base) {
-        return Ok(Ok(make(offset)));
+        return Ok(Word::Key(make(offset)));
     }
     if let Some(header) = name.strip_prefix("last_").filter(|header| is_header(header)) {
         let (header, value_alone) = match header.strip_suffix(".value") {
             Some(header) => (header, true),
             None => (header, false),
         };
-        return Ok(Ok(Key::Last(header.trim_end_matches(':').to_string(), value_alone)));
+        return Ok(Word::Key(Key::Last(header.trim_end_matches(':').to_string(), value_alone)));
     }
     if let Some(number) = name.strip_prefix("field").and_then(|digits| digits.parse().ok()) {
-        return field(number, parameters, words).map(Ok);
+        return field(number, parameters, words);
     }
     with_parameters(name, parameters, words)
 }
 
-fn with_parameters(name: &str, parameters: &str, words: &mut Words<'_>) -> Result<Result<Key, Vec<u8>>, String> {
+fn with_parameters(name: &str, parameters: &str, words: &mut Words<'_>) -> Result<Word, String> {
     match name {
-        "userid" => Ok(Ok(Key::UserId)),
-        "sipp_version" => Ok(Err(concat!("strowger-loadgen/", env!("CARGO_PKG_VERSION")).into())),
+        "userid" => Ok(Word::Key(Key::UserId)),
+        "sipp_version" => Ok(Word::Bytes(concat!("strowger-loadgen/", env!("CARGO_PKG_VERSION")).into())),
         "authentication" => {
             let given = read_parameters(name, parameters, &["username", "password"])?;
-            let mut text = |name| find(&given, name).map(|value| inline(&unquote(value), words)).transpose();
-            let (user, password) = (text("username")?, text("password")?);
-            Ok(Ok(Key::Authentication(user, password)))
+            let text = |name| find(&given, name).map(unquote);
+            Ok(Word::Authentication { user: text("username"), password: text("password") })
         }
         "fill" => {
             let given = read_parameters(name, parameters, &["variable", "text"])?;
             let variable = find(&given, "variable").ok_or("[fill] needs variable=NAME: how long it is")?;
             let variable = Variables::check(variable.trim_start_matches('$'))?;
             let text = find(&given, "text").filter(|text| !text.is_empty()).unwrap_or("X").to_string();
-            Ok(Ok(Key::Fill(words.variables.read(variable), text)))
+            Ok(Word::Key(Key::Fill(words.variables.read(variable), text)))
         }
         "file" => {
             let given = read_parameters(name, parameters, &["name"])?;
             let file = find(&given, "name").ok_or("[file] needs name=FILE")?;
-            (words.load)(file).map(Err)
+            (words.load)(file).map(Word::Bytes)
         }
         _ if REFUSED.iter().any(|refused| name.starts_with(refused)) => Err(format!("[{name}] is not supported")),
         _ => {
@@ -208,7 +153,7 @@ fn with_parameters(name: &str, parameters: &str, words: &mut Words<'_>) -> Resul
     }
 }
 
-fn field(field: usize, parameters: &str, words: &mut Words<'_>) -> Result<Key, String> {
+fn field(field: usize, parameters: &str, words: &Words<'_>) -> Result<Word, String> {
     let given = read_parameters("field", parameters, &["file", "line"])?;
     if words.files.is_empty() {
         return Err(format!("[field{field}] needs a file of values: --inf FILE"));
@@ -220,12 +165,11 @@ fn field(field: usize, parameters: &str, words: &mut Words<'_>) -> Result<Key, S
             format!("[field{field}]: no --inf {name} was given{}", instead(name, &known))
         })?,
     };
-    let line = find(&given, "line").map(|line| inline(&unquote(line), words)).transpose()?;
-    Ok(Key::Field { field, file, line })
+    Ok(Word::Field { field, file, line: find(&given, "line").map(unquote) })
 }
 
 /// The name as given to `--inf`, or the last part of its path.
-pub fn same_file(given: &str, name: &str) -> bool {
+fn same_file(given: &str, name: &str) -> bool {
     given == name || given.rsplit('/').next() == Some(name.rsplit('/').next().unwrap_or(name))
 }
 

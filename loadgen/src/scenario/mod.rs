@@ -9,6 +9,7 @@ pub mod distribution;
 pub mod engine;
 pub mod inject;
 pub mod keyword;
+pub mod parse;
 pub mod problem;
 pub mod program;
 pub mod read;
@@ -16,4 +17,5 @@ pub mod regexp;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod variable;
 pub mod xml;

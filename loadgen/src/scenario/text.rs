@@ -1,25 +1,6 @@
-//! Text with keywords in it: a message to send, or the value of an attribute.
-//!
-//! Lines lose the blanks in front, as SIPp has it, and end in CRLF; a message without a body ends after its empty line, a
-//! body after its last line. A line of nothing but keywords that stand for nothing goes away.
+//! Text as the engine writes it: parts that are always the same, and keys whose values are known when it is written.
 
-use super::keyword::{self, Key};
-use super::program::Variables;
-
-/// Reads a file named in a scenario.
-pub type Load<'a> = dyn Fn(&str) -> Result<Vec<u8>, String> + 'a;
-
-/// What keywords may name.
-pub struct Words<'a> {
-    /// Variables so far.
-    pub variables: &'a mut Variables,
-    /// `--key`.
-    pub keys: &'a [(String, String)],
-    /// `--inf`, by name.
-    pub files: &'a [String],
-    /// Reads `[file name=]`.
-    pub load: &'a Load<'a>,
-}
+use super::variable::VarId;
 
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,102 +20,103 @@ pub struct Text {
     pub parts: Vec<Part>,
 }
 
-/// Something wrong with a text: where in it, and what.
-pub type Fault = (usize, String);
-
-/// Reads a message; what is wrong is collected.
-pub fn message(raw: &str, words: &mut Words<'_>, faults: &mut Vec<Fault>) -> Text {
-    let start = raw.len() - raw.trim_start().len();
-    let content = raw[start..].trim_end();
-    let mut text = Text::default();
-    let (mut at, mut has_body) = (start, false);
-    for line in content.split('\n') {
-        let lead = line.len() - line.trim_start().len();
-        has_body |= line.trim().is_empty();
-        let vanishes = read(&line[lead..], at + lead, words, faults, &mut text);
-        if vanishes {
-            text.parts.push(Part::Break)
-        } else {
-            text.push(b"\r\n")
-        }
-        at += line.len() + 1;
-    }
-    if !has_body {
-        text.push(b"\r\n");
-    }
-    text
+/// What stands for something that is known only when a message is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Key {
+    /// `[service]`
+    Service,
+    /// `[remote_ip]`, in brackets if it is IPv6.
+    RemoteIp,
+    /// `[remote_host]`
+    RemoteHost,
+    /// `[remote_port+N]`
+    RemotePort(i64),
+    /// `[local_ip]`, `[server_ip]`, in brackets if it is IPv6.
+    LocalIp,
+    /// `[local_ip_type]`
+    LocalIpType,
+    /// `[local_port+N]`
+    LocalPort(i64),
+    /// `[media_ip]`
+    MediaIp,
+    /// `[media_ip_type]`
+    MediaIpType,
+    /// `[media_port+N]`, `[rtpstream_audio_port+N]`
+    MediaPort(i64),
+    /// `[auto_media_port+N]`
+    AutoMediaPort(i64),
+    /// `[transport]`
+    Transport,
+    /// `[call_id]`
+    CallId,
+    /// `[call_number+N]`
+    CallNumber(i64),
+    /// `[cseq+N]`
+    Cseq(i64),
+    /// `[pid]`
+    Pid,
+    /// `[len+N]`
+    Len(i64),
+    /// `[branch-N]`
+    Branch(i64),
+    /// `[msg_index]`
+    MsgIndex,
+    /// `[last_NAME:]`; true: the value alone.
+    Last(String, bool),
+    /// `[last_message]`
+    LastMessage,
+    /// `[last_cseq_number+N]`
+    LastCseqNumber(i64),
+    /// `[last_Request_URI]`
+    LastRequestUri,
+    /// `[peer_tag_param]`
+    PeerTagParam,
+    /// `[routes]`
+    Routes,
+    /// `[next_url]`
+    NextUrl,
+    /// `[$name]`
+    Variable(VarId),
+    /// `[fieldN file= line=]`
+    Field {
+        /// Which field.
+        field: usize,
+        /// Which injection file.
+        file: usize,
+        /// Which line; otherwise the call's own.
+        line: Option<Text>,
+    },
+    /// `[authentication username= password=]`
+    Authentication(Option<Text>, Option<Text>),
+    /// `[timestamp]`
+    Timestamp,
+    /// `[date]`
+    Date,
+    /// `[clock_tick]`
+    ClockTick,
+    /// `[dynamic_id]`
+    DynamicId,
+    /// `[fill variable= text=]`
+    Fill(VarId, String),
+    /// `[users]`
+    Users,
+    /// `[userid]`
+    UserId,
 }
 
-/// Reads the value of an attribute.
-pub fn inline(raw: &str, words: &mut Words<'_>) -> Result<Text, String> {
-    let (mut text, mut faults) = (Text::default(), Vec::new());
-    read(raw, 0, words, &mut faults, &mut text);
-    match faults.pop() {
-        Some((_, sentence)) => Err(sentence),
-        None => Ok(text),
+impl Key {
+    /// Whether it may stand for nothing, and its line goes with it.
+    pub fn may_vanish(&self) -> bool {
+        matches!(
+            self,
+            Self::Last(..) | Self::Routes | Self::Authentication(..) | Self::Variable(_) | Self::Field { .. }
+        )
     }
-}
-
-/// Appends a line without its end; true if nothing may remain of it.
-fn read(line: &str, at: usize, words: &mut Words<'_>, faults: &mut Vec<Fault>, text: &mut Text) -> bool {
-    let (mut rest, mut offset, mut vanishes, mut plain) = (line, at, false, false);
-    while let Some(first) = rest.chars().next() {
-        let used = match first {
-            '[' => {
-                let Some(end) = closing(rest) else {
-                    faults.push((
-                        offset,
-                        "'[' begins a keyword that is not closed; write \\x5b for the character".into(),
-                    ));
-                    return false;
-                };
-                match keyword::read(&rest[1..end], words) {
-                    Ok(Ok(key)) => {
-                        vanishes |= key.may_vanish();
-                        plain |= !key.may_vanish();
-                        text.parts.push(Part::Key(key));
-                    }
-                    Ok(Err(bytes)) => text.push(&bytes),
-                    Err(sentence) => faults.push((offset, sentence)),
-                }
-                end + 1
-            }
-            '\\' if hex(rest).is_some() => {
-                text.push(&[hex(rest).unwrap_or_default()]);
-                plain = true;
-                4
-            }
-            _ => {
-                let next = first.len_utf8();
-                let end = rest[next..].find(['[', '\\']).map_or(rest.len(), |at| next + at);
-                text.push(&rest.as_bytes()[..end]);
-                plain |= !rest[..end].trim().is_empty();
-                end
-            }
-        };
-        offset += used;
-        rest = &rest[used..];
-    }
-    vanishes && !plain
-}
-
-/// `\x5b`.
-fn hex(text: &str) -> Option<u8> {
-    let digits = text.strip_prefix("\\x")?.get(..2)?;
-    u8::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// The bracket that closes the one at the front.
-fn closing(text: &str) -> Option<usize> {
-    let mut depth = 0;
-    text.char_indices().find_map(|(at, c)| {
-        depth += i32::from(c == '[') - i32::from(c == ']');
-        (depth == 0).then_some(at)
-    })
 }
 
 impl Text {
-    fn push(&mut self, bytes: &[u8]) {
+    /// More that is always the same.
+    pub fn push(&mut self, bytes: &[u8]) {
         match self.parts.last_mut() {
             Some(Part::Bytes(last)) => last.extend_from_slice(bytes),
             _ => self.parts.push(Part::Bytes(bytes.to_vec())),
@@ -146,79 +128,6 @@ impl Text {
         match self.parts.first() {
             Some(Part::Bytes(bytes)) => bytes,
             _ => b"",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn with<T>(test: impl FnOnce(&mut Words<'_>) -> T) -> T {
-        let keys = [("mine".to_string(), "value".to_string())];
-        let files = ["dir/a.csv".to_string()];
-        let mut variables = Variables::default();
-        let load =
-            |name: &str| if name == "there" { Ok(b"inside".to_vec()) } else { Err(format!("{name}: no such file")) };
-        test(&mut Words { variables: &mut variables, keys: &keys, files: &files, load: &load })
-    }
-
-    fn read_message(raw: &str) -> (Text, Vec<Fault>) {
-        let mut faults = Vec::new();
-        let text = with(|words| message(raw, words, &mut faults));
-        (text, faults)
-    }
-
-    fn bytes(text: &str) -> Part {
-        Part::Bytes(text.as_bytes().to_vec())
-    }
-
-    #[test]
-    fn lines_lose_their_lead_and_end_in_crlf() {
-        let (text, faults) = read_message("\n\n   A [mine] \\x5bx]\n   B: [call_id]\n \n   body\n\n  ");
-        assert_eq!(faults, []);
-        let expected = [bytes("A value [x]\r\nB: "), Part::Key(Key::CallId), bytes("\r\n\r\nbody\r\n")];
-        assert_eq!(text.parts, expected);
-        assert_eq!(read_message("A\nB\n").0.parts, [bytes("A\r\nB\r\n\r\n")], "no body");
-    }
-
-    #[test]
-    fn a_line_of_one_keyword_may_vanish() {
-        let (text, _) = read_message("A\n[routes]\nTo[last_To:]\n");
-        let last = Key::Last("To".into(), false);
-        assert_eq!(
-            text.parts,
-            [bytes("A\r\n"), Part::Key(Key::Routes), Part::Break, bytes("To"), Part::Key(last), bytes("\r\n\r\n")]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_place() {
-        for (raw, place, said) in [
-            ("A [remote_prot]", 2, "did you mean remote_port?"),
-            ("A\n   [foo", 5, "not closed"),
-            ("A [foo bar]", 2, "--key foo VALUE"),
-            ("[field0 file=b.csv]", 0, "no --inf b.csv was given"),
-            ("[field0 lines=1]", 0, "did you mean line?"),
-            ("x[fill]", 1, "variable=NAME"),
-            ("[file name=gone]", 0, "no such file"),
-            ("[$]", 0, "name of a variable"),
-            ("[tdmmap]", 0, "not supported"),
-            ("[authentication user=x]", 0, "did you mean username?"),
-        ] {
-            let faults = read_message(raw).1;
-            assert_eq!(faults.len(), 1, "{raw}: {faults:?}");
-            assert!(faults[0].0 == place && faults[0].1.contains(said), "{raw}: {faults:?}");
-        }
-        assert_eq!(read_message("[field3 file=a.csv line=[$n]] [file name=there]").1, []);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics(raw in "[\\[\\]$a-f\\\\x0-9= \"\n+é-]{0,40}", other: String) {
-            read_message(&raw);
-            read_message(&other);
         }
     }
 }

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use regex::bytes::Regex;
 
 use super::call::{Call, Failure};
-use super::receive::body;
+use super::shared::Shared;
 use super::value::{Value, compare};
 use super::write::Pen;
-use super::{Shared, header, verify};
+use super::{header, verify};
 use crate::core::{Context, Output, Path};
-use crate::scenario::program::{Action, Arithmetic, Check, Command, Search, Stop, VarId};
+use crate::scenario::program::{Action, Arithmetic, Check, Command, Search, Stop};
 use crate::scenario::text::Text;
+use crate::scenario::variable::VarId;
 
 impl Call {
     /// Does the actions in order; the index a jump leads to.
@@ -151,7 +152,7 @@ impl Call {
         let last = self.last.clone().unwrap_or_default();
         let subject: Option<Vec<u8>> = match search {
             Search::Message => Some(last.to_vec()),
-            Search::Body => Some(body(self).to_vec()),
+            Search::Body => Some(header::body(&last).to_vec()),
             Search::Header(name, occurrence) => header::values(&last, name).nth(occurrence - 1).map(<[u8]>::to_vec),
             Search::Variable(id) => Some(self.get(shared, *id).text()),
         };

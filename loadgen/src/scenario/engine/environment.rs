@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use strowger::base::time::Duration;
 
 use crate::scenario::inject::Injection;
-use crate::scenario::program::{Program, VarId};
+use crate::scenario::program::Program;
+use crate::scenario::variable::VarId;
 
 /// What a scenario and its options come to, the same on all cores.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use bytes::Bytes;
 use strowger::base::Instant;
 
-use super::call::Seen;
+use super::seen::Seen;
 use crate::core::Path;
 
 /// Calls remembered; more are forgotten early.

@@ -20,7 +20,10 @@ mod late;
 pub mod player;
 mod receive;
 mod repeat;
+mod run;
 mod sdp;
+mod seen;
+mod shared;
 mod value;
 mod verify;
 mod write;
@@ -38,8 +41,9 @@ use strowger::base::{Instant, Slab, Slot, SocketKey, StreamKey};
 use self::call::{Beginning, Call, Failure, Flow};
 use self::late::Late;
 use self::player::Player;
-use self::receive::{Incoming, begins, hash};
-use self::value::{Store, Value};
+use self::receive::{Incoming, begins};
+use self::seen::hash;
+use self::shared::Shared;
 use super::program::Stop;
 use crate::core::latency::Latency;
 use crate::core::message::answer_stranger;
@@ -51,22 +55,6 @@ use crate::core::{Context, Path, Role, Timer};
 
 /// How long the answers of a call that is over are repeated: 64*T1, as long as a peer may try (RFC 3261 §17.2.2).
 const REMEMBERED: Duration = Duration::from_secs(32);
-
-/// What all calls of a core share.
-pub struct Shared {
-    env: Arc<Environment>,
-    store: Store,
-    player: Player,
-    began: Instant,
-    dynamic_id: u32,
-    stop: Option<Stop>,
-}
-
-impl Shared {
-    fn is_answering(&self) -> bool {
-        self.env.program.role == Role::Uas
-    }
-}
 
 /// What an engine is given.
 pub struct Options {
@@ -109,14 +97,10 @@ impl Engine {
     /// Ready to start.
     pub fn new(now: Instant, options: Options) -> Self {
         let env = options.env;
-        let mut store = Store::new(&env.program);
-        for (id, text) in &env.set {
-            store.set(&mut [], 0, *id, Value::Text(text.clone().into_bytes()));
-        }
         let player = Player::new(env.program.role, options.media_base, options.media_ports);
         Self {
             schedule: options.schedule,
-            shared: Shared { env, store, player, began: now, dynamic_id: 10_000, stop: None },
+            shared: Shared::new(now, env, player),
             calls: Slab::new(options.bound),
             by_id: HashMap::with_hasher(options.hasher),
             late: Late::default(),

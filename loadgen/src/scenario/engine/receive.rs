@@ -3,12 +3,12 @@
 //! Where it fits is looked for from the waiting command on, past optional ones up to the first that must come; then among
 //! the optional ones before, and those that may come from their place on (`optional="global"`).
 
-use std::hash::{BuildHasher as _, Hasher as _};
-
 use bytes::Bytes;
 
 use super::call::{Call, Failure, Flow};
-use super::{Shared, header};
+use super::sdp;
+use super::shared::Shared;
+use super::value::Value;
 use crate::core::digest::Challenge;
 use crate::core::message::{Answer, answer};
 use crate::core::pattern::word;
@@ -29,13 +29,6 @@ pub struct Incoming<'a> {
     pub path: Path,
     /// Stands for the bytes.
     pub hash: u64,
-}
-
-/// Stands for the bytes of a message.
-pub fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = ahash::RandomState::with_seeds(1, 2, 3, 4).build_hasher();
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 impl Call {
@@ -105,6 +98,13 @@ impl Call {
         }
     }
 
+    /// An expected message came.
+    fn answered(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) {
+        if self.repeat.as_ref().is_some_and(|repeat| repeat.is_answered(fields)) {
+            self.stop_repeat(cx);
+        }
+    }
+
     /// Whether a request of ours still waits for this answer. What we cannot read of our own request rules nothing out.
     fn is_open(&self, fields: &Fields<'_>) -> bool {
         self.open.is_empty() && self.asked.is_none()
@@ -127,7 +127,7 @@ impl Call {
             self.challenge = Challenge::choose(fields.challenges.iter().copied());
         }
         if let Some(port) = self.media.filter(|_| !receive.ignore_sdp)
-            && let Some(remote) = super::sdp::audio(fields.body)
+            && let Some(remote) = sdp::audio(fields.body)
         {
             shared.player.set_remote(port, remote);
         }
@@ -227,7 +227,7 @@ impl Call {
         self.say_unexpected(cx, &env.program.file, &env.program.commands, fields);
         if let Some((label, variable)) = env.program.unexpected {
             self.keep(incoming);
-            let back = super::value::Value::Number(self.at as f64);
+            let back = Value::Number(self.at as f64);
             shared.store.set(&mut self.variables, self.user, variable, back);
             self.at = label;
             cx.cancel(&mut self.wake);
@@ -251,7 +251,7 @@ impl Call {
     }
 
     /// 200, whatever it is.
-    pub(super) fn reply(&self, cx: &mut Context<'_>, incoming: Incoming<'_>) {
+    fn reply(&self, cx: &mut Context<'_>, incoming: Incoming<'_>) {
         let tag = word(cx.random);
         let ours = Answer { tag: &tag, ..Answer::default() };
         let bytes = answer(cx.templates, &cx.templates.ok, incoming.fields, incoming.path, ours);
@@ -301,9 +301,4 @@ pub fn begins(commands: &[Command], method: &[u8]) -> bool {
         Some(Expected::Methods(regex)) => regex.is_match(method),
         _ => false,
     }
-}
-
-/// The body of a message that was received.
-pub fn body(call: &Call) -> &[u8] {
-    header::body(call.last.as_deref().unwrap_or_default())
 }

@@ -2,11 +2,10 @@
 //! times; then the call has failed. RFC 3261 §17.1.1.2, §17.1.2.2, §13.3.1.4 are its model.
 
 use bytes::Bytes;
-use strowger::base::TimerKey;
 use strowger::base::time::Duration;
+use strowger::base::{Slot, TimerKey};
 
-use super::Shared;
-use super::call::{Call, Failure, Flow};
+use super::shared::Shared;
 use crate::core::scan::{Fields, Start};
 use crate::core::{Context, Path, Timer};
 
@@ -52,7 +51,7 @@ impl Repeat {
     }
 
     /// Whether this message answers what is being repeated.
-    fn is_answered(&self, fields: &Fields<'_>) -> bool {
+    pub fn is_answered(&self, fields: &Fields<'_>) -> bool {
         match fields.start {
             // A provisional answer keeps an INVITE from being repeated, but not any other request (RFC 3261 §17.1.2.2).
             Start::Response { status, .. } => {
@@ -63,45 +62,32 @@ impl Repeat {
             Start::Request { method, .. } => self.is_response && method != b"INVITE",
         }
     }
-}
 
-impl Call {
-    pub(super) fn start_repeat(&mut self, cx: &mut Context<'_>, mut repeat: Repeat) {
-        self.stop_repeat(cx);
-        repeat.timer = cx.schedule(cx.now + repeat.interval, Timer::ScenarioRepeat(self.slot));
-        self.repeat = Some(repeat);
+    /// Begins to repeat it.
+    pub fn start(mut self, cx: &mut Context<'_>, slot: Slot) -> Self {
+        self.timer = cx.schedule(cx.now + self.interval, Timer::ScenarioRepeat(slot));
+        self
     }
 
-    pub(super) fn stop_repeat(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut repeat) = self.repeat.take() {
-            cx.cancel(&mut repeat.timer);
-        }
+    /// Repeats it no more.
+    pub fn stop(mut self, cx: &mut Context<'_>) {
+        cx.cancel(&mut self.timer);
     }
 
-    /// An expected message came.
-    pub(super) fn answered(&mut self, cx: &mut Context<'_>, fields: &Fields<'_>) {
-        if self.repeat.as_ref().is_some_and(|repeat| repeat.is_answered(fields)) {
-            self.stop_repeat(cx);
+    /// Sends it again; false once that has been done as often as allowed.
+    pub fn again(&mut self, cx: &mut Context<'_>, slot: Slot) -> bool {
+        if self.left == 0 {
+            return false;
         }
-    }
-
-    /// It is time to send again, or to give up.
-    pub fn on_repeat(&mut self, cx: &mut Context<'_>) -> Flow {
-        let slot = self.slot;
-        let Some(repeat) = &mut self.repeat else { return Flow::Waiting };
-        if repeat.left == 0 {
-            self.repeat = None;
-            return Flow::Over(Err(Failure::Unanswered));
-        }
-        repeat.left -= 1;
-        repeat.interval = repeat.interval.saturating_mul(2).min(repeat.interval_max);
-        match (repeat.is_response, repeat.is_invite) {
+        self.left -= 1;
+        self.interval = self.interval.saturating_mul(2).min(self.interval_max);
+        match (self.is_response, self.is_invite) {
             (true, _) => cx.stats.counters.retransmitted_success += 1,
             (false, true) => cx.stats.counters.retransmitted_invite += 1,
             (false, false) => cx.stats.counters.retransmitted_request += 1,
         }
-        cx.send(repeat.path, repeat.bytes.clone());
-        repeat.timer = cx.schedule(cx.now + repeat.interval, Timer::ScenarioRepeat(slot));
-        Flow::Waiting
+        cx.send(self.path, self.bytes.clone());
+        self.timer = cx.schedule(cx.now + self.interval, Timer::ScenarioRepeat(slot));
+        true
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::scenario::program::{Compare, Operand, Program, Scope, VarId};
+use crate::scenario::program::{Compare, Operand, Program};
+use crate::scenario::variable::{Scope, VarId};
 
 /// Users whose variables are kept.
 const USERS_MAX: usize = 1_000_000;

@@ -2,18 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use strowger::base::Instant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::call::Call;
-use super::{Shared, header};
+use super::header;
+use super::shared::Shared;
 use crate::core::digest::{Asked, Secret};
 use crate::core::pattern::word as random_word;
 use crate::core::{Context, Plan};
 use crate::scenario::inject::Value as FieldValue;
-use crate::scenario::keyword::Key;
-use crate::scenario::text::{Part, Text};
+use crate::scenario::text::{Key, Part, Text};
 
 /// Keywords in the fields of a file of values may not name such fields again without end.
 const DEPTH_MAX: usize = 4;
@@ -251,19 +250,4 @@ fn timestamp(time: OffsetDateTime) -> String {
     let (micros, unix) = (time.microsecond(), time.unix_timestamp());
     let month = u8::from(month);
     format!("{year}-{month:02}-{day:02}\t{hour:02}:{minute:02}:{second:02}.{micros:06}\t{unix}.{micros:06}")
-}
-
-impl Shared {
-    /// The time of day.
-    pub fn wall(&self, now: Instant) -> OffsetDateTime {
-        let nanos = self.env.wall_nanos_at_zero + i128::from(now.as_nanos());
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }
-
-    fn dynamic_id(&mut self) -> u32 {
-        // SIPp's defaults: from 10000 in steps of 4, round at 12000.
-        let id = self.dynamic_id;
-        self.dynamic_id = if id + 4 > 12_000 { 10_000 } else { id + 4 };
-        id
-    }
 }

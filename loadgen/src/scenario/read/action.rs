@@ -6,9 +6,10 @@ use super::Reader;
 use crate::scenario::clip::Clip;
 use crate::scenario::distribution::PARAMETERS;
 use crate::scenario::problem::instead;
-use crate::scenario::program::{Action, Arithmetic, Check, Compare, Operand, Search, Stop, VarId, Variables};
+use crate::scenario::program::{Action, Arithmetic, Check, Compare, Operand, Search, Stop};
 use crate::scenario::regexp;
 use crate::scenario::text::Text;
+use crate::scenario::variable::{VarId, Variables};
 use crate::scenario::xml::Element;
 
 /// Actions and their attributes.

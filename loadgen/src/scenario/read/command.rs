@@ -4,10 +4,12 @@ use strowger::base::time::Duration;
 
 use super::Reader;
 use crate::scenario::distribution::{Distribution, PARAMETERS, ROWS};
+use crate::scenario::parse;
 use crate::scenario::problem::instead;
-use crate::scenario::program::{Command, Expected, Kind, Length, Optional, Receive, Send, VarId, Variables, millis};
+use crate::scenario::program::{Command, Expected, Kind, Length, Optional, Receive, Send, millis};
 use crate::scenario::regexp;
-use crate::scenario::text;
+use crate::scenario::text::Text;
+use crate::scenario::variable::{VarId, Variables};
 use crate::scenario::xml::Element;
 
 const COMMON: [&str; 12] = [
@@ -168,12 +170,12 @@ impl Reader<'_> {
     }
 
     fn send(&mut self, element: Element<'_, '_>) -> Kind {
-        let mut text = text::Text::default();
+        let mut text = Text::default();
         match element.message() {
             None => self.fault(element.at(), "<send> needs a message: <![CDATA[ … ]]>"),
             Some(span) => {
                 let mut faults = Vec::new();
-                text = text::message(span.text, &mut self.words(), &mut faults);
+                text = parse::message(span.text, &mut self.words(), &mut faults);
                 for (offset, sentence) in faults {
                     self.fault(element.locate(span.slice(offset, offset)), sentence);
                 }

@@ -7,9 +7,12 @@ mod command;
 
 use std::collections::HashMap;
 
+use super::keyword::{Load, Words};
+use super::parse::inline;
 use super::problem::{Position, Problem, instead};
-use super::program::{Command, Program, Scope, Variables};
-use super::text::{Load, Text, Words, inline};
+use super::program::{Command, Program};
+use super::text::Text;
+use super::variable::{Scope, Variables};
 use super::xml::{self, Element, Span};
 use crate::core::Role;
 
