@@ -8,10 +8,12 @@
 //! into `DIR` and tells microseconds per fsync and records per fsync for one writer that waits for each record, and for
 //! one that keeps the queue full.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod held;
+
+use held::held;
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 use strowger::base::id::Token;
@@ -22,28 +24,6 @@ use strowger::tally::rights::{Home, Output, Rights, Settings, Terms};
 use strowger::tally::sessions::{Bounds, News, Replica, Row, SessionMessage, Sessions};
 use strowger::tally::wire::{Frame, VERSION_NEWEST, decode, encode};
 use strowger::tally::{Cell, Identity, Record};
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged; the counter touches no memory of its callers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const ROUNDS: usize = 11;
 const ADMISSIONS: u32 = 2_000_000;
@@ -115,11 +95,11 @@ fn resident_bytes() -> usize {
 }
 
 fn accounts() {
-    let (held, resident) = (HELD.load(Ordering::Relaxed), resident_bytes());
+    let (before, resident) = (held(), resident_bytes());
     let mut cells = Vec::with_capacity(ACCOUNTS);
     cells.resize_with(ACCOUNTS, || Cell::new(10));
     let list = ACCOUNTS * size_of::<Arc<Cell>>();
-    println!("figure bytes_per_cell {}", (HELD.load(Ordering::Relaxed) - held - list) / ACCOUNTS);
+    println!("figure bytes_per_cell {}", (held() - before - list) / ACCOUNTS);
     println!("figure bytes_per_cell_resident {}", (resident_bytes() - resident - list) / ACCOUNTS);
     let mut random = Random::from_u64(1);
     let order: Vec<usize> = (0..ADMISSIONS).map(|_| random.below(ACCOUNTS as u64) as usize).collect();
@@ -158,7 +138,7 @@ fn rights() {
     let terms = Terms { limit: 10, home: Home::Here, allowance: 0 };
     let mut records = Vec::new();
     let mut rights = open_rights(&[Record::Founded]);
-    let held = HELD.load(Ordering::Relaxed);
+    let before = held();
     let start = Instant::now();
     for (name, cell) in names.iter().zip(&cells) {
         rights.set_account(base::Instant::ZERO, Arc::clone(name), terms.clone(), Arc::clone(cell));
@@ -166,7 +146,7 @@ fn rights() {
     }
     println!("figure set_account_us {:.2}", start.elapsed().as_secs_f64() * 1e6 / ACCOUNTS as f64);
     let list = records.capacity() * size_of::<Record>();
-    println!("figure bytes_per_account_of_rights {}", (HELD.load(Ordering::Relaxed) - held - list) / ACCOUNTS);
+    println!("figure bytes_per_account_of_rights {}", (held() - before - list) / ACCOUNTS);
     let usable = cells.iter().filter(|cell| cell.read().1 == 10).count();
     println!("figure accounts_usable {usable}");
     records = rights.snapshot();
@@ -254,9 +234,9 @@ fn sessions() {
         start.elapsed().as_secs_f64() * 1e6
     });
     println!("figure bytes_per_delta_on_the_wire {:.1}", wire.len() as f64 / DELTAS as f64);
-    let held = HELD.load(Ordering::Relaxed);
+    let before = held();
     let copy = copy.clone();
-    println!("figure bytes_per_session {}", (HELD.load(Ordering::Relaxed) - held) / copy.len());
+    println!("figure bytes_per_session {}", (held() - before) / copy.len());
     let mut queries = 0u32;
     figure("count_of_an_account_ns", || {
         let start = Instant::now();

@@ -3,34 +3,13 @@
 //! `cargo bench --bench registrar`; the last line, `bytes_per_contact N`, is the growth of what the allocator handed out
 //! divided by the contacts, one contact an AOR, allocator overhead not included.
 
+mod held;
+
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::alloc::{GlobalAlloc, Layout, System};
+use held::held;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use strowger::base::{Flow, Instant, Random, ShardId, SocketKey, Transport};
 use strowger::call::contacts::{Binding, Store};
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged; the counter touches no memory of its callers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CONTACTS: u32 = 1_000_000;
 
@@ -57,12 +36,12 @@ fn binding(number: u32) -> Binding {
 }
 
 fn registrar(criterion: &mut Criterion) {
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held();
     let mut store = Store::new(CONTACTS as usize + 1, &mut Random::from_u64(1));
     for number in 0..CONTACTS {
         store.put(&aor(number), binding(number), |_| true).expect("there is room");
     }
-    let bytes = (HELD.load(Ordering::Relaxed) - before) / CONTACTS as usize;
+    let bytes = (held() - before) / CONTACTS as usize;
     let mut random = Random::from_u64(2);
     let mut next = || aor(random.below(u64::from(CONTACTS)) as u32);
     criterion.bench_function("registrar/lookup_1000000", |bencher| {

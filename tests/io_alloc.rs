@@ -1,49 +1,14 @@
 //! Nothing allocates per RTP packet: counted on the thread that drives, after warm-up, with the relay behind the driver.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
+use counting::allocations;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use strowger::base::{Forward, Instant, Random, Side, SocketKey};
 use strowger::io::{Backend, Choice, Driver, Handler, Options, UdpOptions};
 use strowger::media::{Relay, RelayConfig, RemoteOptions, SocketRequest, StreamOptions, Verdict};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
-}
-
-// SAFETY: passes everything on to the system's allocator; counting touches a constant-initialised thread local only.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller's promises are passed on.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller's promises are passed on.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    // SAFETY: the caller's promises are passed on.
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 struct Relaying {
     relay: Relay,
@@ -113,11 +78,11 @@ fn relaying(driver: &mut dyn Driver, port_min: u16) -> (Relaying, Vec<Phone>) {
 }
 
 /// Twenty milliseconds of all calls; returns what the driving allocated meanwhile.
-fn round(driver: &mut dyn Driver, handler: &mut Relaying, phones: &mut [Phone]) -> usize {
+fn round(driver: &mut dyn Driver, handler: &mut Relaying, phones: &mut [Phone]) -> u64 {
     phones.iter_mut().for_each(Phone::talk);
     let expected = handler.forwarded + phones.len();
     handler.now += Duration::from_millis(20);
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     while handler.forwarded < expected {
         driver.wait(Some(Duration::from_millis(100)), handler).expect("wait");
     }
@@ -125,7 +90,7 @@ fn round(driver: &mut dyn Driver, handler: &mut Relaying, phones: &mut [Phone]) 
     if handler.relay.next_deadline().is_some_and(|deadline| deadline <= handler.now) {
         handler.relay.handle_timeout(handler.now);
     }
-    let allocated = ALLOCATIONS.get() - before;
+    let allocated = allocations() - before;
     let heard: usize = phones.iter().map(Phone::hear).sum();
     assert_eq!(heard, phones.len());
     allocated
@@ -146,7 +111,7 @@ fn relays_without_allocating(backend: Backend, port_min: u16) {
     for _ in 0..200 {
         round(&mut *driver, &mut handler, &mut phones);
     }
-    let allocated: usize = (0..200).map(|_| round(&mut *driver, &mut handler, &mut phones)).sum();
+    let allocated: u64 = (0..200).map(|_| round(&mut *driver, &mut handler, &mut phones)).sum();
     assert_eq!(allocated, 0, "allocations in 20,000 packets");
 }
 
@@ -162,7 +127,7 @@ fn io_uring_relays_without_allocating() {
 
 #[test]
 fn the_count_counts() {
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     drop(std::hint::black_box(vec![1u8; 100]));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations() - before, 1);
 }

@@ -1,39 +1,13 @@
 //! The relay allocates nothing per packet: a counting allocator watches voice, reports, keys, strays and rubbish pass.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
+use counting::allocations;
 use std::net::SocketAddr;
 use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, Side, SocketKey};
 use strowger::media::rtp::Header;
 use strowger::media::{Relay, RelayConfig, RemoteOptions, StreamOptions, StreamSlot, Verdict, dtmf::Press, rtcp};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    COUNT.with(Cell::get)
-}
 
 const STREAMS: u16 = 50;
 const PORT_MIN: u16 = 30_000;

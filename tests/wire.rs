@@ -3,6 +3,7 @@
 
 #[path = "wire/allocation.rs"]
 mod allocation;
+mod counting;
 #[path = "wire/differences.rs"]
 mod differences;
 #[path = "wire/generate.rs"]

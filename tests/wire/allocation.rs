@@ -1,47 +1,16 @@
 //! Reading a message and its fields allocates nothing; writing into a buffer with room allocates at most the list of edits.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 
 use strowger::sip::wire::{Builder, Framing, HeaderName, Index, Rewrite, parse};
 
+use crate::counting;
 use crate::generate::{Style, generate};
 
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts the allocations of each thread by itself: other tests run beside this one.
-struct Counting;
-
-// SAFETY: all calls go to the system's allocator unchanged; the counter is a cell of the thread without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = COUNT.get();
+    let before = counting::allocations();
     work();
-    COUNT.get() - before
+    counting::allocations() - before
 }
 
 #[test]
