@@ -2,12 +2,14 @@
 //!
 //! RFC 3261 §13.2.2; the first 2xx wins, every later one is acknowledged and ended.
 
+use super::branch::{Branch, BranchState};
 use super::core::{Core, Timer};
 use super::directory::Peer;
+use super::leg::Leg;
 use super::media::Origin;
 use super::release::cancel_branches;
 use super::retry::on_failure;
-use super::state::{Branch, BranchState, Call, Leg, Phase, Right};
+use super::state::{Call, Phase, Right};
 use super::{compose, teardown};
 use crate::observe::{EndCause, Event, Level};
 use crate::sip::dialog::Dialog;

@@ -2,11 +2,13 @@
 //!
 //! The order is the promise: authentication, destination, rights; nothing outside is touched before all have said yes.
 
+use super::branch::Setup;
 use super::core::{Core, Owner};
 use super::directory::Peer;
 use super::engine::Engine;
+use super::leg::Leg;
 use super::routing::{self, Destination};
-use super::state::{Call, Facts, Leg, Phase, Setup};
+use super::state::{Call, Facts, Phase};
 use super::{admission, compose, gate, media};
 use crate::base::Flow;
 use crate::base::id::Token;

@@ -3,8 +3,8 @@
 //! RFC 3261 §16.7 steps 5 and 6; the mapping is that of a B2BUA, which must not hand one network's challenge or
 //! overload to the other.
 
+use super::branch::Failure;
 use super::directory::Peer;
-use super::state::Failure;
 use crate::observe::{CallResult, EndCause};
 
 /// What to do after a failure.

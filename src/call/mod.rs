@@ -6,6 +6,7 @@
 mod admission;
 mod answer;
 mod begin;
+mod branch;
 mod compose;
 pub mod contacts;
 mod content;
@@ -18,6 +19,7 @@ mod frozen;
 mod gate;
 mod info;
 mod inspect;
+mod leg;
 mod letters;
 mod media;
 mod mute;

@@ -1,8 +1,9 @@
 //! What a call lets go of: its rights, its wait for one, the branches that may still answer.
 
+use super::branch::BranchState;
 use super::compose;
 use super::core::{Core, Effect};
-use super::state::{BranchState, Call, Waiting};
+use super::state::{Call, Waiting};
 use crate::tally::Note;
 
 /// All rights go back.

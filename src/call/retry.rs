@@ -2,6 +2,7 @@
 //!
 //! RFC 3261 §8.1.3, §16.7, §18.1.1, §22.2.
 
+use super::branch::{BranchState, Failure};
 use super::compose;
 use super::core::{Core, Owner};
 use super::directory::Peer;
@@ -9,7 +10,7 @@ use super::failure::{self, Verdict};
 use super::release::cancel_branches;
 use super::routing::{self, Destination};
 use super::setup::{BRANCHES_MAX, fail, locate, progress};
-use super::state::{BranchState, Call, Failure, Phase};
+use super::state::{Call, Phase};
 use crate::observe::Counter;
 use crate::sip::wire::{Framing, Message, Method, OwnedMessage, Uri};
 

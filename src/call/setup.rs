@@ -3,13 +3,14 @@
 //! RFC 3261 §13 and §16.7 as a B2BUA reads them: towards the caller one dialog, whatever happens on the other side. What
 //! branches say is read in [`answer`](super::answer) and [`retry`](super::retry).
 
+use super::branch::{Branch, BranchState, Failure};
 use super::compose;
 use super::contacts::Binding;
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
 use super::failure;
 use super::routing::{self, Destination, Target};
-use super::state::{Branch, BranchState, Call, Failure, Phase};
+use super::state::{Call, Phase};
 use super::teardown;
 use crate::base::Side;
 use crate::config::Forking;

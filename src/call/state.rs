@@ -1,28 +1,23 @@
-//! One call: two legs, what is being set up or changed between them, and the promises that end with it.
+//! One call: two legs (`leg.rs`), what is being set up (`branch.rs`) or changed between them, and the promises that end with
+//! it.
 //!
 //! Owned by the [`Engine`](super::Engine). `setup.rs` brings it up, `within.rs` carries what happens while it is up,
 //! `teardown.rs` ends it; each takes the call and the [`Core`](super::core::Core).
 
-use super::core::Core;
-use super::core::Owner;
-use super::directory::Directory;
-use super::directory::Peer;
+use super::branch::Setup;
+use super::core::{Core, Owner};
+use super::directory::{Directory, Peer};
 use super::info::CallInfo;
-use super::media::{MediaSession, Origin};
-use super::routing::Target;
-use crate::base::Side;
+use super::leg::{Exchange, Leg};
+use super::media::MediaSession;
 use crate::base::id::Token;
 use crate::base::time::Duration;
-use crate::base::{Flow, Instant, Slot, TimerKey};
+use crate::base::{Instant, Side, Slot, TimerKey};
 use crate::observe::{CallId, EndCause, LimitReason};
 use crate::sdp::CodecFilter;
-use crate::sip::dialog::Dialog;
-use crate::sip::transaction::{ClientKey, ServerKey};
-use crate::sip::wire::{Method, OwnedMessage};
+use crate::sip::wire::OwnedMessage;
 use crate::tally::Permit;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How far a call has come.
@@ -55,152 +50,6 @@ impl Phase {
             Self::Ending => "ending",
         }
     }
-}
-
-/// One leg with its dialog.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Leg {
-    /// 0 called us; others count the branches.
-    pub number: u8,
-    /// Who it is.
-    pub peer: Peer,
-    /// Our half of the peer relationship.
-    pub dialog: Dialog,
-    /// The path by which it is known to be reached.
-    pub flow: Flow,
-    /// CSeq of our latest INVITE to it.
-    pub invite_cseq: u32,
-    /// The ACK that we sent for its last 2xx, to be sent again when that comes again (RFC 3261 §13.2.2.4).
-    pub ack: Option<(Flow, Bytes)>,
-    /// Our 2xx to its INVITE, until it is acknowledged.
-    pub unacknowledged: Option<ServerKey>,
-}
-
-impl Leg {
-    /// Where its descriptions come from.
-    #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin { remote: self.flow.remote, peer: self.peer }
-    }
-}
-
-/// How far a branch has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BranchState {
-    /// Nothing came yet.
-    Calling,
-    /// 100.
-    Proceeding,
-    /// 101–199.
-    Early,
-    /// CANCEL was asked for; its final response is awaited.
-    Cancelled,
-    /// 2xx.
-    Answered,
-    /// Anything else that is final.
-    Failed,
-}
-
-impl BranchState {
-    /// True while it may still answer.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Calling | Self::Proceeding | Self::Early)
-    }
-
-    /// True when no more is awaited from it.
-    #[must_use]
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Answered | Self::Failed)
-    }
-}
-
-/// One INVITE of ours.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Branch {
-    /// The leg it will be.
-    pub number: u8,
-    /// Where it went.
-    pub target: Target,
-    /// The path it went by.
-    pub flow: Flow,
-    /// Its transaction.
-    pub client: ClientKey,
-    /// The request as sent.
-    pub request: OwnedMessage,
-    /// How far it has come.
-    pub state: BranchState,
-    /// Silence of a trunk, or the end of a serial step.
-    pub timer: Option<TimerKey>,
-    /// The trunk's right.
-    #[serde(skip)]
-    pub permit: Option<Permit>,
-    /// A challenge was answered; a second one is a refusal.
-    pub authenticated: bool,
-}
-
-/// The best failure so far (RFC 3261 §16.7 step 6), kept as the message that will be passed on.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Failure {
-    /// Its status, mapped.
-    pub status: u16,
-    /// The response, if there was one.
-    pub response: Option<OwnedMessage>,
-}
-
-/// What exists only until the call is up.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Setup {
-    /// The caller's INVITE.
-    pub invite: OwnedMessage,
-    /// Its transaction.
-    pub server: ServerKey,
-    /// INVITEs of ours.
-    pub branches: Vec<Branch>,
-    /// Targets still to be tried; each group at once.
-    pub groups: VecDeque<Vec<Target>>,
-    /// Best failure so far.
-    pub failure: Option<Failure>,
-    /// Redirections followed.
-    pub redirects: u8,
-    /// The caller's INVITE had no offer.
-    pub late_offer: bool,
-    /// A final response went to the caller.
-    pub answered: bool,
-}
-
-/// Why a request went from one leg to the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Purpose {
-    /// Carried from the other leg.
-    Relay,
-    /// Carried INVITE: session change.
-    Reinvite,
-    /// Ours: ends the leg.
-    Bye,
-}
-
-/// A request of ours within a dialog that awaits its final response.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Exchange {
-    /// Why.
-    pub purpose: Purpose,
-    /// The method sent.
-    pub method: Method,
-    /// The leg it went to.
-    pub to: Side,
-    /// Its transaction.
-    pub client: ClientKey,
-    /// The request as sent, to be read for an answer to a challenge and for CANCEL.
-    pub sent: Bytes,
-    /// The request that is carried and its transaction, until answered.
-    pub carried: Option<(OwnedMessage, ServerKey)>,
-    /// The carried request has an offer.
-    pub has_offer: bool,
-    /// The final 2xx of an INVITE arrived; the ACK is awaited from the other side.
-    pub answered: bool,
-    /// A challenge was answered.
-    pub authenticated: bool,
 }
 
 /// What the record will say.
@@ -249,9 +98,6 @@ pub struct Waiting {
     /// Since when.
     pub since: Instant,
 }
-
-/// Exchanges that may be open at once in one call; more are refused with 500 and Retry-After.
-pub const EXCHANGES_MAX: usize = 8;
 
 /// A call.
 #[derive(Debug, Serialize, Deserialize)]

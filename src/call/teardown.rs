@@ -4,7 +4,8 @@
 
 use super::core::{Core, Effect, Timer};
 use super::directory::Peer;
-use super::state::{Call, Exchange, Leg, Phase, Purpose};
+use super::leg::{Exchange, Leg, Purpose};
+use super::state::{Call, Phase};
 use super::{compose, failure, gate, release};
 use crate::base::time::Duration;
 use crate::base::{Flow, Side};

@@ -4,7 +4,8 @@
 
 use super::core::Core;
 use super::directory::Peer;
-use super::state::{Call, EXCHANGES_MAX, Exchange, Phase, Purpose};
+use super::leg::{EXCHANGES_MAX, Exchange, Purpose};
+use super::state::{Call, Phase};
 use super::{answer, compose, failure, gate, teardown};
 use crate::base::Side;
 use crate::observe::EndCause;

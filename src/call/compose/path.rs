@@ -2,8 +2,8 @@
 
 use super::super::core::Core;
 use super::super::directory::Peer;
+use super::super::leg::Leg;
 use super::super::routing::Target;
-use super::super::state::Leg;
 use crate::base::{Flow, Transport};
 use crate::sip::wire::Uri;
 use std::net::{IpAddr, SocketAddr};

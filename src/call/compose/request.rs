@@ -2,8 +2,9 @@
 
 use super::super::core::Core;
 use super::super::directory::Peer;
+use super::super::leg::Leg;
 use super::super::routing::{self, Target};
-use super::super::state::{Call, Leg};
+use super::super::state::Call;
 use super::{ALLOW, SDP, VALUE_BYTES, contact, host_of, max_forwards, next_flow, session_body, via, written};
 use crate::base::Flow;
 use crate::base::id::Token;
