@@ -5,28 +5,29 @@
 //! batch is looked at again in the next, before new edges.
 
 mod batch;
+mod sending;
+mod sockets;
 mod streams;
 
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{ErrorKind, Result};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use socket2::Socket;
 
 use super::arrival::{Arrival, Arrivals};
 use super::gather::Gather;
-use super::socket::Extras;
 use super::{
-    Counters, Driver, Forward, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released,
-    ReleasedSocket, Traffic, UdpOptions, Waker, released, run, socket,
+    Counters, Driver, Forward, Handler, MESSAGE_BYTES_MAX, Options, PACKET_BYTES_MAX, Refused, Released, Traffic,
+    UdpOptions, Waker, socket,
 };
 use crate::base::{SocketKey, StreamKey};
-use batch::{Batch, Row, send_one};
+use batch::{Batch, send_one};
+use sending::{Sending, settle};
+use sockets::{Open, Role, Sockets, TOKEN_SOCKET};
 use streams::Streams;
 
 /// Edges taken from the kernel at once.
@@ -37,54 +38,26 @@ const PACKETS: usize = 32;
 const MESSAGES: usize = 16;
 /// Shares of what was gathered that are taken before the owner has its turn.
 const SHARES: usize = 32;
-/// Datagrams queued before they are sent without waiting for the end of the batch.
-const QUEUE: usize = 1024;
-/// Failures remembered until they can be reported; further ones are only counted.
-const REPORTS: usize = 256;
 
 const TOKEN_WAKER: Token = Token(usize::MAX);
-/// Set in tokens of sockets; what is below is the key. Tokens of streams are their names.
-const TOKEN_SOCKET: u64 = 1 << 62;
-
-struct Open {
-    socket: Socket,
-    v6: bool,
-    role: Role,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Udp(Traffic, Extras, u32),
-    Listener,
-}
-
-struct Queued {
-    socket: SocketKey,
-    to: SocketAddr,
-    bytes: Bytes,
-}
 
 /// See the [module](self).
 pub struct Epoll {
     poll: Poll,
     events: Option<Events>,
     waker: Waker,
-    sockets: Vec<Option<Open>>,
+    sockets: Sockets,
     streams: Streams,
     /// Sockets that may hold more than was taken.
     unfinished: VecDeque<SocketKey>,
     packets: Batch,
     messages: Batch,
-    row: Row,
     arrivals: Arrivals,
     /// Forwards of the batch in hand: its index and where to.
     forwards: Vec<(usize, Forward)>,
-    queue: Vec<Queued>,
-    reports: Vec<(SocketKey, SocketAddr, ErrorKind)>,
-    sampled: usize,
+    sending: Sending,
     gather: Gather,
     counters: Counters,
-    options: Options,
 }
 
 impl Epoll {
@@ -99,65 +72,29 @@ impl Epoll {
         Ok(Self {
             events: Some(Events::with_capacity(EVENTS)),
             waker,
-            sockets: Vec::new(),
+            sockets: Sockets::new(options.sockets_max),
             streams: Streams::new(options.streams_max, options.stream_queue_bytes),
             unfinished: VecDeque::with_capacity(EVENTS),
             packets: Batch::new(PACKETS, PACKET_BYTES_MAX),
             messages: Batch::new(MESSAGES, MESSAGE_BYTES_MAX),
-            row: Row::new(),
             arrivals: Arrivals::default(),
             forwards: Vec::with_capacity(PACKETS.max(MESSAGES)),
-            queue: Vec::with_capacity(QUEUE),
-            reports: Vec::with_capacity(REPORTS),
-            sampled: 0,
+            sending: Sending::new(),
             gather: Gather::new(options.gather),
             counters: Counters::default(),
-            options,
             poll,
         })
     }
 
-    fn insert(&mut self, key: SocketKey, socket: Socket, v6: bool, role: Role) -> Result<()> {
-        let token = Token((TOKEN_SOCKET | u64::from(key.0)) as usize);
-        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-        let index = key.0 as usize;
-        if index >= self.sockets.len() {
-            self.sockets.resize_with(index + 1, || None);
-        }
-        self.sockets[index] = Some(Open { socket, v6, role });
-        Ok(())
-    }
-
-    fn check_key(&self, key: SocketKey) -> Result<()> {
-        match self.sockets.get(key.0 as usize) {
-            _ if key.0 as usize >= self.options.sockets_max => Err(ErrorKind::InvalidInput.into()),
-            Some(Some(_)) => Err(ErrorKind::AlreadyExists.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn open(&self, key: SocketKey) -> Option<&Open> {
-        self.sockets.get(key.0 as usize)?.as_ref()
-    }
-
-    fn udp(&self, key: SocketKey) -> Option<(RawFd, Traffic, Extras)> {
-        match self.open(key) {
-            Some(Open { socket, role: Role::Udp(traffic, extras, _), .. }) => {
-                Some((socket.as_raw_fd(), *traffic, *extras))
-            }
-            _ => None,
-        }
-    }
-
     /// Takes one share of what a UDP socket holds and forwards it.
     fn receive(&mut self, key: SocketKey, handler: &mut dyn Handler) {
-        let Some((fd, traffic, extras)) = self.udp(key) else { return };
+        let Some((fd, traffic, extras)) = self.sockets.udp(key) else { return };
         let batch = if traffic == Traffic::Media { &mut self.packets } else { &mut self.messages };
         let count = match batch.receive(fd, extras.control) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(_) => {
-                self.take_errors(key, fd);
+                self.sending.take_errors(key, fd, &mut self.counters);
                 self.unfinished.push_back(key);
                 return;
             }
@@ -184,12 +121,11 @@ impl Epoll {
         let mut forwards = std::mem::take(&mut self.forwards);
         let batch = if traffic == Traffic::Media { &self.packets } else { &self.messages };
         for (index, forward) in &forwards {
-            let Some(Some(Open { socket, role: Role::Udp(..), .. })) = self.sockets.get(forward.socket.0 as usize)
-            else {
+            let Some((fd, ..)) = self.sockets.udp(forward.socket) else {
                 self.counters.send_gone += 1;
                 continue;
             };
-            let sent = send_one(socket.as_raw_fd(), forward.to, batch.bytes(*index, forward.len));
+            let sent = send_one(fd, forward.to, batch.bytes(*index, forward.len));
             settle(&mut self.counters, forward.len, sent);
         }
         forwards.clear();
@@ -202,111 +138,14 @@ impl Epoll {
         self.arrivals.copies = copies;
     }
 
-    /// Sends what is queued, what leaves by one socket together.
+    /// Sends what is queued.
     fn flush(&mut self) {
-        let mut queue = std::mem::take(&mut self.queue);
-        let mut rest = &queue[..];
-        while let Some(first) = rest.first() {
-            let socket = first.socket;
-            let len = rest.iter().take_while(|queued| queued.socket == socket).count();
-            let Some((fd, traffic, extras)) = self.udp(socket) else {
-                self.counters.send_gone += 1;
-                rest = &rest[1..];
-                continue;
-            };
-            rest = &rest[self.send_row(&rest[..len], fd, traffic, extras.segment_max)..];
-        }
-        queue.clear();
-        self.queue = queue;
+        self.sending.flush(&mut self.sockets, &mut self.counters);
     }
 
-    /// Sends the start of a row that leaves by one socket; how far it is dealt with.
-    fn send_row(&mut self, row: &[Queued], fd: RawFd, traffic: Traffic, segment_max: u16) -> usize {
-        let sent = match row {
-            [one] => match send_one(fd, one.to, &one.bytes) {
-                Ok(()) => Ok(batch::Sent { datagrams: 1, runs: 0 }),
-                Err(error) => Err((error, 1)),
-            },
-            _ => self.row.send(fd, row.iter().map(|queued| (queued.to, &queued.bytes[..])), segment_max),
-        };
-        match sent {
-            Ok(sent) => {
-                self.counters.sent_runs += sent.runs as u64;
-                for queued in &row[..sent.datagrams] {
-                    settle(&mut self.counters, queued.bytes.len(), Ok(()));
-                }
-                sent.datagrams
-            }
-            Err((error, 1)) => {
-                self.failed(&row[0], fd, traffic, error);
-                1
-            }
-            Err((error, count)) => self.run_failed(&row[..count], fd, traffic, &error),
-        }
-    }
-
-    /// A run failed; how far it is dealt with. If it failed for being a run, its socket tries none as long again.
-    fn run_failed(&mut self, row: &[Queued], fd: RawFd, traffic: Traffic, error: &Error) -> usize {
-        let segment = row.first().map_or(0, |first| first.bytes.len() as u16);
-        if let Some(bound) = run::refused(error, segment) {
-            self.counters.runs_refused += 1;
-            let open = row.first().and_then(|first| self.sockets.get_mut(first.socket.0 as usize)?.as_mut());
-            if let Some(Open { role: Role::Udp(_, extras, _), .. }) = open {
-                extras.segment_max = bound;
-            }
-            return 0;
-        }
-        let earlier = traffic == Traffic::Signalling
-            && error.kind() != ErrorKind::WouldBlock
-            && row.first().is_some_and(|first| self.take_errors(first.socket, fd));
-        for queued in row {
-            let sent = if earlier { send_one(fd, queued.to, &queued.bytes) } else { Err(again(error)) };
-            if let Some(kind) = settle(&mut self.counters, queued.bytes.len(), sent)
-                && traffic == Traffic::Signalling
-            {
-                self.report(queued.socket, queued.to, kind);
-            }
-        }
-        row.len()
-    }
-
-    /// One datagram failed. On a socket that hears of ICMP errors that may be an earlier one's failure: once those are
-    /// taken it is tried again.
-    fn failed(&mut self, queued: &Queued, fd: RawFd, traffic: Traffic, mut error: Error) {
-        if traffic == Traffic::Signalling
-            && error.kind() != ErrorKind::WouldBlock
-            && self.take_errors(queued.socket, fd)
-        {
-            match send_one(fd, queued.to, &queued.bytes) {
-                Ok(()) => {
-                    settle(&mut self.counters, queued.bytes.len(), Ok(()));
-                    return;
-                }
-                Err(second) => error = second,
-            }
-        }
-        if let Some(kind) = settle(&mut self.counters, queued.bytes.len(), Err(error))
-            && traffic == Traffic::Signalling
-        {
-            self.report(queued.socket, queued.to, kind);
-        }
-    }
-
-    /// Empties the socket's error queue; true if there was something in it.
-    fn take_errors(&mut self, key: SocketKey, fd: RawFd) -> bool {
-        let mut any = false;
-        while let Some((to, error)) = socket::take_error(fd) {
-            any = true;
-            self.counters.send_failed += 1;
-            self.report(key, to, error.kind());
-        }
-        any
-    }
-
-    fn report(&mut self, key: SocketKey, to: SocketAddr, kind: ErrorKind) {
-        if self.reports.len() < REPORTS {
-            self.reports.push((key, to, kind));
-        }
+    /// Whether something can be done without waiting.
+    fn has_work(&self) -> bool {
+        !self.unfinished.is_empty() || self.sending.has_reports() || self.streams.has_work()
     }
 
     fn hand_over(&mut self, events: &Events, handler: &mut dyn Handler) {
@@ -316,12 +155,12 @@ impl Epoll {
                 self.waker.take();
             } else if token & StreamKey::ACCEPTED == 0 && token & TOKEN_SOCKET != 0 {
                 let key = SocketKey((token & u64::from(u32::MAX)) as u32);
-                match self.open(key).map(|open| open.role) {
+                match self.sockets.get(key).map(|open| open.role) {
                     Some(Role::Udp(..)) => {
                         if event.is_error()
-                            && let Some((fd, ..)) = self.udp(key)
+                            && let Some((fd, ..)) = self.sockets.udp(key)
                         {
-                            self.take_errors(key, fd);
+                            self.sending.take_errors(key, fd, &mut self.counters);
                         }
                         self.receive(key, handler);
                     }
@@ -335,7 +174,7 @@ impl Epoll {
     }
 
     fn accept(&mut self, key: SocketKey, handler: &mut dyn Handler) {
-        if let Some(Some(Open { socket, role: Role::Listener, .. })) = self.sockets.get(key.0 as usize)
+        if let Some(Open { socket, role: Role::Listener, .. }) = self.sockets.get(key)
             && self.streams.accept(key, socket, &self.poll, handler, &mut self.counters)
         {
             self.unfinished.push_back(key);
@@ -345,35 +184,11 @@ impl Epoll {
     fn finish_unfinished(&mut self, handler: &mut dyn Handler) {
         for _ in 0..self.unfinished.len() {
             let Some(key) = self.unfinished.pop_front() else { break };
-            match self.open(key).map(|open| open.role) {
+            match self.sockets.get(key).map(|open| open.role) {
                 Some(Role::Udp(..)) => self.receive(key, handler),
                 Some(Role::Listener) => self.accept(key, handler),
                 None => {}
             }
-        }
-    }
-}
-
-/// The same error once more.
-fn again(error: &Error) -> Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), Error::from_raw_os_error)
-}
-
-/// Counts a send; returns why it failed, if it did for good.
-fn settle(counters: &mut Counters, len: usize, sent: Result<()>) -> Option<ErrorKind> {
-    match sent {
-        Ok(()) => {
-            counters.sent += 1;
-            counters.sent_bytes += len as u64;
-            None
-        }
-        Err(error) if error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS) => {
-            counters.send_dropped += 1;
-            None
-        }
-        Err(error) => {
-            counters.send_failed += 1;
-            Some(error.kind())
         }
     }
 }
@@ -384,17 +199,17 @@ impl Driver for Epoll {
     }
 
     fn open_udp(&mut self, key: SocketKey, options: &UdpOptions) -> Result<SocketAddr> {
-        self.check_key(key)?;
+        self.sockets.check(key)?;
         let (socket, local) = socket::udp(options)?;
         let role = Role::Udp(options.traffic, socket::extras(&socket), 0);
-        self.insert(key, socket, options.bind.is_ipv6(), role)?;
+        self.sockets.insert(key, Open { socket, v6: options.bind.is_ipv6(), role }, &self.poll)?;
         Ok(local)
     }
 
     fn listen(&mut self, key: SocketKey, bind: SocketAddr, reuse_port: bool) -> Result<SocketAddr> {
-        self.check_key(key)?;
+        self.sockets.check(key)?;
         let (socket, local) = socket::listener(bind, reuse_port)?;
-        self.insert(key, socket, bind.is_ipv6(), Role::Listener)?;
+        self.sockets.insert(key, Open { socket, v6: bind.is_ipv6(), role: Role::Listener }, &self.poll)?;
         Ok(local)
     }
 
@@ -406,16 +221,10 @@ impl Driver for Epoll {
     }
 
     fn close_socket(&mut self, key: SocketKey) {
-        if self.queue.iter().any(|queued| queued.socket == key) {
+        if self.sending.has(key) {
             self.flush();
         }
-        if let Some(open) = self.sockets.get_mut(key.0 as usize).and_then(Option::take) {
-            if let Role::Udp(_, _, seen) = open.role {
-                let drops = socket::kernel_drops(open.socket.as_raw_fd());
-                self.counters.kernel_dropped += u64::from(drops.wrapping_sub(seen));
-            }
-            let _ = self.poll.registry().deregister(&mut SourceFd(&open.socket.as_raw_fd()));
-        }
+        self.sockets.close(key, &self.poll, &mut self.counters);
     }
 
     fn close_stream(&mut self, stream: StreamKey) {
@@ -423,19 +232,18 @@ impl Driver for Epoll {
     }
 
     fn set_dscp(&mut self, key: SocketKey, dscp: u8) -> Result<()> {
-        match self.open(key) {
+        match self.sockets.get(key) {
             Some(open) if open.role != Role::Listener => socket::set_dscp(&open.socket, open.v6, dscp),
             _ => Err(ErrorKind::NotFound.into()),
         }
     }
 
     fn send(&mut self, socket: SocketKey, to: SocketAddr, bytes: Bytes) -> std::result::Result<(), Refused> {
-        if self.udp(socket).is_none() {
+        if self.sockets.udp(socket).is_none() {
             self.counters.send_gone += 1;
             return Err(Refused::Gone);
         }
-        self.queue.push(Queued { socket, to, bytes });
-        if self.queue.len() >= QUEUE {
+        if self.sending.push(socket, to, bytes) {
             self.flush();
         }
         Ok(())
@@ -450,7 +258,7 @@ impl Driver for Epoll {
     fn wait(&mut self, timeout: Option<Duration>, handler: &mut dyn Handler) -> Result<()> {
         self.flush();
         self.streams.flush(&self.poll);
-        let work_left = !self.unfinished.is_empty() || !self.reports.is_empty() || self.streams.has_work();
+        let work_left = self.has_work();
         let timeout = if work_left { Some(Duration::ZERO) } else { timeout };
         let span = self.gather.span(&self.counters);
         if timeout != Some(Duration::ZERO) && !span.is_zero() {
@@ -472,17 +280,14 @@ impl Driver for Epoll {
             self.finish_unfinished(handler);
             self.hand_over(&events, handler);
             self.streams.finish(&self.poll, handler);
-            for (key, to, kind) in self.reports.drain(..) {
-                handler.on_send_error(key, to, kind);
-            }
+            self.sending.hand_over(handler);
         }
         self.events = Some(events);
         Ok(())
     }
 
     fn gather(&mut self, span: Duration, handler: &mut dyn Handler) -> Result<()> {
-        let left = !self.unfinished.is_empty() || !self.reports.is_empty() || self.streams.has_work();
-        if !left && !span.is_zero() {
+        if !self.has_work() && !span.is_zero() {
             self.flush();
             self.streams.flush(&self.poll);
             std::thread::sleep(span);
@@ -500,9 +305,7 @@ impl Driver for Epoll {
     fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
         handler.on_batch();
         self.streams.report(handler);
-        for (key, to, kind) in self.reports.drain(..) {
-            handler.on_send_error(key, to, kind);
-        }
+        self.sending.hand_over(handler);
         Ok(())
     }
 
@@ -511,35 +314,12 @@ impl Driver for Epoll {
         self.streams.flush(&self.poll);
         self.unfinished.clear();
         let mut released = self.streams.release(&self.poll);
-        for (key, place) in (0..).map(SocketKey).zip(&mut self.sockets) {
-            let Some(Open { socket, v6, role }) = place.take() else { continue };
-            let role = match role {
-                Role::Listener => released::Role::Listener { v6 },
-                Role::Udp(traffic, _, seen) => {
-                    let drops = socket::kernel_drops(socket.as_raw_fd());
-                    self.counters.kernel_dropped += u64::from(drops.wrapping_sub(seen));
-                    released::Role::Udp { traffic, v6 }
-                }
-            };
-            self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()))?;
-            released.sockets.push(ReleasedSocket { key, role, descriptor: socket.into() });
-        }
+        released.sockets = self.sockets.release(&self.poll, &mut self.counters)?;
         Ok(released)
     }
 
-    /// An edge comes at once for whatever waits in a socket.
     fn adopt(&mut self, released: Released) -> Result<()> {
-        for ReleasedSocket { key, role, descriptor } in released.sockets {
-            self.check_key(key)?;
-            let socket = Socket::from(descriptor);
-            let (v6, role) = match role {
-                released::Role::Listener { v6 } => (v6, Role::Listener),
-                released::Role::Udp { traffic, v6 } => {
-                    (v6, Role::Udp(traffic, socket::extras(&socket), socket::kernel_drops(socket.as_raw_fd())))
-                }
-            };
-            self.insert(key, socket, v6, role)?;
-        }
+        self.sockets.adopt(released.sockets, &self.poll)?;
         self.streams.adopt(released.streams, released.accepted, &self.poll)
     }
 
@@ -552,13 +332,6 @@ impl Driver for Epoll {
     }
 
     fn sample_drops(&mut self, sockets: usize) {
-        for _ in 0..sockets.min(self.sockets.len()) {
-            self.sampled = (self.sampled + 1) % self.sockets.len();
-            if let Some(Open { socket, role: Role::Udp(_, _, seen), .. }) = &mut self.sockets[self.sampled] {
-                let drops = socket::kernel_drops(socket.as_raw_fd());
-                self.counters.kernel_dropped += u64::from(drops.wrapping_sub(*seen));
-                *seen = drops;
-            }
-        }
+        self.sockets.sample_drops(sockets, &mut self.counters);
     }
 }

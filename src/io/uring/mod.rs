@@ -7,6 +7,7 @@
 //! When a ring ends, the kernel interrupts (`EINTR`) a blocking call of the threads that made or used it.
 
 mod datagrams;
+mod failures;
 mod pool;
 mod ring;
 mod sends;
