@@ -1,7 +1,11 @@
 //! The relay as the shard sees it: each behaviour of a stream, from ports and early media to hold, silence and reports.
 
+mod silence;
+mod sockets;
+mod sources;
+
 use super::*;
-use crate::base::{Direction, time::Duration};
+use crate::base::time::Duration;
 use crate::media::dtmf::Press;
 use crate::media::rtcp::{self, ReportBlock, SenderInfo};
 use crate::media::rtp::Header;
@@ -132,28 +136,6 @@ fn voice_goes_both_ways_out_of_the_far_socket() {
 }
 
 #[test]
-fn early_media_flows_before_the_caller_is_answered_but_not_to_nowhere() {
-    let mut bench = Bench::new(StreamOptions::default());
-    assert_eq!(bench.voice(Side::A, A), Err(DropReason::WrongSource), "nobody has said who may send");
-    bench.remote(Side::A, &public(A));
-    assert_eq!(bench.voice(Side::A, A), Err(DropReason::NoDestination));
-    bench.remote(Side::B, &public(B));
-    assert!(bench.voice(Side::B, B).is_ok());
-    assert!(bench.voice(Side::A, A).is_ok());
-}
-
-#[test]
-fn strays_are_dropped_and_counted_on_the_side_they_aim_at() {
-    let mut bench = Bench::call();
-    bench.voice(Side::A, A).unwrap();
-    for _ in 0..3 {
-        assert_eq!(bench.voice(Side::A, "192.0.2.1:4009"), Err(DropReason::WrongSource));
-        assert_eq!(bench.voice(Side::B, A), Err(DropReason::WrongSource), "the caller is a stranger on the far port");
-    }
-    assert_eq!((bench.side(Side::A).strays, bench.side(Side::B).strays), (3, 3));
-}
-
-#[test]
 fn rubbish_is_malformed_and_unknown_ports_have_no_stream() {
     let mut bench = Bench::call();
     assert_eq!(bench.send(Side::A, 0, A, b""), Err(DropReason::Malformed));
@@ -203,64 +185,6 @@ fn one_side_may_be_ipv6() {
 }
 
 #[test]
-fn a_held_party_hears_nothing_and_reports_still_pass() {
-    let mut bench = Bench::call();
-    bench.voice(Side::A, A).unwrap();
-    bench.voice(Side::B, B).unwrap();
-    bench.remote(Side::A, &RemoteOptions { direction: Direction::SendOnly, ..public(A) });
-    bench.remote(Side::B, &RemoteOptions { direction: Direction::ReceiveOnly, ..public(B) });
-    assert_eq!(bench.voice(Side::B, B), Err(DropReason::Held));
-    assert!(bench.voice(Side::A, A).is_ok(), "music on hold");
-    assert!(bench.send(Side::B, 1, "198.51.100.2:6001", &rtcp_packet()).is_ok());
-    bench.pass(300_000, &[]);
-    assert_eq!(bench.events(), [], "hold may last");
-    bench.remote(Side::A, &public(A));
-    bench.remote(Side::B, &public(B));
-    assert!(bench.voice(Side::B, B).is_ok());
-}
-
-#[test]
-fn a_hold_by_address_keeps_the_source_and_resumes() {
-    let mut bench = Bench::call();
-    bench.voice(Side::A, A).unwrap();
-    bench.remote(Side::A, &RemoteOptions { rtp: None, direction: Direction::SendOnly, ..public(A) });
-    assert_eq!(bench.voice(Side::B, B), Err(DropReason::Held));
-    assert!(bench.voice(Side::A, A).is_ok());
-    bench.remote(Side::A, &public(A));
-    assert_eq!(bench.voice(Side::B, B).unwrap().1, A);
-}
-
-#[test]
-fn a_party_that_moves_is_followed() {
-    let mut bench = Bench::call();
-    bench.voice(Side::A, A).unwrap();
-    bench.voice(Side::B, B).unwrap();
-    bench.remote(Side::B, &public("198.51.100.99:7000"));
-    assert_eq!(bench.voice(Side::A, A).unwrap().1, "198.51.100.99:7000");
-    assert!(bench.voice(Side::B, B).is_ok(), "still on its way");
-    assert!(bench.voice(Side::B, "198.51.100.99:7000").is_ok());
-    assert_eq!(bench.voice(Side::B, B), Err(DropReason::WrongSource));
-    assert_eq!(bench.side(Side::B).source, Some(at("198.51.100.99:7000")));
-}
-
-#[test]
-fn a_phone_behind_nat_gets_its_voice_where_it_sends_from() {
-    let nat = RemoteOptions {
-        rtp: Some(at("10.0.0.5:4000")),
-        behind_nat: true,
-        signalled_from: Some("192.0.2.1".parse().unwrap()),
-        ..RemoteOptions::default()
-    };
-    let mut bench = Bench::between(&nat, &public(B));
-    assert_eq!(bench.voice(Side::B, B), Err(DropReason::NoDestination));
-    bench.voice(Side::A, "192.0.2.1:61000").unwrap();
-    bench.voice(Side::A, "192.0.2.1:61000").unwrap();
-    assert_eq!(bench.voice(Side::B, B).unwrap().1, "192.0.2.1:61000");
-    let settled: Vec<_> = std::iter::from_fn(|| bench.relay.poll_event()).collect();
-    assert!(settled.iter().any(|event| matches!(event, MediaEvent::Settled { side: Side::A, .. })), "{settled:?}");
-}
-
-#[test]
 fn keys_are_passed_and_told_once() {
     let accepts = |rtp| RemoteOptions { telephone_event: Some(101), ..public(rtp) };
     let mut bench = Bench::between(&accepts(A), &accepts(B));
@@ -275,63 +199,6 @@ fn keys_are_passed_and_told_once() {
     let [MediaEvent::Dtmf { side: Side::A, digit: '#', duration, .. }] = events[..] else { panic!("{events:?}") };
     assert_eq!(duration, Duration::from_millis(100));
     assert_eq!(bench.side(Side::A).digits, 1);
-}
-
-#[test]
-fn one_way_audio_is_told_within_two_seconds_and_its_end_too() {
-    let mut bench = Bench::call();
-    bench.pass(1000, &[(Side::A, A), (Side::B, B)]);
-    bench.pass(1600, &[(Side::A, A)]);
-    assert_eq!(bench.events(), []);
-    bench.pass(380, &[(Side::A, A)]);
-    let events = bench.events();
-    assert!(matches!(events[..], [MediaEvent::OneWay { silent_side: Side::B, .. }]), "{events:?}");
-    bench.pass(5000, &[(Side::A, A)]);
-    assert_eq!(bench.events(), [], "told once");
-    bench.pass(20, &[(Side::B, B)]);
-    assert!(matches!(bench.events()[..], [MediaEvent::Recovered { side: Side::B, .. }]));
-    assert_eq!((bench.side(Side::A).one_way, bench.side(Side::B).one_way), (false, true));
-}
-
-#[test]
-fn a_side_that_never_sends_is_told_too_but_not_while_it_rings() {
-    let mut bench = Bench::new(StreamOptions::default());
-    bench.remote(Side::A, &public(A));
-    bench.remote(Side::B, &public(B));
-    bench.pass(10_000, &[(Side::B, B)]);
-    assert_eq!(bench.events(), [], "ringing tone is one-way by nature");
-    bench.relay.set_answered(bench.now, bench.slot);
-    bench.pass(1980, &[(Side::B, B)]);
-    assert!(matches!(bench.events()[..], [MediaEvent::OneWay { silent_side: Side::A, .. }]));
-}
-
-#[test]
-fn comfort_noise_is_no_silence_and_hold_no_one_way() {
-    let mut bench = Bench::call();
-    bench.pass(1000, &[(Side::A, A), (Side::B, B)]);
-    bench.typed(Side::B, B, 13).unwrap();
-    bench.pass(10_000, &[(Side::A, A)]);
-    assert_eq!(bench.events(), []);
-    let mut held = Bench::call();
-    held.remote(Side::A, &RemoteOptions { direction: Direction::SendOnly, ..public(A) });
-    held.remote(Side::B, &RemoteOptions { direction: Direction::ReceiveOnly, ..public(B) });
-    held.pass(10_000, &[(Side::A, A)]);
-    assert_eq!(held.events(), []);
-}
-
-#[test]
-fn silence_of_both_is_told_once_after_the_timeout() {
-    let mut bench = Bench::call();
-    bench.pass(1000, &[(Side::A, A), (Side::B, B)]);
-    bench.pass(59_900, &[]);
-    assert_eq!(bench.events(), []);
-    bench.pass(5000, &[]);
-    assert!(matches!(bench.events()[..], [MediaEvent::Silent { .. }]));
-    assert!(!bench.relay.is_alive(bench.now, bench.slot));
-    bench.pass(3000, &[(Side::A, A), (Side::B, B)]);
-    assert!(bench.relay.is_alive(bench.now, bench.slot));
-    bench.pass(65_000, &[]);
-    assert!(matches!(bench.events()[..], [MediaEvent::Silent { .. }]), "silent again, told again");
 }
 
 #[test]
@@ -366,75 +233,4 @@ fn dtls_passes_between_the_parties_before_any_rtp() {
     let hello = [22u8; 80];
     assert_eq!(bench.send(Side::A, 0, A, &hello).unwrap().1, B);
     assert_eq!(bench.send(Side::B, 1, "198.51.100.2:6001", &hello).unwrap().1, "192.0.2.1:4001");
-}
-
-#[test]
-fn sockets_are_asked_for_once_and_keep_up_with_dscp() {
-    let mut config = RelayConfig::new("203.0.113.1".parse().unwrap(), 30_000, 30_003);
-    config.port_rest = Duration::ZERO;
-    let mut relay = Relay::new(config, Instant::ZERO, Random::from_u64(1));
-    let with_dscp = |dscp| StreamOptions {
-        a: SideOptions { v6: false, dscp },
-        b: SideOptions { v6: false, dscp },
-        ..StreamOptions::default()
-    };
-    let first = relay.open(Instant::ZERO, with_dscp(0)).unwrap();
-    assert_eq!(relay.open(Instant::ZERO, with_dscp(0)), Err(Refused::Ports));
-    assert_eq!(std::iter::from_fn(|| relay.poll_socket()).count(), 4);
-    relay.close(Instant::ZERO, first).unwrap();
-    relay.open(Instant::ZERO, with_dscp(46)).unwrap();
-    let requests: Vec<_> = std::iter::from_fn(|| relay.poll_socket()).collect();
-    assert!(matches!(requests[..], [SocketRequest::SetDscp { dscp: 46, .. }, _, _, _]), "{requests:?}");
-    let v6 = StreamOptions { a: SideOptions { v6: true, dscp: 0 }, ..StreamOptions::default() };
-    assert_eq!(relay.open(Instant::ZERO, v6), Err(Refused::Family));
-}
-
-#[test]
-fn what_no_request_had_room_for_is_opened_ahead_later() {
-    let config = RelayConfig::new("203.0.113.1".parse().unwrap(), 30_000, 32_047);
-    let mut relay = Relay::new(config, Instant::ZERO, Random::from_u64(1));
-    let open = |relay: &mut Relay| relay.open(Instant::ZERO, StreamOptions::default());
-    let opened = std::iter::from_fn(|| open(&mut relay).ok()).count();
-    let unasked = |relay: &Relay| {
-        let upcoming = relay.pools[0].as_ref().unwrap().upcoming(AHEAD_PAIRS);
-        let sockets = upcoming.flat_map(|port| [port, port + 1]).map(|port| relay.key(false, port));
-        sockets.filter(|key| !relay.sockets[relay.index(*key).unwrap()].is_asked_for).count()
-    };
-    assert!(unasked(&relay) > 0, "{opened} streams left room for more");
-    while relay.poll_socket().is_some() {}
-    open(&mut relay).unwrap();
-    assert_eq!(unasked(&relay), 0);
-}
-
-#[test]
-fn a_port_that_somebody_else_holds_costs_no_call() {
-    let config = RelayConfig::new("203.0.113.1".parse().unwrap(), 30_000, 30_019);
-    let mut relay = Relay::new(config, Instant::ZERO, Random::from_u64(1));
-    let ahead: Vec<_> = std::iter::from_fn(|| relay.poll_socket()).collect();
-    assert_eq!(ahead.len(), 20);
-    for request in &ahead[..8] {
-        let SocketRequest::Open { key, .. } = request else { panic!("{request:?}") };
-        relay.socket_failed(Instant::ZERO, *key);
-    }
-    let slot = relay.open(Instant::ZERO, StreamOptions::default()).unwrap();
-    let taken = [Side::A, Side::B].map(|side| relay.local(slot, side).unwrap().0);
-    let held = |address: &SocketAddr| {
-        ahead[..8].iter().any(|request| matches!(request, SocketRequest::Open { bind, .. } if bind == address))
-    };
-    assert!(!taken.iter().any(held), "{taken:?}");
-    assert!(relay.poll_event().is_none());
-    assert_eq!(relay.port_counts().failed, 4);
-}
-
-#[test]
-fn a_port_that_cannot_be_opened_is_told_and_never_given_again() {
-    let mut bench = Bench::call();
-    let socket = bench.socket(Side::B, 1);
-    bench.relay.socket_failed(bench.now, socket);
-    assert!(matches!(bench.events()[..], [MediaEvent::Failed { .. }]));
-    let before = bench.relay.port_counts();
-    bench.relay.close(bench.now, bench.slot);
-    let after = bench.relay.port_counts();
-    assert_eq!((before.used, after.used, after.failed, after.total), (2, 0, 1, 20));
-    assert_eq!(after.free + after.used + after.failed, after.total);
 }
