@@ -20,7 +20,7 @@ pub struct Device {
     pub kind: String,
     is_loopback: bool,
     is_ethernet: bool,
-    /// What a VLAN is upon.
+    /// What a VLAN is upon, if that is in this name space.
     parent: Option<u32>,
     addresses: Vec<IpAddr>,
 }
@@ -46,10 +46,13 @@ pub fn list() -> Result<Vec<Device>> {
     Ok(devices.into_values().collect())
 }
 
+/// `IFLA_LINK_NETNSID`: the number of what it is upon is one of another name space.
+pub(super) const LINK_ELSEWHERE: u16 = 37;
+
 fn device_of(message: Message<'_>) -> Option<Device> {
     const LOOPBACK: u32 = 8;
     const ETHERNET: u16 = 1;
-    let body = message.body;
+    let (body, mut is_elsewhere) = (message.body, false);
     let mut device = Device {
         ifindex: word(body, 4)?,
         is_loopback: word(body, 8)? & LOOPBACK != 0,
@@ -65,8 +68,12 @@ fn device_of(message: Message<'_>) -> Option<Device> {
                 let found = attributes(value).find(|(kind, _)| *kind == 1);
                 device.kind = found.map(|(_, value)| text(value)).unwrap_or_default();
             }
+            LINK_ELSEWHERE => is_elsewhere = true,
             _ => {}
         }
+    }
+    if is_elsewhere || device.kind != "vlan" {
+        device.parent = None;
     }
     Some(device)
 }
@@ -113,8 +120,8 @@ pub fn choose(all: &[Device], names: &[String], ours: &[IpAddr]) -> std::result:
     }
     let mut out: Vec<Device> = Vec::new();
     for device in chosen {
-        let parent = device.parent.filter(|_| device.kind == "vlan");
-        let device = parent.and_then(|parent| all.iter().find(|other| other.ifindex == parent)).unwrap_or(device);
+        let below = all.iter().find(|other| Some(other.ifindex) == device.parent);
+        let device = below.unwrap_or(device);
         if device.is_loopback {
             return Err(no_xdp(
                 format!("the media address is on {}, which carries nothing from elsewhere", device.name),
@@ -137,8 +144,15 @@ pub fn choose(all: &[Device], names: &[String], ours: &[IpAddr]) -> std::result:
     Ok(out)
 }
 
+/// The VLANs upon one of these devices, by name.
+pub fn vlans_upon<'a>(all: &'a [Device], devices: &[u32]) -> Vec<&'a str> {
+    let is_upon = |device: &&Device| device.parent.is_some_and(|parent| devices.contains(&parent));
+    all.iter().filter(is_upon).map(|device| device.name.as_str()).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::netlink::push_attribute;
     use super::*;
 
     fn device(ifindex: u32, name: &str, address: &str) -> Device {
@@ -168,6 +182,25 @@ mod tests {
         assert_eq!(chosen(&[], &["192.0.2.1", "fd00::1"]).unwrap(), [2, 3]);
         assert_eq!(chosen(&[], &["10.0.0.1", "192.0.2.1"]).unwrap(), [2]);
         assert_eq!(chosen(&["eth1", "eth0.7"], &[]).unwrap(), [3, 2]);
+        assert_eq!(vlans_upon(&host(), &[1, 2]), ["eth0.7"]);
+        assert!(vlans_upon(&host(), &[3, 4]).is_empty());
+    }
+
+    #[test]
+    fn a_vlan_is_upon_no_device_of_this_name_space_whose_number_is_of_another() {
+        let told = |elsewhere: bool| {
+            let mut body = vec![0; 16];
+            body[2] = 1;
+            let mut info = Vec::new();
+            push_attribute(&mut info, 1, b"vlan\0");
+            push_attribute(&mut body, 5, &2u32.to_ne_bytes());
+            push_attribute(&mut body, 18, &info);
+            if elsewhere {
+                push_attribute(&mut body, LINK_ELSEWHERE, &0u32.to_ne_bytes());
+            }
+            device_of(Message { kind: kind::NEW_LINK, body: &body }).unwrap().parent
+        };
+        assert_eq!((told(false), told(true)), (Some(2), None));
     }
 
     #[test]

@@ -18,14 +18,24 @@ const TAKES_FRAMES: u32 = 4;
 /// `struct genlmsghdr`.
 const HEAD: usize = 4;
 
+/// A device that may not be sent frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mute<'a> {
+    /// Which one.
+    pub device: &'a Device,
+    /// The kernel says so; otherwise it is too old to be asked.
+    pub is_told: bool,
+}
+
 /// Of the devices, the first that takes no frames. Drivers of hardware say so only once they have a program; where the kernel
 /// is too old to be asked, a veth is taken to be one.
 #[must_use]
-pub fn mute(devices: &[Device]) -> Option<&Device> {
+pub fn mute(devices: &[Device]) -> Option<Mute<'_>> {
     let mut kernel = Kernel::open();
-    devices.iter().find(|device| {
+    devices.iter().find_map(|device| {
         let takes = kernel.as_mut().and_then(|kernel| kernel.takes_frames(device.ifindex));
-        !takes.unwrap_or(device.kind != "veth")
+        let is_mute = !takes.unwrap_or(device.kind != "veth");
+        is_mute.then_some(Mute { device, is_told: takes.is_some() })
     })
 }
 
@@ -83,6 +93,8 @@ mod tests {
             device
         };
         assert_eq!(mute(&[device(""), device("bond")]), None);
-        assert_eq!(mute(&[device(""), device("veth")]).map(|device| device.kind.as_str()), Some("veth"));
+        let (veth, other) = (device("veth"), device(""));
+        let devices = [other, veth.clone()];
+        assert_eq!(mute(&devices), Some(Mute { device: &veth, is_told: false }));
     }
 }

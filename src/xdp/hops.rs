@@ -6,10 +6,11 @@
 //! whatever the number of its streams. A neighbour that is stale, failed or gone makes the row unusable: packets go up, and the
 //! socket's sending makes the kernel look for it.
 
+use super::devices::LINK_ELSEWHERE;
 use super::layout::{HOPS_MAX, Hop, REDIRECT_ALWAYS};
 use super::netlink::{Message, address, attributes, half, kind, word};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -26,14 +27,20 @@ const IN_USE_S: u64 = 5;
 const USABLE: u16 = 0x02 | 0x08 | 0x10 | 0x40 | 0x80;
 const ETHERNET: u16 = 1;
 const VLAN_8021Q: u16 = 0x8100;
+/// `IFLA_VLAN_EGRESS_QOS`.
+const EGRESS_MARKS: u16 = 3;
 const UNICAST: u8 = 1;
 const IS_UP: u32 = 1;
+/// The kernel's priorities that a DSCP may come to, and one.
+const PRIORITIES: usize = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Vlan {
     parent: u32,
     id: u16,
     is_8021q: bool,
+    /// The priority of a tag (802.1p) by the kernel's of what is sent: the device's `egress-qos-map`.
+    marks: [u8; PRIORITIES],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +50,28 @@ struct Link {
     is_up: bool,
     is_veth: bool,
     vlan: Option<Vlan>,
+}
+
+/// Where packets go, and with which DSCP: a VLAN's tag may say it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Aim {
+    /// The far party.
+    pub to: IpAddr,
+    /// Of its leg.
+    pub dscp: u8,
+}
+
+impl Aim {
+    /// The kernel's priority of what a socket sends so: `IP_TOS` sets it (`rt_tos2priority`), `IPV6_TCLASS` does not.
+    fn priority(self) -> u8 {
+        match self.dscp >> 1 & 3 {
+            _ if self.to.is_ipv6() => 0,
+            0 => 0,
+            1 => 2,
+            2 => 6,
+            _ => 4,
+        }
+    }
 }
 
 /// The answer for one destination.
@@ -59,6 +88,15 @@ pub struct Neighbour {
     pub ifindex: u32,
     /// On it.
     pub address: IpAddr,
+    /// The kernel's priority of what goes there, where the device's tags depend on it.
+    #[serde(default)]
+    pub priority: u8,
+}
+
+impl Neighbour {
+    const fn of(ifindex: u32, address: IpAddr) -> Self {
+        Self { ifindex, address, priority: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +110,13 @@ struct Entry {
 pub struct Hops {
     /// Index into the map of devices, by interface.
     devices: HashMap<u32, u16>,
+    /// Those whose program is not shown the tags of the frames that come.
+    tagless: HashSet<u32>,
     links: HashMap<u32, Link>,
     neighbours: HashMap<Neighbour, ([u8; 6], u16)>,
-    ways: HashMap<IpAddr, Way>,
+    ways: HashMap<Aim, Way>,
     entries: Vec<Entry>,
-    asked: Vec<IpAddr>,
+    asked: Vec<Aim>,
     now_s: u64,
     /// Another process writes the rows now.
     resting: bool,
@@ -95,6 +135,12 @@ impl Hops {
     #[must_use]
     pub fn resting(devices: impl IntoIterator<Item = (u32, u16)>) -> Self {
         Self { resting: true, ..Self::new(devices) }
+    }
+
+    /// On these devices the program is generic: the tag of a frame that comes may be beside it, where the kernel keeps it and puts it on
+    /// whatever the program makes of the frame. So nobody behind a VLAN upon them has a way.
+    pub fn without_tags(&mut self, devices: impl IntoIterator<Item = u32>) {
+        self.tagless = devices.into_iter().collect();
     }
 
     /// From now on no row is written, and each stays its neighbour's. Who they are for, by row.
@@ -117,7 +163,7 @@ impl Hops {
     }
 
     /// A rule towards `to` goes by this hop already.
-    pub fn adopt(&mut self, to: IpAddr, hop: u16) {
+    pub fn adopt(&mut self, to: Aim, hop: u16) {
         let used_s = self.now_s;
         if let Some(entry) = self.entries.get_mut(usize::from(hop)) {
             entry.used_s = used_s;
@@ -131,7 +177,7 @@ impl Hops {
     }
 
     /// The hop towards a destination, if it can be used now. Otherwise the destination is asked for.
-    pub fn resolve(&mut self, rows: &[Hop], to: IpAddr) -> Option<u16> {
+    pub fn resolve(&mut self, rows: &[Hop], to: Aim) -> Option<u16> {
         let now_s = self.now_s;
         let hop = match self.ways.get_mut(&to) {
             Some(way) => {
@@ -161,7 +207,7 @@ impl Hops {
     }
 
     /// A rule towards `to` goes by this hop: true while that is the way.
-    pub fn keep(&mut self, to: IpAddr, hop: u16) -> bool {
+    pub fn keep(&mut self, to: Aim, hop: u16) -> bool {
         let now_s = self.now_s;
         if let Some(entry) = self.entries.get_mut(usize::from(hop)) {
             entry.used_s = now_s;
@@ -172,7 +218,7 @@ impl Hops {
     }
 
     /// Destinations to ask the kernel for, so many of them; the others come next time.
-    pub fn take_asked(&mut self, most: usize) -> Vec<IpAddr> {
+    pub fn take_asked(&mut self, most: usize) -> Vec<Aim> {
         if std::mem::take(&mut self.routes_changed) {
             let oldest = self.now_s.saturating_sub(UNUSED_S);
             self.ways.retain(|_, way| way.used_s >= oldest);
@@ -191,7 +237,7 @@ impl Hops {
     /// Of them, those that cannot be used as far as we have been told.
     #[must_use]
     pub fn in_want(&self) -> Vec<(u32, IpAddr)> {
-        let known = |ifindex, address| self.neighbours.contains_key(&Neighbour { ifindex, address });
+        let known = |ifindex, address| self.neighbours.contains_key(&Neighbour::of(ifindex, address));
         self.in_use().filter(|&(ifindex, address)| !known(ifindex, address)).collect()
     }
 
@@ -222,24 +268,31 @@ impl Hops {
     fn take_link(&mut self, message: Message<'_>) -> Option<()> {
         let body = message.body;
         let (hardware_kind, ifindex, flags) = (half(body, 2)?, word(body, 4)?, word(body, 8)?);
+        if *body.first()? != 0 {
+            // Of a bridge's ports, with less in it; the last one says that it left the bridge.
+            return None;
+        }
         if message.kind == kind::DEL_LINK || hardware_kind != ETHERNET {
             return self.links.remove(&ifindex).map(drop);
         }
-        let (mut hardware, mut mtu, mut parent, mut vlan, mut is_veth) = (None, 0, 0, None, false);
+        let (mut hardware, mut mtu, mut parent, mut vlan, mut is_veth, mut is_elsewhere) =
+            (None, 0, 0, None, false, false);
         for (kind, value) in attributes(body.get(16..)?) {
             match kind {
                 1 => hardware = value.first_chunk::<6>().copied(),
                 4 => mtu = word(value, 0)?,
                 5 => parent = word(value, 0)?,
                 18 => (vlan, is_veth) = (vlan_of(value), is_kind(value, b"veth")),
+                LINK_ELSEWHERE => is_elsewhere = true,
                 _ => {}
             }
         }
-        let vlan = vlan.map(|(id, is_8021q)| Vlan { parent, id, is_8021q });
+        // A VLAN upon a device of another name space is a device like any other: the tag is that name space's affair.
+        let vlan = vlan.filter(|_| !is_elsewhere).map(|vlan| Vlan { parent, ..vlan });
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let link = Link { hardware: hardware?, mtu, is_up: flags & IS_UP != 0, is_veth, vlan };
         let old = self.links.insert(ifindex, link);
-        self.routes_changed |= old.is_some_and(|old| old.is_up != link.is_up);
+        self.routes_changed |= old.is_some_and(|old| old.is_up != link.is_up || old.vlan != link.vlan);
         (old != Some(link)).then_some(())
     }
 
@@ -257,7 +310,7 @@ impl Hops {
         if message.kind == kind::DEL_NEIGHBOUR {
             state = 0;
         }
-        let neighbour = Neighbour { ifindex, address: to? };
+        let neighbour = Neighbour::of(ifindex, to?);
         if state & USABLE != 0 {
             self.neighbours.insert(neighbour, (hardware, state));
         } else {
@@ -267,12 +320,12 @@ impl Hops {
     }
 
     /// Takes the kernel's answer for a destination; nothing where it has no way there.
-    pub fn take_route(&mut self, rows: &[Hop], to: IpAddr, answer: Option<Message<'_>>) {
+    pub fn take_route(&mut self, rows: &[Hop], to: Aim, answer: Option<Message<'_>>) {
         if self.resting {
             // Asked again when it wakes.
             return;
         }
-        let neighbour = answer.and_then(|message| next_of(message, to));
+        let neighbour = answer.and_then(|message| next_of(message, to.to)).map(|next| self.marked(next, to));
         let hop = neighbour.and_then(|neighbour| self.entry(rows, neighbour));
         if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&to) {
             let oldest = self.now_s.saturating_sub(UNUSED_S);
@@ -286,6 +339,13 @@ impl Hops {
         if let Some(hop) = hop {
             self.write(rows, hop);
         }
+    }
+
+    /// A row of its own for each priority, where tags depend on it.
+    fn marked(&self, next: Neighbour, aim: Aim) -> Neighbour {
+        let vlan = self.links.get(&next.ifindex).and_then(|link| link.vlan);
+        let is_marked = vlan.is_some_and(|vlan| vlan.marks.iter().any(|mark| *mark != 0));
+        Neighbour { priority: if is_marked { aim.priority() } else { 0 }, ..next }
     }
 
     /// The row of a neighbour, a new one if need be.
@@ -349,19 +409,20 @@ impl Hops {
 
     fn way_out(&self, neighbour: Neighbour) -> Option<(WayOut, [u8; 6])> {
         let link = self.links.get(&neighbour.ifindex).filter(|link| link.is_up)?;
-        let (hardware, _) = self.neighbours.get(&neighbour)?;
+        let (hardware, _) = self.neighbours.get(&Neighbour::of(neighbour.ifindex, neighbour.address))?;
         let (ifindex, tag) = match link.vlan {
             None => (neighbour.ifindex, 0),
-            Some(Vlan { parent, id, is_8021q: true }) => {
-                let [high, low] = id.to_be_bytes();
+            Some(vlan) if vlan.is_8021q && !self.tagless.contains(&vlan.parent) => {
+                let mark = vlan.marks.get(usize::from(neighbour.priority)).copied().unwrap_or(0);
+                let [high, low] = (u16::from(mark) << 13 | vlan.id).to_be_bytes();
                 let [kind_high, kind_low] = VLAN_8021Q.to_be_bytes();
-                (parent, u32::from_ne_bytes([kind_high, kind_low, high, low]))
+                (vlan.parent, u32::from_ne_bytes([kind_high, kind_low, high, low]))
             }
             Some(_) => return None,
         };
         let device = *self.devices.get(&ifindex)?;
-        let is_veth = self.links.get(&ifindex).is_some_and(|link| link.is_veth);
-        let ifindex = if is_veth { ifindex | REDIRECT_ALWAYS } else { ifindex };
+        let below = self.links.get(&ifindex).filter(|link| link.is_up)?;
+        let ifindex = if below.is_veth { ifindex | REDIRECT_ALWAYS } else { ifindex };
         Some((WayOut { ifindex, device, tag, mtu: link.mtu, hardware: link.hardware }, *hardware))
     }
 }
@@ -383,11 +444,19 @@ fn is_kind(info: &[u8], wanted: &[u8]) -> bool {
     find(info, 1).is_some_and(|kind| kind.strip_suffix(b"\0").unwrap_or(kind) == wanted)
 }
 
-/// VLAN id of `IFLA_LINKINFO`, and whether its tags are those of 802.1Q.
-fn vlan_of(info: &[u8]) -> Option<(u16, bool)> {
+/// The VLAN that `IFLA_LINKINFO` says, upon what is not said there.
+fn vlan_of(info: &[u8]) -> Option<Vlan> {
     let data = find(info, 2).filter(|_| is_kind(info, b"vlan"))?;
     let protocol = find(data, 5).and_then(|value| Some(u16::from_be_bytes(*value.first_chunk()?)));
-    Some((half(find(data, 1)?, 0)?, protocol.is_none_or(|protocol| protocol == VLAN_8021Q)))
+    let is_8021q = protocol.is_none_or(|protocol| protocol == VLAN_8021Q);
+    let mut marks = [0; PRIORITIES];
+    for (_, pair) in find(data, EGRESS_MARKS).into_iter().flat_map(attributes) {
+        let (Some(from), Some(mark)) = (word(pair, 0), word(pair, 4)) else { continue };
+        if let Some(place) = usize::try_from(from).ok().and_then(|from| marks.get_mut(from)) {
+            *place = mark as u8 & 7;
+        }
+    }
+    Some(Vlan { parent: 0, id: half(find(data, 1)?, 0)?, is_8021q, marks })
 }
 
 /// The neighbour that a route's answer names.
@@ -405,7 +474,7 @@ fn next_of(message: Message<'_>, to: IpAddr) -> Option<Neighbour> {
             _ => {}
         }
     }
-    Some(Neighbour { ifindex: ifindex?, address: gateway })
+    Some(Neighbour::of(ifindex?, gateway))
 }
 
 #[cfg(test)]

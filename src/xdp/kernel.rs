@@ -9,13 +9,13 @@ use super::commons::Shared;
 use super::devices::Device;
 use super::features::mute;
 use super::links::{Attached, Will, pin_link};
-use super::load::{Loaded, load, not_followed, open_all, takes_no_frames};
+use super::load::{Loaded, load, not_followed, open_all, shows_no_tags, takes_no_frames};
 use super::memory::Memory;
 use super::mirror::Running;
 use super::options::XdpOptions;
 use super::probe::explain_attach;
 use super::sys::{Mode, Program};
-use super::table::{ShardTable, Slice, TableOptions};
+use super::table::{ShardTable, Slice, TableOptions, name};
 use super::ticks::Ticks;
 use crate::base::Unusable;
 use crate::base::time::Duration;
@@ -86,10 +86,19 @@ impl Xdp {
         {
             xdp.patience = PATIENCE;
             xdp.detach();
-            xdp.warnings = vec![takes_no_frames(mute)];
+            xdp.warnings.push(takes_no_frames(mute));
             xdp.attach_all(&program, &devices, folder, Mode::Generic)?;
         }
+        let generic = xdp.without_tags();
+        xdp.warnings.extend(shows_no_tags(&generic));
         Ok(xdp)
+    }
+
+    /// Sees to it that nobody behind a VLAN is relayed where the program is not shown tags; those devices.
+    pub(super) fn without_tags(&self) -> Vec<u32> {
+        let generic: Vec<u32> = self.attached.iter().filter(|at| !at.native).map(|at| at.ifindex).collect();
+        self.running.without_tags(generic.iter().copied());
+        generic
     }
 
     /// To each device in the best mode that it has.
@@ -162,7 +171,11 @@ impl Xdp {
     /// `"xdp"`, or `"xdp-generic"` where one device has it only so.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        if self.attached.iter().all(|attached| attached.native) { "xdp" } else { "xdp-generic" }
+        name(self.is_native())
+    }
+
+    fn is_native(&self) -> bool {
+        self.attached.iter().all(|attached| attached.native)
     }
 
     /// What is worse than it might be, and how it gets better.
@@ -187,7 +200,7 @@ impl Xdp {
     #[must_use]
     pub fn shard(&self, slice: Slice) -> ShardTable {
         ShardTable::new(TableOptions {
-            name: self.name(),
+            native: self.is_native(),
             memory: self.memory.clone(),
             ways: Arc::new(self.running.mirror()),
             commons: Arc::new(Shared::new(self.memory.clone(), self.is_ours.clone())),

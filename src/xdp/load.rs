@@ -1,8 +1,8 @@
 //! Loading without attaching: the devices that are wanted, the memory, the program; and what attaching would come to.
 
 use super::OBJECT;
-use super::devices::{Device, choose, list};
-use super::features::mute;
+use super::devices::{Device, choose, list, vlans_upon};
+use super::features::{Mute, mute};
 use super::layout;
 use super::memory::Memory;
 use super::object::Object;
@@ -44,7 +44,7 @@ pub(super) fn load(options: &XdpOptions) -> Result<Loaded, Unusable> {
     let clock = load("clock")?;
     clock
         .test_run(&[0; 64], None, 1, &mut [])
-        .map_err(|error| no_xdp(format!("the kernel's tick cannot be read ({error})"), "run Linux 5.15 or newer"))?;
+        .map_err(|error| no_xdp(format!("the kernel's tick cannot be read ({error})"), "run Linux 6.1 or newer"))?;
     let ticks = Ticks::new(&memory.moment[0], Ticks::tick());
     Ok(Loaded { memory: Arc::new(memory), program, ticks, devices })
 }
@@ -86,7 +86,11 @@ pub struct Foreseen {
 pub fn probe(options: &XdpOptions) -> Result<Foreseen, Unusable> {
     let devices = load(options)?.devices;
     let veths: Vec<Device> = devices.iter().filter(|device| device.kind == "veth").cloned().collect();
-    let warnings = devices.iter().filter_map(great_mtu).chain(mute(&veths).map(takes_no_frames)).collect();
+    let mute = mute(&veths);
+    // All of them will be, if one is mute.
+    let generic: Vec<u32> = devices.iter().filter(|_| mute.is_some()).map(|device| device.ifindex).collect();
+    let known = mute.map(takes_no_frames).into_iter().chain(shows_no_tags(&generic));
+    let warnings = devices.iter().filter_map(great_mtu).chain(known).collect();
     Ok(Foreseen { devices: devices.into_iter().map(|device| device.name).collect(), warnings })
 }
 
@@ -97,11 +101,26 @@ fn great_mtu(device: &Device) -> Option<String> {
     })
 }
 
-pub(super) fn takes_no_frames(device: &Device) -> String {
-    let name = &device.name;
-    let remedy = match device.kind.as_str() {
+pub(super) fn takes_no_frames(Mute { device, is_told }: Mute<'_>) -> String {
+    let Device { name, kind, .. } = device;
+    if !is_told {
+        return format!(
+            "generic XDP, since this kernel does not say whether {name} takes frames from a program: run Linux 6.3 or newer"
+        );
+    }
+    let remedy = match kind.as_str() {
         "veth" => "give its peer a program or GRO before it is put up (ethtool -K PEER gro on)",
         _ => "use a newer driver",
     };
     format!("generic XDP, since {name} takes no frames from a program: {remedy}")
+}
+
+/// That VLANs upon these devices, whose program is generic, are none of its affair; nothing where there is none.
+pub(super) fn shows_no_tags(generic: &[u32]) -> Option<String> {
+    let all = list().unwrap_or_default();
+    let vlans = vlans_upon(&all, generic);
+    (!vlans.is_empty()).then(|| {
+        let names = vlans.join(", ");
+        format!("generic XDP is not shown VLAN tags: media of parties behind {names} stays on the sockets; use a device with XDP in its driver")
+    })
 }

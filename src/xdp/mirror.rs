@@ -2,7 +2,7 @@
 //! kernel probe the neighbours in use before it would call them stale (traffic that never reaches the stack does not count
 //! as use). It sleeps until the kernel has news, a shard wants a way, or neighbours are to be kept fresh.
 
-use super::hops::{Hops, Neighbour};
+use super::hops::{Aim, Hops, Neighbour};
 use super::memory::Memory;
 use super::netlink::{Message, Netlink, family, kind, push_address};
 use super::table::Ways;
@@ -36,7 +36,7 @@ struct Inner {
 pub struct Mirror(Arc<Inner>);
 
 impl Ways for Mirror {
-    fn resolve(&self, to: IpAddr) -> Option<u16> {
+    fn resolve(&self, to: Aim) -> Option<u16> {
         // The mirror has it: the relay asks again.
         let mut hops = self.0.hops.try_lock().ok()?;
         let (hop, is_wanted) = (hops.resolve(&self.0.memory.hops, to), hops.wants());
@@ -47,11 +47,11 @@ impl Ways for Mirror {
         hop
     }
 
-    fn keep(&self, to: IpAddr, hop: u16) -> bool {
+    fn keep(&self, to: Aim, hop: u16) -> bool {
         self.0.hops.try_lock().map_or(true, |mut hops| hops.keep(to, hop))
     }
 
-    fn adopt(&self, to: IpAddr, hop: u16) {
+    fn adopt(&self, to: Aim, hop: u16) {
         self.with(|hops| hops.adopt(to, hop));
     }
 }
@@ -94,6 +94,14 @@ impl Running {
         let body = move || own.follow(&mut news, &mut questions, &called);
         let thread = std::thread::Builder::new().name("xdp-hops".into()).spawn(body)?;
         Ok(Self { mirror, thread: Some(thread) })
+    }
+
+    /// The program is generic on these devices: see [`Hops::without_tags`].
+    pub fn without_tags(&self, devices: impl IntoIterator<Item = u32>) {
+        self.mirror.with(|hops| {
+            hops.without_tags(devices);
+            hops.write_all(&self.mirror.0.memory.hops);
+        });
     }
 
     /// Another process is to write the hop table: whose its rows are.
@@ -201,7 +209,8 @@ impl Mirror {
     fn ask(&self, questions: &mut Netlink) -> bool {
         let asked = self.with(|hops| hops.take_asked(ASKED_PER_TURN));
         let is_any = !asked.is_empty();
-        for to in asked {
+        for aim in asked {
+            let to = aim.to;
             let bits = if to.is_ipv4() { 32 } else { 128 };
             let mut body = vec![family(to), bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             push_address(&mut body, 1, to);
@@ -210,7 +219,7 @@ impl Mirror {
             let _ = questions.ask(kind::GET_ROUTE, &body, &mut take);
             self.with(|hops| {
                 let answer = answer.as_ref().map(|(kind, body)| Message { kind: *kind, body });
-                hops.take_route(&self.0.memory.hops, to, answer);
+                hops.take_route(&self.0.memory.hops, aim, answer);
             });
         }
         is_any

@@ -87,7 +87,7 @@ impl Host {
         if missing.contains(&"CAP_PERFMON") {
             return no_xdp(reason, "give the process CAP_PERFMON too: the verifier is stricter without it");
         }
-        no_xdp(reason, "run Linux 5.15 or newer")
+        no_xdp(reason, "run Linux 6.1 or newer")
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
         let rejected =
             Rejected { error: error(libc::EINVAL), log: "0: r0 = 1\nunknown func 118\nprocessed 1 insns".into() };
         let said = host.explain_program(&rejected).to_string();
-        assert!(said.contains("Linux 5.4.0") && said.contains("unknown func 118") && said.contains("5.15"), "{said}");
+        assert!(said.contains("Linux 5.4.0") && said.contains("unknown func 118") && said.contains("6.1"), "{said}");
         let attach = |mtu, mode, errno| explain_attach("eth7", mtu, mode, &error(errno)).to_string();
         let said = attach(1500, Mode::Native, libc::EBUSY);
         assert!(said.contains("eth7 already") && said.contains("xdp off"), "{said}");

@@ -181,7 +181,7 @@ impl Xdp {
                     .to_owned(),
             );
         }
-        Ok(Self {
+        let heir = Self {
             memory,
             ticks,
             dead_man: options.dead_man,
@@ -193,7 +193,9 @@ impl Xdp {
             links,
             is_ours: Arc::new(AtomicBool::new(false)),
             will,
-        })
+        };
+        heir.without_tags();
+        Ok(heir)
     }
 
     /// Whose the rows of the hop table are, as the process before left it.

@@ -7,6 +7,7 @@
 //! than a run of the program, so that also a processor that reorders loads cannot see the old rule's deadline with the new rule's
 //! fields; and on such a one the deadline comes with the next sweep, so that it cannot see the new one's with the old fields.
 
+use super::hops::Aim;
 use super::layout::{Row, changes, ports, state, words};
 use super::memory::Memory;
 use super::ticks::Ticks;
@@ -22,13 +23,13 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, fence};
 /// Finds the way to a far party. Shards share it; it must not block.
 pub trait Ways: Send + Sync + Debug {
     /// The hop towards `to`, if it is known and may be used now; otherwise it is asked for, and may be known later.
-    fn resolve(&self, to: IpAddr) -> Option<u16>;
+    fn resolve(&self, to: Aim) -> Option<u16>;
 
     /// A rule towards `to` is using the hop: true while that is still the way.
-    fn keep(&self, to: IpAddr, hop: u16) -> bool;
+    fn keep(&self, to: Aim, hop: u16) -> bool;
 
     /// A rule of the process before goes to `to` by this hop.
-    fn adopt(&self, to: IpAddr, hop: u16);
+    fn adopt(&self, to: Aim, hop: u16);
 }
 
 /// What the node has once and shards share.
@@ -56,6 +57,12 @@ pub struct Slice {
     pub tells_totals: bool,
 }
 
+/// How the way is called in figures and by `show calls`.
+#[must_use]
+pub const fn name(native: bool) -> &'static str {
+    if native { "xdp" } else { "xdp-generic" }
+}
+
 /// The program's loads take place in their order.
 const LOADS_IN_ORDER: bool = cfg!(target_arch = "x86_64");
 
@@ -75,6 +82,7 @@ fn mark_of(row: &Row) -> Mark {
 #[derive(Debug)]
 pub struct ShardTable {
     name: &'static str,
+    is_generic: bool,
     memory: Arc<Memory>,
     ways: Arc<dyn Ways>,
     commons: Arc<dyn Commons>,
@@ -92,15 +100,15 @@ pub struct ShardTable {
 #[derive(Clone, Copy, Debug)]
 struct Installed {
     pair: usize,
-    to: IpAddr,
+    to: Aim,
     hop: u16,
 }
 
 /// What a table is made of.
 #[derive(Debug)]
 pub struct TableOptions {
-    /// `"xdp"` or `"xdp-generic"`.
-    pub name: &'static str,
+    /// Native on every device; otherwise parties behind VLANs may stay on the sockets.
+    pub native: bool,
     /// What the program sees.
     pub memory: Arc<Memory>,
     /// Next hops.
@@ -119,10 +127,11 @@ impl ShardTable {
     /// A table with no rule. Rows are left as they are until the relay says who is open.
     #[must_use]
     pub fn new(options: TableOptions) -> Self {
-        let TableOptions { name, memory, ways, commons, ticks, dead_man, slice } = options;
+        let TableOptions { native, memory, ways, commons, ticks, dead_man, slice } = options;
         let pairs = 2 * usize::from(slice.pairs());
         Self {
-            name,
+            name: name(native),
+            is_generic: !native,
             memory,
             ways,
             commons,
@@ -173,19 +182,24 @@ impl ShardTable {
         // RTCP would pass for these (RFC 5761 §4).
         let is_rtp = rule.payload_type < 128 && !matches!(rule.payload_type, 64..=95);
         let (Some(own), true) = (self.own(v6), one_family && is_rtp) else { return false };
-        let Some(hop) = self.ways.resolve(rule.to.ip()) else { return false };
+        let to = Aim { to: rule.to.ip(), dscp: rule.dscp };
+        let Some(hop) = self.ways.resolve(to) else { return false };
+        // Who has no way because the program is not shown his tag sends frames with one, too.
+        if self.is_generic && self.ways.resolve(Aim { to: rule.source.ip(), dscp: 0 }).is_none() {
+            return false;
+        }
         let deadline = match LOADS_IN_ORDER {
             true => self.ticks.deadline(self.ticks.at(Ticks::monotonic()), self.dead_man),
             false => 0,
         };
         write(row, rule, SocketAddr::new(own, self.port(pair)), hop, deadline, &|_| {});
         let mark = mark_of(row);
-        self.install(pair, rule.to.ip(), hop, mark);
+        self.install(pair, to, hop, mark);
         true
     }
 
     /// The rule is in.
-    fn install(&mut self, pair: usize, to: IpAddr, hop: u16, mark: Mark) {
+    fn install(&mut self, pair: usize, to: Aim, hop: u16, mark: Mark) {
         self.marks[pair] = mark;
         self.installed.push(Installed { pair, to, hop });
         self.places[pair] = self.installed.len() as u32;
@@ -193,7 +207,7 @@ impl ShardTable {
 
     fn adopt(&mut self, pair: usize, to: IpAddr, mark: Mark) -> bool {
         let Some(row) = self.row(pair).filter(|row| row.state.load(Relaxed) == state::SETTLED) else { return false };
-        let hop = row.hop.load(Relaxed);
+        let (hop, to) = (row.hop.load(Relaxed), Aim { to, dscp: row.dscp.load(Relaxed) });
         self.ways.adopt(to, hop);
         self.install(pair, to, hop, mark);
         true

@@ -9,6 +9,7 @@ use strowger::base::time::Duration;
 use strowger::base::{Instant, SocketKey};
 use strowger::media::path::PathTotals;
 use strowger::media::{FastPath, FastRule, PathRequest};
+use strowger::xdp::hops::Aim;
 use strowger::xdp::layout::{Constants, Hop};
 use strowger::xdp::memory::Memory;
 use strowger::xdp::object::Object;
@@ -31,15 +32,15 @@ const FRAME_MAX: usize = 4096;
 struct Next(std::sync::atomic::AtomicU32);
 
 impl Ways for Next {
-    fn resolve(&self, _: IpAddr) -> Option<u16> {
+    fn resolve(&self, _: Aim) -> Option<u16> {
         Some(self.0.load(Relaxed) as u16)
     }
 
-    fn keep(&self, _: IpAddr, _: u16) -> bool {
+    fn keep(&self, _: Aim, _: u16) -> bool {
         true
     }
 
-    fn adopt(&self, _: IpAddr, _: u16) {}
+    fn adopt(&self, _: Aim, _: u16) {}
 }
 
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl Stage {
         let slice =
             Slice { socket_base: 0, port_min: PORT_MIN, port_max: PORT_MIN + 2 * PAIRS - 1, tells_totals: true };
         let table = ShardTable::new(TableOptions {
-            name: "xdp",
+            native: true,
             memory: memory.clone(),
             ways: next.clone(),
             commons: Arc::new(Nothing),

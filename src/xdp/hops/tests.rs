@@ -11,8 +11,19 @@ const STALE: u16 = 4;
 
 fn link(ifindex: u32, up: bool, vlan: Option<(u32, u16)>) -> Vec<u8> {
     let Some((parent, id)) = vlan else { return link_of(ifindex, up, None) };
-    let (mut data, mut info) = (Vec::new(), Vec::new());
+    vlan_of(ifindex, up, (parent, id), &[])
+}
+
+/// A VLAN with its `egress-qos-map`.
+fn vlan_of(ifindex: u32, up: bool, (parent, id): (u32, u16), marks: &[(u32, u32)]) -> Vec<u8> {
+    let (mut data, mut info, mut map) = (Vec::new(), Vec::new(), Vec::new());
     push_attribute(&mut data, 1, &id.to_ne_bytes());
+    for (from, mark) in marks {
+        push_attribute(&mut map, 1, &[from.to_ne_bytes(), mark.to_ne_bytes()].concat());
+    }
+    if !map.is_empty() {
+        push_attribute(&mut data, EGRESS_MARKS, &map);
+    }
     push_attribute(&mut info, 1, b"vlan\0");
     push_attribute(&mut info, 2, &data);
     let mut body = link_of(ifindex, up, Some(&info));
@@ -57,6 +68,10 @@ fn at(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn aim(to: IpAddr) -> Aim {
+    Aim { to, dscp: 46 }
+}
+
 struct Net {
     hops: Hops,
     rows: Shared<Hop>,
@@ -79,7 +94,7 @@ impl Net {
     }
 
     fn resolve(&mut self, to: IpAddr) -> Option<u16> {
-        self.hops.resolve(&self.rows, to)
+        self.hops.resolve(&self.rows, aim(to))
     }
 
     /// The kernel's answer to what was asked for.
@@ -130,16 +145,16 @@ fn another_process_keeps_every_row_its_neighbours_and_writes_none_before_it_is_t
     let mut next = Net { hops: Hops::resting([(3, 0)]), rows: old.rows };
     next.tell(kind::NEW_LINK, &link(3, true, None));
     next.hops.take_rows(neighbours);
-    next.hops.adopt(at("192.0.2.8"), 1);
-    assert!(next.hops.keep(at("192.0.2.8"), 1), "the way of a rule that is in");
+    next.hops.adopt(aim(at("192.0.2.8")), 1);
+    assert!(next.hops.keep(aim(at("192.0.2.8")), 1), "the way of a rule that is in");
     assert_eq!(next.ifindex(1), 3, "not written yet");
     next.hops.wake(&next.rows);
     assert_eq!(next.ifindex(1), 0, "nobody has told it of that neighbour");
     next.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.9"), NEXT, REACHABLE));
     next.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
     assert_eq!((next.ifindex(0), next.ifindex(1)), (3, 3));
-    next.hops.adopt(at("192.0.2.1"), 7);
-    assert!(!next.hops.keep(at("192.0.2.1"), 7), "a row that is nobody's");
+    next.hops.adopt(aim(at("192.0.2.1")), 7);
+    assert!(!next.hops.keep(aim(at("192.0.2.1")), 7), "a row that is nobody's");
     next.answer(&route(3, Some(at("10.0.0.9"))));
     assert_eq!(next.resolve(at("192.0.2.8")), Some(0), "ways are asked for again");
 }
@@ -173,6 +188,80 @@ fn a_vlan_leaves_by_its_parent_with_its_tag() {
     net.answer(&route(4, None));
     let hop = net.resolve(at("10.0.4.1")).unwrap();
     assert_eq!((net.ifindex(hop), net.rows[usize::from(hop)].tag.load(Relaxed).to_ne_bytes()), (3, [0x81, 0, 1, 0x23]));
+}
+
+#[test]
+fn a_vlan_has_no_way_while_its_parent_is_down_or_shows_no_tags() {
+    let mut net = Net::new();
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(4, at("10.0.4.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.4.1"));
+    net.answer(&route(4, None));
+    let hop = net.resolve(at("10.0.4.1")).unwrap();
+    for (up, ifindex) in [(false, 0), (true, 3)] {
+        net.tell(kind::NEW_LINK, &link(3, up, None));
+        assert_eq!(net.ifindex(hop), ifindex, "a VLAN with a loose binding stays up when its parent goes down");
+    }
+    net.answer(&route(4, None));
+    net.hops.without_tags([3]);
+    net.hops.write_all(&net.rows);
+    assert_eq!(net.resolve(at("10.0.4.1")), None);
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.0.1"));
+    net.answer(&route(3, None));
+    assert!(net.resolve(at("10.0.0.1")).is_some(), "who is upon the device itself has one");
+}
+
+#[test]
+fn a_vlan_upon_a_device_of_another_name_space_has_no_way_by_ours_of_the_same_number() {
+    let mut net = Net::new();
+    let mut body = link(4, true, Some((3, 0x123)));
+    push_attribute(&mut body, LINK_ELSEWHERE, &0u32.to_ne_bytes());
+    net.tell(kind::NEW_LINK, &body);
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(4, at("10.0.4.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.4.1"));
+    net.answer(&route(4, None));
+    assert_eq!(net.resolve(at("10.0.4.1")), None, "the program is not on it");
+    let mut attached = Net { hops: Hops::new([(4, 1)]), rows: Shared::ordinary(HOPS_MAX) };
+    attached.tell(kind::NEW_LINK, &body);
+    attached.tell(kind::NEW_NEIGHBOUR, &neighbour(4, at("10.0.4.1"), NEXT, REACHABLE));
+    attached.resolve(at("10.0.4.1"));
+    attached.answer(&route(4, None));
+    let hop = attached.resolve(at("10.0.4.1")).unwrap();
+    assert_eq!((attached.ifindex(hop), attached.rows[usize::from(hop)].tag.load(Relaxed)), (4, 0));
+}
+
+#[test]
+fn a_tag_has_the_priority_that_the_sockets_packets_would_have() {
+    let mut net = Net::new();
+    let tag_of = |net: &mut Net, dscp| {
+        let aim = Aim { to: at("10.0.4.1"), dscp };
+        net.hops.resolve(&net.rows, aim);
+        net.answer(&route(4, None));
+        let hop = net.hops.resolve(&net.rows, aim).unwrap();
+        let tag = net.rows[usize::from(hop)].tag.load(Relaxed).to_ne_bytes();
+        (hop, u16::from_be_bytes([tag[2], tag[3]]))
+    };
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(4, at("10.0.4.1"), NEXT, REACHABLE));
+    assert_eq!((tag_of(&mut net, 46), tag_of(&mut net, 0)), ((0, 0x123), (0, 0x123)), "one hop where tags are alike");
+    // EF comes to priority 4, AF41 to 2, CS4 to 0 (`ip_tos2prio` in net/ipv4/route.c).
+    net.tell(kind::NEW_LINK, &vlan_of(4, true, (3, 0x123), &[(4, 5), (2, 3), (99, 7)]));
+    net.answer(&route(4, None));
+    assert!(!net.hops.keep(Aim { to: at("10.0.4.1"), dscp: 46 }, 0), "another hop now");
+    let tags = [46, 34, 32].map(|dscp| tag_of(&mut net, dscp).1);
+    assert_eq!(tags, [0xa123, 0x6123, 0x0123]);
+    assert_eq!(Aim { to: at("fd00::1"), dscp: 46 }.priority(), 0, "IPV6_TCLASS sets none");
+}
+
+#[test]
+fn a_port_that_leaves_its_bridge_is_still_there() {
+    let mut net = Net::new();
+    net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, at("10.0.0.1"), NEXT, REACHABLE));
+    net.resolve(at("10.0.0.1"));
+    net.answer(&route(3, None));
+    let mut port = link(3, true, None);
+    port[0] = 7;
+    net.tell(kind::DEL_LINK, &port);
+    assert_eq!(net.ifindex(0), 3);
 }
 
 #[test]
@@ -218,10 +307,10 @@ fn a_changed_route_takes_rules_off_their_hop() {
     net.resolve(at("192.0.2.7"));
     net.answer(&route(3, Some(at("10.0.0.1"))));
     let hop = net.resolve(at("192.0.2.7")).unwrap();
-    assert!(net.hops.keep(at("192.0.2.7"), hop));
+    assert!(net.hops.keep(aim(at("192.0.2.7")), hop));
     net.tell(kind::NEW_ROUTE, &route(3, Some(at("10.0.0.2"))));
     net.answer(&route(3, Some(at("10.0.0.2"))));
-    assert!(!net.hops.keep(at("192.0.2.7"), hop));
+    assert!(!net.hops.keep(aim(at("192.0.2.7")), hop));
     assert_ne!(net.resolve(at("192.0.2.7")), Some(hop));
 }
 
@@ -232,16 +321,16 @@ fn a_full_table_refuses_until_somebody_has_been_unused_for_long() {
     for n in 0..=HOPS_MAX {
         net.tell(kind::NEW_NEIGHBOUR, &neighbour(3, address(n), NEXT, REACHABLE));
     }
-    net.hops.asked = (0..HOPS_MAX).map(address).collect();
+    net.hops.asked = (0..HOPS_MAX).map(address).map(aim).collect();
     net.answer(&route(3, None));
     net.resolve(address(HOPS_MAX));
     net.answer(&route(3, None));
     assert_eq!(net.resolve(address(HOPS_MAX)), None, "all are in use");
     net.hops.set_now(UNUSED_S);
-    assert!((0..HOPS_MAX).filter(|n| *n != 5).all(|n| net.hops.keep(address(n), n as u16)));
+    assert!((0..HOPS_MAX).filter(|n| *n != 5).all(|n| net.hops.keep(aim(address(n)), n as u16)));
     net.answer(&route(3, None));
     assert_eq!(net.resolve(address(HOPS_MAX)), Some(5));
-    assert!(!net.hops.keep(address(5), 5));
+    assert!(!net.hops.keep(aim(address(5)), 5));
     assert_eq!(net.hops.in_use().count(), HOPS_MAX);
 }
 
@@ -258,7 +347,7 @@ fn after_a_change_every_way_is_asked_for_again_however_many_there_are() {
     let mut asked = std::collections::BTreeSet::new();
     for _ in 0..3 {
         assert!(net.hops.wants());
-        asked.extend(net.hops.take_asked(1024));
+        asked.extend(net.hops.take_asked(1024).into_iter().map(|aim| aim.to));
     }
     assert_eq!((asked.len(), net.hops.wants()), (3000, false));
 }

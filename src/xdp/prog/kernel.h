@@ -28,6 +28,14 @@ typedef signed long long s64;
 #define swap16(value) ((u16)__builtin_bswap16(value))
 #define swap32(value) __builtin_bswap32(value)
 
+/* A length from a packet, that an address may be moved by: to the verifier of Linux 6.1 the result of a swap is any number. */
+static always_inline u32 length16(u16 value)
+{
+	u32 swapped = swap16(value);
+	in_register(swapped);
+	return swapped & 0xffff;
+}
+
 enum xdp_action { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
 
 struct xdp_md {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::xdp::layout::{Constants, Moment};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 const TICK: Duration = Duration::from_millis(4);
@@ -12,21 +13,23 @@ struct OneWay {
     closed: AtomicU32,
     kept: AtomicU32,
     adopted: AtomicU32,
+    /// There is no way to this one.
+    beyond: OnceLock<IpAddr>,
 }
 
 impl Ways for OneWay {
-    fn resolve(&self, _: IpAddr) -> Option<u16> {
-        (self.closed.load(Relaxed) == 0).then_some(7)
+    fn resolve(&self, to: Aim) -> Option<u16> {
+        (self.closed.load(Relaxed) == 0 && self.beyond.get() != Some(&to.to)).then_some(7)
     }
 
-    fn keep(&self, _: IpAddr, hop: u16) -> bool {
+    fn keep(&self, _: Aim, hop: u16) -> bool {
         assert_eq!(hop, 7);
         self.kept.fetch_add(1, Relaxed);
         self.closed.load(Relaxed) == 0
     }
 
-    fn adopt(&self, _: IpAddr, hop: u16) {
-        assert_eq!(hop, 7);
+    fn adopt(&self, to: Aim, hop: u16) {
+        assert_eq!((to.dscp, hop), (46, 7));
         self.adopted.fetch_add(1, Relaxed);
     }
 }
@@ -60,15 +63,15 @@ fn table() -> (ShardTable, Arc<Memory>, Arc<OneWay>) {
         cpus: 1,
     };
     let memory = Arc::new(Memory::ordinary(constants));
-    let (table, ways) = table_on(&memory);
+    let (table, ways) = table_on(&memory, true);
     (table, memory, ways)
 }
 
-fn table_on(memory: &Arc<Memory>) -> (ShardTable, Arc<OneWay>) {
+fn table_on(memory: &Arc<Memory>, native: bool) -> (ShardTable, Arc<OneWay>) {
     let ways = Arc::new(OneWay::default());
     let slice = Slice { socket_base: 1_000, port_min: 20_040, port_max: 20_079, tells_totals: true };
     let table = ShardTable::new(TableOptions {
-        name: "xdp",
+        native,
         memory: memory.clone(),
         ways: ways.clone(),
         commons: Arc::new(NoCommons { is_ours: AtomicBool::new(true) }),
@@ -113,6 +116,17 @@ fn a_key_finds_the_row_of_its_port() {
     assert_eq!((open(false), open(true)), (1, 1));
     for key in [999, 1_005, 1_080, u32::MAX].map(SocketKey) {
         assert!(!table.apply(NOW, PathRequest::Opened { key }), "{key:?}");
+    }
+}
+
+#[test]
+fn a_generic_program_relays_nobody_to_whom_there_is_no_way_since_it_may_not_be_shown_his_tag() {
+    let (_, memory, _) = table();
+    for native in [true, false] {
+        let (mut table, ways) = table_on(&memory, native);
+        ways.beyond.set(rule(false).source.ip()).unwrap();
+        assert!(table.apply(NOW, PathRequest::Opened { key: V4 }));
+        assert_eq!(table.apply(NOW, PathRequest::Down { key: V4, rule: rule(false) }), native);
     }
 }
 
@@ -219,7 +233,7 @@ fn another_process_goes_on_with_a_rule_and_reads_on_where_the_first_had_read() {
     assert_eq!(mark.packets, 9);
     table.commons = Arc::new(NoCommons { is_ours: AtomicBool::new(false) });
 
-    let (mut next, ways) = table_on(&memory);
+    let (mut next, ways) = table_on(&memory, true);
     let adopted = PathRequest::Adopted { key: V4, to: rule(false).to.ip(), mark };
     assert!(next.apply(NOW, adopted));
     drop(table);
