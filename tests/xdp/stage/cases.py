@@ -8,54 +8,25 @@ import time
 from harness.process import Failure, Process, until
 from harness.sipp import Sipp
 
-from . import looks, scan, succession
+from . import looks, relay, scan, succession, vlans
 from .appliance import CALLEE_PORT, CALLER_PORT, MEDIA_PORTS, NUMBER, SIP_PORT, Appliance
-from .load import SET_UP_RATE, Load
-from .network import DEVICES, SERVICE, attached, do, pins
+from .load import Load
+from .network import DEVICES, SERVICE, do, pins
 
-# How often the process may wake where nothing but media in the kernel goes on: two sweeps a second, the supervisor's rounds, and
-# the kernel's news of neighbours.
-WAKES_MAX = 20
 SCANNER = os.path.abspath(scan.__file__)
 # How long a scanner is blocked here, and the datagrams that it goes on with.
 BLOCK_SECONDS = 6
 FLOOD = 2_000
 
 
-def _relayed(options, net, directory, family):
-    appliance = Appliance(options, net, directory, family).up()
-    modes = {device: attached(device) for device in DEVICES.values()}
-    if set(modes.values()) != {"native"}:
-        raise Failure(f"the program is not native on every device: {modes}")
-    before = {party: net.bad_checksums(party) for party in ("caller", "callee")}
-    load = Load(options, net, directory, options.calls, 10, family).all_up()
-    time.sleep(looks.SETTLE_SECONDS)
-    share, total = looks.share(appliance, 3.0)
-    wakes = looks.wakes(appliance, 3.0)
-    load.finish()
-    bad = {party: net.bad_checksums(party) - before[party] for party in before}
-    appliance.stop()
-    left = {device: attached(device) for device in DEVICES.values() if attached(device)}
-    if share <= 0.999:
-        raise Failure(f"{100 * share:.3f} % of {total:.0f} packets by XDP once settled, more than 99.9 % wanted")
-    if any(bad.values()):
-        raise Failure(f"datagrams with a wrong UDP checksum: {bad}")
-    if left:
-        raise Failure(f"programs are still attached after the end: {left}")
-    if sum(wakes.values()) > WAKES_MAX:
-        raise Failure(f"the process woke {sum(wakes.values()):.1f} times a second, at most {WAKES_MAX} wanted: {wakes}")
-    return (f"{options.calls} calls, {load.received()} packets verified, none lost; {100 * share:.3f} % by XDP once settled; "
-            f"{sum(wakes.values()):.1f} wake-ups a second")
-
-
 def relay_v4(options, net, directory):
     """IPv4, two devices: every packet arrives, settled ones by the kernel."""
-    return _relayed(options, net, directory, 4)
+    return relay.relayed(options, net, directory, 4)
 
 
 def relay_v6(options, net, directory):
     """IPv6, two devices."""
-    return _relayed(options, net, directory, 6)
+    return relay.relayed(options, net, directory, 6)
 
 
 def one_device(options, net, directory):
@@ -64,10 +35,10 @@ def one_device(options, net, directory):
     appliance = Appliance(options, OneSide(net), directory).up()
     seconds, report = 8, os.path.join(directory, "loadgen.json")
     argv = [*net.enter("caller"), options.loadgen, "calls", "--target", f"{SERVICE[4]}:{SIP_PORT}", "--bind", f"{own}:{CALLER_PORT}", "--uas-listen",
-            f"{own}:{CALLEE_PORT}", "--to", NUMBER, "--rate", SET_UP_RATE, "--calls", options.calls, "--concurrent", options.calls + 10,
-            "--hold", f"{options.calls / SET_UP_RATE + seconds:.1f}s", "--rtp-ports", "40000-49999", "--late-max", "2s", "--json", report]
+            f"{own}:{CALLEE_PORT}", "--to", NUMBER, "--rate", options.rate, "--calls", options.calls, "--concurrent", options.calls + 10,
+            "--hold", f"{options.calls / options.rate + seconds:.1f}s", "--rtp-ports", "40000-49999", "--late-max", "2s", "--json", report]
     load = Process("loadgen", argv, directory)
-    until(lambda: f" up {options.calls} " in load.output() or not load.running(), options.calls / SET_UP_RATE + 15, f"{options.calls} calls to be up")
+    until(lambda: f" up {options.calls} " in load.output() or not load.running(), options.calls / options.rate + 15, f"{options.calls} calls to be up")
     time.sleep(looks.SETTLE_SECONDS)
     share, total = looks.share(appliance, 3.0)
     status = load.wait(seconds + 60)
@@ -271,5 +242,7 @@ def mute_peer(options, net, directory):
     return f"{line.split('msg=')[-1][:150]}; packets by path {packets}"
 
 
-ALL = [relay_v4, relay_v6, one_device, sipp, kill, kill_pinned, spray, scanner, *succession.ALL, unprivileged, wrong_device, great_mtu,
-       mute_peer]
+ALL = [relay_v4, relay_v6, *vlans.ALL, one_device, sipp, kill, kill_pinned, spray, scanner, *succession.ALL, unprivileged, wrong_device,
+       great_mtu, mute_peer]
+# What some need of the network: VLAN devices in the kernel; veth pairs, not cards.
+NEED_VLANS, NEED_VETHS = vlans.ALL, [vlans.vlan_hidden, mute_peer]

@@ -9,15 +9,12 @@ from harness.process import Failure, Process, until
 from .appliance import CALLEE_PORT, CALLER_PORT, NUMBER, SIP_PORT, bracketed
 from .network import SERVICE
 
-SET_UP_RATE = 100
-
-
 class Load:
     """`calls` calls, all up together for `seconds`."""
 
     def __init__(self, options, net, directory, calls, seconds, family=4, name="load"):
-        self.calls, self.seconds, self.net = calls, seconds, net
-        hold = calls / SET_UP_RATE + seconds
+        self.calls, self.seconds, self.rate, self.net = calls, seconds, options.rate, net
+        hold = calls / self.rate + seconds
         service, caller, callee = bracketed(SERVICE[family]), bracketed(net.address("caller", family)), bracketed(net.address("callee", family))
         common = ["--calls", calls, "--hold", f"{hold:.1f}s", "--silence-max", "60s", "--late-max", "2s", "--concurrent", calls + 10]
         self.directory = os.path.join(directory, name)
@@ -27,7 +24,7 @@ class Load:
                                                           "--rtp-ports", "40000-49999", *common])
         until(lambda: "answering on" in self.uas.output(), 10, "the answering side to listen")
         self.uac = self._start("caller", "uac", options, ["--uac", "--target", f"{service}:{SIP_PORT}", "--bind", f"{caller}:{CALLER_PORT}", "--to", NUMBER,
-                                                          "--rate", SET_UP_RATE, "--rtp-ports", "40000-49999", *common])
+                                                          "--rate", self.rate, "--rtp-ports", "40000-49999", *common])
 
     def _start(self, party, side, options, argv):
         command = [*self.net.enter(party), options.loadgen, "calls", *argv, "--json", self.reports[side]]
@@ -42,14 +39,14 @@ class Load:
                     raise Failure(f"{end.name} ended early: {end.output()[-800:]}")
             return re.search(rf" up {self.calls} ", self.uac.output())
 
-        until(up, self.calls / SET_UP_RATE + 15, f"{self.calls} calls to be up")
+        until(up, self.calls / self.rate + 15, f"{self.calls} calls to be up")
         return self
 
     def finish(self):
         """Both ends' counters, once all calls are over; fails when a call failed or a packet was lost, doubled or damaged."""
         counters = {}
         for side, end in (("uac", self.uac), ("uas", self.uas)):
-            status = end.wait(self.seconds + self.calls / SET_UP_RATE + 60)
+            status = end.wait(self.seconds + self.calls / self.rate + 60)
             if status != 0:
                 raise Failure(f"{end.name} ended with {status}: {end.output()[-900:]}")
             with open(self.reports[side]) as file:

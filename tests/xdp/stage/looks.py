@@ -7,7 +7,7 @@ import time
 from harness.process import Failure, Process, until
 
 from . import wire
-from .network import DEVICES, attached
+from .network import DEVICES, attached, do
 
 # Learning, and the rest before a settled stream moves to the kernel.
 SETTLE_SECONDS = 2.0
@@ -49,6 +49,13 @@ def last(watcher, seconds):
     watcher.wait(seconds)
     at, count = watcher.output().splitlines()[-1].split()
     return float(at), int(count)
+
+
+def tags(net, party, seconds):
+    """The VLANs and priorities of media that arrives at a party."""
+    argv = [*net.enter(party), sys.executable, WATCHER, "tags", "e0", 40_000, 49_999, seconds]
+    rows = do(*argv).splitlines()[1:]
+    return {tuple(map(int, row.split()[:2])) for row in rows}
 
 
 def nothing_left(pin=None):

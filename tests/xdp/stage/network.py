@@ -11,6 +11,7 @@ as they do on a wire. Receiving by NAPI (`gro on`) is what lets a veth take fram
 """
 
 import os
+import re
 import subprocess
 
 from harness.process import Failure, Process, own_network, until
@@ -41,10 +42,12 @@ def missing():
 class Network:
     """Made once, in a namespace that this process moves into."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, cards=False):
         if not own_network():
             raise Failure("this process may not make a network namespace")
-        self.holders = {}
+        self.holders, self.cards = {}, cards
+        # Since then the kernel says whether a veth takes frames from a program; before, the appliance takes it that it does not.
+        self.mode = "native" if cards or release() >= (6, 3) else "generic"
         for family in SERVICE.values():
             do("ip", "addr", "add", family, "dev", "lo")
         with open("/proc/sys/net/ipv6/conf/all/accept_dad", "w") as file:
@@ -59,7 +62,7 @@ class Network:
         own = os.readlink("/proc/self/ns/net")
         until(lambda: os.readlink(f"/proc/{holder.child.pid}/ns/net") != own, 5, "a network namespace")
         inside, device = self.enter(party), DEVICES[party]
-        do("ip", "link", "add", "name", device, "type", "veth", "peer", "name", "e0", "netns", holder.child.pid)
+        self._join(number, (os.getpid(), device), (holder.child.pid, "e0"))
         # The far end first: a veth asks its peer whether it can take frames when it is itself put up.
         for enter, name, host in ((inside, "e0", 2), ([], device, 1)):
             do(*enter, "ethtool", "-K", name, "tx", "off", "txvlan", "off", "gro", "on")
@@ -69,6 +72,15 @@ class Network:
         do(*inside, "ip", "link", "set", "lo", "up")
         do(*inside, "ip", "route", "add", "default", "via", f"10.77.{number}.1")
         do(*inside, "ip", "-6", "route", "add", "default", "via", f"fd77:{number}::1")
+
+    def _join(self, number, *ends):
+        """Two devices, each in a process's namespace under a name: a veth pair, or cards with a wire between them."""
+        if not self.cards:
+            (_, near), (process, far) = ends
+            do("ip", "link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", process)
+            return
+        for card, (process, name) in enumerate(ends, 2 * number - 2):
+            do("nsenter", "--net=/proc/1/ns/net", "ip", "link", "set", f"eth{card}", "netns", process, "name", name)
 
     def _warm(self):
         """Until every party answers, over both families."""
@@ -94,6 +106,21 @@ class Network:
         total += int(rows[1][rows[0].index("InCsumErrors")])
         total += sum(int(line.split()[1]) for line in do(*enter, "cat", "/proc/net/snmp6").splitlines() if line.startswith("Udp6InCsumErrors"))
         return total
+
+
+def release():
+    """The kernel's version, its first two numbers."""
+    return tuple(int(number) for number in re.findall(r"[0-9]+", os.uname().release)[:2])
+
+
+def lacks_vlans():
+    """Whether this kernel has no VLAN devices: CONFIG_VLAN_8021Q is not set, or its module is not there."""
+    made = subprocess.run(["ip", "link", "add", "link", DEVICES["caller"], "name", "vlan-try", "type", "vlan", "id", "1"], capture_output=True, text=True)
+    if made.returncode == 0:
+        do("ip", "link", "del", "vlan-try")
+    elif "Unknown device type" not in made.stderr:
+        raise Failure(f"a VLAN device cannot be made: {made.stderr.strip()}")
+    return made.returncode != 0
 
 
 def _has_ping():

@@ -13,14 +13,10 @@ from .appliance import Appliance
 from .load import Load
 from .network import DEVICES, attached, pins
 
-# Calls of the largest take-over.
-TAKEN_OVER = 500
-
-
 def take_over(options, net, directory):
-    """A new process takes over 500 calls, twice, and media stays in the kernel: no call and no packet is lost."""
+    """A new process takes over very many calls, twice, and media stays in the kernel: no call and no packet is lost."""
     appliance = Appliance(options, net, directory).up()
-    load = Load(options, net, directory, TAKEN_OVER, 14).all_up()
+    load = Load(options, net, directory, options.many_calls, 14).all_up()
     time.sleep(looks.SETTLE_SECONDS)
     looks.mostly_below(appliance)
     pauses = []
@@ -37,7 +33,7 @@ def take_over(options, net, directory):
     after = looks.killed_after(net, directory, appliance, looks.SLACK_SECONDS)
     load.abandon()
     looks.nothing_left()
-    return (f"{TAKEN_OVER} calls, {packets} packets verified, none lost; {100 * share:.3f} % by XDP; "
+    return (f"{options.many_calls} calls, {packets} packets verified, none lost; {100 * share:.3f} % by XDP; "
             f"pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms; the last packet {after:.2f} s after the kill")
 
 
@@ -112,7 +108,7 @@ def take_over_program(options, net, directory):
         raise Failure(f"the new process does not say that its program is another: {appliance.process.output()[-800:]}")
     time.sleep(looks.SETTLE_SECONDS)
     share = looks.mostly_below(appliance)
-    if os.listdir(pin) or {attached(device) for device in DEVICES.values()} != {"native"}:
+    if os.listdir(pin) or {attached(device) for device in DEVICES.values()} != {net.mode}:
         raise Failure(f"pinned {os.listdir(pin)}, attached {[attached(device) for device in DEVICES.values()]}")
     appliance.configure()
     appliance.take_over(other)
