@@ -16,6 +16,10 @@ const RECEIVE_BUFFER: usize = 32 << 20;
 /// Messages, or runs of them, taken from the kernel at once. Buffers are used in turn, so that fewer stay in the caches.
 const MESSAGES: u16 = 128;
 
+/// Messages read before those are sent that answer them. Whoever answers us waits meanwhile: two sides that read all there is
+/// before they send hand one great heap to and fro, and each is idle while the other works.
+const SHARE: u16 = 256;
+
 /// The sockets of one core as they are opened, key after key.
 pub struct Sockets {
     /// Holds them.
@@ -26,7 +30,8 @@ pub struct Sockets {
 impl Sockets {
     /// A driver for at most `most` of them.
     pub fn new(choice: &Choice, most: usize) -> Result<Self, Trouble> {
-        let options = io::Options { sockets_max: most, message_buffers: MESSAGES, ..io::Options::default() };
+        let options =
+            io::Options { sockets_max: most, message_buffers: MESSAGES, share: SHARE, ..io::Options::default() };
         let no_driver = |error| Trouble::outside(format!("no driver: {error}; check memory and file limits"));
         Ok(Self { driver: choice.open(options).map_err(no_driver)?, next: 0 })
     }

@@ -19,8 +19,8 @@ use crate::station::{Station, Status};
 
 /// How often the main thread hears of a core's status.
 const STATUS_EVERY: Duration = Duration::from_millis(50);
-/// Sends between two looks at what has arrived.
-const SENDS_PER_TURN: usize = 256;
+/// RTP packets sent between two looks at what has arrived.
+const PACKETS_PER_TURN: usize = 256;
 /// Sockets asked for kernel drops with each piece of news; the figures at the end ask all.
 const DROPS_PER_NEWS: usize = 64;
 /// epoll sleeps in whole milliseconds; the rest is waited for busily.
@@ -204,36 +204,43 @@ impl Worker {
         if left < EPOLL_STEP { Duration::ZERO } else { Duration::from_millis(left.as_millis() as u64) }
     }
 
-    /// Sends what is due, one turn of it; true if there may be more.
+    /// Sends every message, and of RTP one turn of what is due; true if there may be more. Messages that waited while others
+    /// were read would have more behind them each time, and find their calls no longer in the caches.
     fn send_due(&mut self) -> bool {
-        for _ in 0..SENDS_PER_TURN {
-            let output = self.station.poll_message().or_else(|| self.station.poll_packet(now()));
-            let refused = match output {
-                None => return false,
-                Some(Output::Datagram(socket, to, bytes)) => self.driver.send(socket, to, bytes).err(),
-                Some(Output::Stream(stream, bytes)) => self.driver.send_stream(stream, bytes).err(),
-                Some(Output::Connect(stream)) => {
-                    if let Err(error) = self.driver.connect(stream, self.target, Some(self.local.ip())) {
-                        self.station.fail(format!("cannot connect to {}: {error}", self.target));
-                    }
-                    None
-                }
-                Some(Output::Log(line)) => {
-                    // Whether somebody still listens is not the run's concern.
-                    let _ = writeln!(std::io::stderr(), "{line}");
-                    None
-                }
-                Some(Output::Close(stream)) => {
-                    self.driver.close_stream(stream);
-                    None
-                }
-            };
-            // A connection that is gone says so by an event; a full queue is ours to answer for.
-            if refused == Some(Refused::Full) {
-                self.station.on_refused();
-            }
+        while let Some(message) = self.station.poll_message() {
+            self.send(message);
+        }
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(packet) = self.station.poll_packet(now()) else { return false };
+            self.send(packet);
         }
         true
+    }
+
+    fn send(&mut self, output: Output) {
+        let refused = match output {
+            Output::Datagram(socket, to, bytes) => self.driver.send(socket, to, bytes).err(),
+            Output::Stream(stream, bytes) => self.driver.send_stream(stream, bytes).err(),
+            Output::Connect(stream) => {
+                if let Err(error) = self.driver.connect(stream, self.target, Some(self.local.ip())) {
+                    self.station.fail(format!("cannot connect to {}: {error}", self.target));
+                }
+                None
+            }
+            Output::Log(line) => {
+                // Whether somebody still listens is not the run's concern.
+                let _ = writeln!(std::io::stderr(), "{line}");
+                None
+            }
+            Output::Close(stream) => {
+                self.driver.close_stream(stream);
+                None
+            }
+        };
+        // A connection that is gone says so by an event; a full queue is ours to answer for.
+        if refused == Some(Refused::Full) {
+            self.station.on_refused();
+        }
     }
 
     fn news(&mut self) -> Box<News> {

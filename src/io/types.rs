@@ -18,6 +18,9 @@ pub struct Options {
     pub packet_buffers: u16,
     /// Buffers for signalling datagrams and stream data, [`MESSAGE_BYTES_MAX`] each; a power of two.
     pub message_buffers: u16,
+    /// Datagrams after which a wait ends although there are more, give or take those that came as one, so that their owner
+    /// can answer them. With io_uring; epoll reads no more of a socket at once than it has room for.
+    pub share: u16,
     /// How long a busy driver may gather what comes before it hands over the first of it, and how much later it may come
     /// back from a wait: with less work for each. io_uring needs Linux 6.12 for it.
     pub gather: GatherMax,
@@ -40,6 +43,7 @@ impl Default for Options {
             stream_queue_bytes: 256 * 1024,
             packet_buffers: 1024,
             message_buffers: 64,
+            share: 1024,
             gather: GatherMax::default(),
         }
     }

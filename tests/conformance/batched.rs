@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use socket2::SockRef;
 use strowger::base::{Instant, SocketKey};
-use strowger::io::{Driver, Forward, Released, ReleasedSocket, Role, Traffic, UdpOptions};
+use strowger::io::{Driver, Forward, Options, Released, ReleasedSocket, Role, Traffic, UdpOptions};
 
 use crate::harness::{Make, Recorder, loopback, loopback_v6, options, phone, receive, settle, until};
 
@@ -24,6 +24,7 @@ crate::on_every_driver!(
     closing_sends_the_run_that_is_open,
     arrival_times_are_those_of_the_kernel,
     gathering_waits_and_takes_all,
+    a_wait_hands_over_a_share_and_the_next_the_rest,
 );
 
 const A: SocketKey = SocketKey(0);
@@ -268,4 +269,22 @@ fn gathering_waits_and_takes_all(make: Make) {
             assert_eq!(receive(&phone).0, [number]);
         }
     }
+}
+
+/// Whoever answers us must not wait until all has been read.
+fn a_wait_hands_over_a_share_and_the_next_the_rest(make: Make) {
+    const MANY: usize = 3300;
+    let mut driver = make(Options { share: 100, message_buffers: 128, ..options() });
+    driver.open_udp(A, &batched(loopback())).expect("open");
+    let to = driver.open_udp(B, &batched(loopback())).expect("open");
+    let messages: Vec<Bytes> = (0..MANY).map(|number| Bytes::from(vec![number as u8; 400])).collect();
+    send_all(&mut *driver, to, &messages);
+    let (mut seen, mut most) = (Recorder::default(), 0);
+    until(&mut *driver, &mut seen, |seen| {
+        let share = seen.datagrams.len() - most;
+        assert!(share < MANY / 3, "{share} at once");
+        most = seen.datagrams.len();
+        most == MANY
+    });
+    assert!(messages.iter().zip(&seen.datagrams).all(|(message, came)| came.2 == *message));
 }

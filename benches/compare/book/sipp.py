@@ -25,7 +25,9 @@ BEGIN_OURS, BEGIN_THEIRS = 64_000, 16_000
 # How much later than planned a run may end: a share of it, and what it takes to begin and to notice the end.
 LATE_SHARE, LATE_SECONDS = 0.05, 0.2
 # How much later it is not waited for any longer.
-GIVE_UP_SECONDS = 1.5
+GIVE_UP_SECONDS = 1.0
+# How often it is asked whether a run has become void already.
+LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -55,29 +57,42 @@ def _answered(options, directory, place, seconds):
         until(lambda: is_bound("127.0.0.1", port), 10, "the answering side to listen")
         return place(port, server.child.pid)
     finally:
-        server.stop()
+        server.stop(0)  # calls of a run that failed may still be up, and would be waited for
+
+
+def _pass(seconds, dropped):
+    """Lets so much time pass, or less if the kernel drops something: such a run cannot become sound any more."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not dropped():
+        time.sleep(min(LOOK_SECONDS, left))
 
 
 def _watch(name, argv, directory, answering, rate, course):
-    """Runs a generator to its end; what it and the answering side spent while it was watched."""
-    drops, generator = machine.udp_drops(), Process(name, argv, directory)
+    """Runs a generator to its end, or until it is void; what it and the answering side spent while it was watched."""
+    drops_before, generator = machine.udp_drops(), Process(name, argv, directory)
+
+    def dropped():
+        return machine.udp_drops() - drops_before
+
     time.sleep(course.lead)
     pids = (generator.child.pid, answering)
     before, begin = [machine.cpu_seconds([pid]) for pid in pids], time.monotonic()
-    time.sleep(course.window)
+    _pass(course.window, dropped)
     cpu, real = [machine.cpu_seconds([pid]) - spent for pid, spent in zip(pids, before)], time.monotonic() - begin
     if not generator.running():
         raise Failure(f"the generator ended early: {generator.output()[-800:]}")
     found = {"cost": cpu[0] * 1e6 / (rate * real), "cpu_s": cpu[0], "answering_cpu_s": cpu[1], "window_s": real, "rate": rate, "void": None}
+    if drops := dropped():
+        generator.stop(0)
+        return {**found, "void": f"the kernel dropped {drops} datagrams"}
     try:
         status = generator.child.wait(course.tail + GIVE_UP_SECONDS)
     except subprocess.TimeoutExpired:
-        generator.stop()
+        generator.stop(0)
         return {**found, "void": f"it had not ended {GIVE_UP_SECONDS} s after it should have"}
     if status not in (0, 1, 4):
         raise Failure(f"{name} ended with {status}: {generator.output()[-800:]}")
-    drops = machine.udp_drops() - drops
-    if drops or status == 4:
+    if (drops := dropped()) or status == 4:
         found["void"] = f"the kernel dropped {drops} datagrams" if drops else "the generator was late"
     return found
 

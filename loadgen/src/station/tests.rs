@@ -474,3 +474,19 @@ fn media_alone_is_judged_at_both_ends_of_each_pair() {
     let c = streams(100);
     assert_eq!(c.rtp_lost, (c.rtp_sent_uac + c.rtp_sent_uas) / 100);
 }
+
+#[test]
+fn calls_that_are_overdue_begin_a_turn_at_a_time() {
+    let mut net = Net::new(Plan { rtp: false, ..plan(1000.0, 1) }, 1, |_, _, _| Vec::new());
+    net.station.start(Instant::ZERO);
+    let now = Instant::from_millis(2000);
+    for begun in [256, 512, 768, 1000, 1000] {
+        net.station.handle_timeout(now);
+        assert_eq!(net.station.stats().counters.calls_attempted, begun);
+        assert_eq!(
+            net.station.next_deadline().is_some_and(|at| at <= now),
+            begun < 1000,
+            "answers are read in between"
+        );
+    }
+}

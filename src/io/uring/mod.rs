@@ -47,6 +47,8 @@ impl Handler for Deaf {
     }
 }
 
+/// Completions handled in one batch.
+const BATCH: usize = 1024;
 const PACKETS: u16 = 0;
 const MESSAGES: u16 = 1;
 
@@ -117,22 +119,24 @@ impl Uring {
         Ok(())
     }
 
-    /// Hands over what has completed, and tells how much. `sends` were with the kernel when it was entered.
+    /// Hands over a share of what has completed, and tells how much. `sends` were with the kernel when it was entered.
     fn finish_batch(&mut self, sends: u32, handler: &mut dyn Handler) -> usize {
         let taken = self.ring.all_taken();
         self.reclaim();
-        let completions = self.ring.take();
-        if !completions.is_empty() {
+        if self.ring.has_completions() {
             self.counters.batches += 1;
             handler.on_batch();
             self.datagrams.begin_batch();
         }
-        let count = completions.len();
-        for completion in &completions {
-            self.hand_over(*completion, handler);
+        let enough = self.counters.received + u64::from(self.options.share.max(1));
+        let mut count = 0;
+        while count < BATCH && self.counters.received < enough {
+            let Some(completion) = self.ring.take() else { break };
+            count += 1;
+            self.hand_over(completion, handler);
         }
-        self.ring.give_back(completions);
-        if taken {
+        // What is left may tell of a send that failed.
+        if taken && !self.ring.has_completions() {
             self.datagrams.settle(sends);
             self.messaged.clear();
         }

@@ -16,8 +16,6 @@ const REQUESTS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 /// Completions that end gathering.
 const GATHERED: usize = 64;
-/// Completions taken in one batch.
-const BATCH: usize = 1024;
 
 /// One completion, copied out so that handling it may push new requests.
 #[derive(Clone, Copy)]
@@ -31,7 +29,6 @@ pub(super) struct Ring {
     ring: IoUring,
     /// The kernel ties the ring to the thread that enables it; it stays disabled until the first use.
     enabled: bool,
-    taken: Vec<Completion>,
     /// The kernel can wait for several completions for a while, and then for one.
     can_gather: bool,
 }
@@ -50,7 +47,7 @@ impl Ring {
             .dontfork()
             .build(REQUESTS)?;
         let can_gather = ring.params().is_feature_min_timeout();
-        Ok(Self { ring, enabled: false, taken: Vec::with_capacity(BATCH), can_gather })
+        Ok(Self { ring, enabled: false, can_gather })
     }
 
     pub(super) fn submitter(&self) -> Submitter<'_> {
@@ -126,21 +123,15 @@ impl Ring {
         tolerate(self.ring.submitter().submit_with_args(many, &SubmitArgs::new().timespec(&timespec)))
     }
 
-    /// Takes a bounded batch of completions. Give it back with [`give_back`](Self::give_back).
-    pub(super) fn take(&mut self) -> Vec<Completion> {
-        let mut taken = std::mem::take(&mut self.taken);
-        taken.clear();
-        let completions = self.ring.completion().take(BATCH);
-        taken.extend(completions.map(|entry: cqueue::Entry| Completion {
-            tag: entry.user_data(),
-            result: entry.result(),
-            flags: entry.flags(),
-        }));
-        taken
+    /// Some wait to be taken.
+    pub(super) fn has_completions(&mut self) -> bool {
+        !self.ring.completion().is_empty()
     }
 
-    pub(super) fn give_back(&mut self, taken: Vec<Completion>) {
-        self.taken = taken;
+    /// Takes the next completion.
+    pub(super) fn take(&mut self) -> Option<Completion> {
+        let entry: cqueue::Entry = self.ring.completion().next()?;
+        Some(Completion { tag: entry.user_data(), result: entry.result(), flags: entry.flags() })
     }
 
     /// Has the kernel end the request of this name; its completion follows. Asked for all at once, the kernel looks again

@@ -26,6 +26,9 @@ use super::stats::record;
 use super::template::Values;
 use super::{Context, PREPARED_MAX, Path, Role, Timer};
 
+/// Calls begun between two looks at what has arrived: those of a tick at 256,000 a second.
+const BEGUN_PER_TURN: usize = 256;
+
 /// Local ends of the calling side: what stands in Via and Contact, and the path to the target.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
@@ -78,9 +81,10 @@ impl Uac {
         })
     }
 
-    /// Begins every call that is due.
+    /// Begins calls that are due, one turn of them: answers to those before are read in between.
     pub fn handle_schedule(&mut self, cx: &mut Context<'_>) {
-        while let Some((number, scheduled)) = self.schedule.take(cx.now) {
+        for _ in 0..BEGUN_PER_TURN {
+            let Some((number, scheduled)) = self.schedule.take(cx.now) else { return };
             record(&mut cx.stats.latencies.late_start, cx.now.since(scheduled));
             let step = if cx.plan.steps.is_empty() { None } else { Some(self.schedule.step_of(scheduled)) };
             let begun = self.begin(cx, number, scheduled, step);
