@@ -82,23 +82,29 @@ impl<T> Wheel<T> {
         let Bucket { mut chunk, len, stale } = self.vacate(at);
         let mut filled = (len as usize).wrapping_sub(1) % CHUNK + 1;
         while chunk != NIL {
-            let entries = self.chunks.entries[chunk as usize];
-            chunk = self.chunks.release(chunk);
-            let entries = entries.get(..filled).unwrap_or_default();
-            let live = if stale == 0 { u16::MAX } else { self.live(entries) };
-            for (bit, &entry) in entries.iter().enumerate() {
-                if live >> bit & 1 != 0 {
-                    self.place(entry);
+            let mut live = match stale {
+                0 => u16::MAX >> (CHUNK - filled),
+                _ => self.live(&self.chunks.entries[chunk as usize], filled),
+            };
+            let held = chunk;
+            chunk = self.chunks.release(held);
+            if live != 0 {
+                // A copy, since the first that is placed may fill this chunk again.
+                let entries = self.chunks.entries[held as usize];
+                while live != 0 {
+                    self.place(entries[live.trailing_zeros() as usize % CHUNK]);
+                    live &= live - 1;
                 }
             }
             filled = CHUNK;
         }
     }
 
-    /// Which of a chunk's entries are live, the first in the lowest bit; without branches, so that the nodes are fetched
+    /// Which of a chunk's first entries are live, the first in the lowest bit; without branches, so that the nodes are fetched
     /// at the same time.
-    fn live(&self, entries: &[Entry]) -> u16 {
-        entries.iter().rev().fold(0, |bits, &entry| bits << 1 | u16::from(self.is_live(entry)))
+    fn live(&self, entries: &[Entry; CHUNK], filled: usize) -> u16 {
+        let bits = entries.iter().rev().fold(0, |bits, &entry| bits << 1 | u16::from(self.is_live(entry)));
+        bits & u16::MAX >> (CHUNK - filled)
     }
 
     fn vacate(&mut self, at: usize) -> Bucket {
