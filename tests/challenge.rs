@@ -21,14 +21,17 @@ username = "alice"
 password = "secret"
 "#;
 
-/// The challenges to a REGISTER with this line.
-fn challenges(line: &str) -> Vec<String> {
-    let text = format!(
+fn register(line: &str) -> String {
+    format!(
         "REGISTER sip:example.com SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.5:5060;branch=z9hG4bK1;rport\n\
          Max-Forwards: 70\nFrom: <sip:alice@example.com>;tag=1\nTo: <sip:alice@example.com>\nCall-ID: 1\n\
          CSeq: 1 REGISTER\nContact: <sip:alice@198.51.100.5>\n{line}Content-Length: 0\n\n"
-    );
-    let sent = Desk::new(CONFIG).receive("198.51.100.5:5060", &text);
+    )
+}
+
+/// The challenges to a REGISTER with this line.
+fn challenges(line: &str) -> Vec<String> {
+    let sent = Desk::new(CONFIG).receive("198.51.100.5:5060", &register(line));
     let challenge = response(&sent, "198.51.100.5:5060", 401);
     let lines = challenge.view().headers().filter(|header| header.name == HeaderName::WwwAuthenticate);
     lines.map(|header| String::from_utf8_lossy(header.value).into_owned()).collect()
@@ -48,4 +51,21 @@ fn a_phone_that_stumbles_over_sha_256_is_offered_md5_alone() {
     let offered = challenges("User-Agent: baresip v1.0.0 (x86_64/linux)\n");
     assert_eq!(offered.len(), 1);
     assert!(offered[0].contains("algorithm=MD5"), "{offered:?}");
+}
+
+/// RFC 3261 §26.3.2.4, §8.2.7.
+#[test]
+fn who_sends_registers_without_credentials_fills_no_table_and_hears_the_same_tag() {
+    let mut desk = Desk::new(CONFIG);
+    let tag = |desk: &mut Desk| {
+        let sent = desk.receive("198.51.100.5:5060", &register(""));
+        let challenge = response(&sent, "198.51.100.5:5060", 401);
+        challenge.view().to().tag().expect("a tag").to_vec()
+    };
+    assert_eq!(tag(&mut desk), tag(&mut desk));
+    assert_eq!(desk.shard.audit().transactions, 0);
+    let other = desk.receive("198.51.100.5:5060", &register("").replace("z9hG4bK1", "z9hG4bK2"));
+    assert_ne!(response(&other, "198.51.100.5:5060", 401).view().to().tag(), Some(&*tag(&mut desk)));
+    desk.receive("198.51.100.5:5060", &register("Require: nothing\n"));
+    assert_eq!(desk.shard.audit().transactions, 1, "what is refused is refused for as long as it is repeated");
 }

@@ -47,6 +47,12 @@ pub fn push_socket(out: &mut Vec<u8>, address: SocketAddr) {
     }
 }
 
+/// A number as sixteen lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(number: u64) -> [u8; 16] {
+    std::array::from_fn(|at| b"0123456789abcdef"[(number >> (60 - 4 * at) & 0xf) as usize])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +75,7 @@ mod tests {
         #[test]
         fn the_same_as_display(number: u64, address: IpAddr, socket: SocketAddr) {
             prop_assert_eq!(written(|out| push_number(out, number)), format!("x{number}"));
+            prop_assert_eq!(written(|out| out.extend_from_slice(&hex(number))), format!("x{number:016x}"));
             prop_assert_eq!(written(|out| push_ip(out, address)), format!("x{address}"));
             prop_assert_eq!(written(|out| push_socket(out, socket)), format!("x{socket}"));
         }

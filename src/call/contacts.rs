@@ -8,6 +8,7 @@ use crate::base::time::Duration;
 use crate::base::{Flow, Instant, Keyed, Random};
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::hash::Hash;
 
 /// One registered contact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,8 +105,8 @@ impl Store {
 
     /// The keyed hash by which Call-IDs are remembered.
     #[must_use]
-    pub fn hash(&self, text: &[u8]) -> u64 {
-        self.hasher.hash_one(text)
+    pub fn hash(&self, what: impl Hash) -> u64 {
+        self.hasher.hash_one(what)
     }
 
     /// The bindings of an AOR that are alive at `now`, in the order they were first registered.

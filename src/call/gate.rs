@@ -10,6 +10,7 @@ use crate::observe::{Counter, Event, Level, Suspicion};
 use crate::sip::digest::{Algorithm, Credentials, Verdict};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Method, Scheme};
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 
 /// Option tags that we can honour when a peer requires them: none, since what is required is required of us.
@@ -190,21 +191,44 @@ fn algorithms(request: &Message<'_>) -> &'static [Algorithm] {
 }
 
 fn challenge(core: &mut Core, server: ServerKey, flow: &Flow, request: &Message<'_>, stale: bool) {
+    let tag = core.random.hex::<16>();
+    let (status, bytes) = challenged(core, flow, request, stale, &tag);
+    core.respond(server, status, bytes);
+}
+
+/// True for a REGISTER that does not say who sends it, and with which nothing else is wrong.
+pub fn is_unsigned_register(request: &Message<'_>) -> bool {
+    request.method() == Method::Register
+        && request.header(HeaderName::Authorization).is_none()
+        && request.to().uri().is_sip()
+        && early_verdict(request).is_none()
+}
+
+/// Challenges an unsigned REGISTER without a transaction, so that a flood of them fills no table (RFC 3261 §26.3.2.4). What is
+/// sent again is challenged again; `tag` is the same each time (§8.2.7).
+pub fn challenge_unsigned(core: &mut Core, flow: &Flow, request: &Message<'_>, tag: &[u8]) {
+    look_at_agent(core, flow, request);
+    core.suspect(flow, Suspicion::Unauthenticated, false);
+    let (status, bytes) = challenged(core, flow, request, false, tag);
+    core.counters.response(status);
+    core.transmit(*flow, bytes);
+}
+
+fn challenged(core: &mut Core, flow: &Flow, request: &Message<'_>, stale: bool, tag: &[u8]) -> (u16, Bytes) {
     let register = request.method() == Method::Register;
     let (status, name) =
         if register { (401, HeaderName::WwwAuthenticate) } else { (407, HeaderName::ProxyAuthenticate) };
+    let nonce = core.digest.nonce(core.now, Source::of(flow.remote.ip()));
     // RFC 8760 §2.4: one challenge an algorithm, the preferred one first.
     let offer = |algorithm: &Algorithm| {
         let mut value = Vec::with_capacity(192);
-        core.digest.challenge(core.now, Source::of(flow.remote.ip()), *algorithm, stale, &mut value);
+        core.digest.challenge(&nonce, *algorithm, stale, &mut value);
         value
     };
-    let challenges: Vec<Vec<u8>> = algorithms(request).iter().map(offer).collect();
-    let headers: Vec<(HeaderName, &[u8])> = challenges.iter().map(|value| (name, value.as_slice())).collect();
+    let challenges: ArrayVec<Vec<u8>, 2> = algorithms(request).iter().map(offer).collect();
+    let headers: ArrayVec<(HeaderName, &[u8]), 2> = challenges.iter().map(|value| (name, value.as_slice())).collect();
     core.counters.count(Counter::AuthChallenges);
-    let tag = core.random.hex::<16>();
-    let bytes = compose::reply(core, request, flow, status, &tag, &headers);
-    core.respond(server, status, bytes);
+    (status, compose::reply(core, request, flow, status, tag, &headers))
 }
 
 /// An answer that needs no call: `status` with its usual phrase.

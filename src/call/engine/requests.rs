@@ -3,6 +3,7 @@
 use super::super::core::leg_of_name;
 use super::super::{compose, gate, registrar, routing, teardown, within};
 use super::Engine;
+use crate::base::text::hex;
 use crate::base::{Flow, Side, Slot};
 use crate::observe::{DropReason, Gauge, LimitReason, Suspicion};
 use crate::sip::transaction::{Incoming, ServerKey};
@@ -11,6 +12,10 @@ use crate::sip::wire::{HeaderName, Message, Method};
 impl Engine {
     pub(super) fn on_request(&mut self, flow: Flow, request: &Message<'_>) {
         let now = self.core.now;
+        if gate::is_unsigned_register(request) {
+            let tag = hex(self.store.hash((request.via().branch(), request.call_id())));
+            return gate::challenge_unsigned(&mut self.core, &flow, request, &tag);
+        }
         let incoming = match routing::is_emergency(&self.core.directory, request) {
             true => self.core.layer.handle_urgent_request(now, flow, request),
             false => self.core.layer.handle_request(now, flow, request),

@@ -150,13 +150,12 @@ impl Server {
     }
 
     /// Appends the value of a `WWW-Authenticate` or `Proxy-Authenticate` header. For several algorithms, one header
-    /// each, the best first (RFC 8760 §2.4).
-    pub fn challenge(&mut self, now: Instant, to: Source, algorithm: Algorithm, stale: bool, out: &mut Vec<u8>) {
-        let nonce = self.nonce(now, to);
+    /// each, the best first (RFC 8760 §2.4); they may share a nonce, whose counts are then used by one of them only.
+    pub fn challenge(&self, nonce: &super::Hex, algorithm: Algorithm, stale: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Digest realm=\"");
         out.extend_from_slice(&self.realm);
         out.extend_from_slice(b"\", nonce=\"");
-        out.extend_from_slice(&nonce);
+        out.extend_from_slice(nonce);
         out.extend_from_slice(b"\", qop=\"auth\", algorithm=");
         out.extend_from_slice(algorithm.token().as_bytes());
         if stale {
@@ -212,7 +211,8 @@ impl Server {
         u32::from_be_bytes([mac[0], mac[1], mac[2], mac[3]])
     }
 
-    fn nonce(&mut self, now: Instant, to: Source) -> super::Hex {
+    /// A nonce that is sent to `to` now.
+    pub fn nonce(&mut self, now: Instant, to: Source) -> super::Hex {
         let made = Instant::from_millis(now.as_millis() & ((1 << TIME_BITS) - 1));
         let stamp = Nonce { shard: self.shard, made, serial: 0 }.stamp().to_be_bytes();
         let random = (self.random.next_u64() >> 32) as u32;
@@ -265,7 +265,8 @@ mod tests {
 
     fn challenge(server: &mut Server, now: Instant, algorithm: Algorithm) -> Vec<u8> {
         let mut out = Vec::new();
-        server.challenge(now, here(), algorithm, false, &mut out);
+        let nonce = server.nonce(now, here());
+        server.challenge(&nonce, algorithm, false, &mut out);
         out
     }
 
@@ -359,7 +360,8 @@ mod tests {
     fn a_challenge_reads_as_written() {
         let mut server = server(3, 8);
         let mut text = Vec::new();
-        server.challenge(Instant::from_millis(77), here(), Algorithm::Sha256, true, &mut text);
+        let nonce = server.nonce(Instant::from_millis(77), here());
+        server.challenge(&nonce, Algorithm::Sha256, true, &mut text);
         let challenge = Challenge::parse(&text).unwrap();
         assert_eq!((challenge.realm, challenge.algorithm), (&b"example.com"[..], Algorithm::Sha256));
         assert_eq!((challenge.auth, challenge.stale, challenge.nonce.len()), (true, true, NONCE_LEN));
