@@ -5,7 +5,9 @@ use super::super::directory::Peer;
 use super::super::leg::Leg;
 use super::super::routing::{self, Target};
 use super::super::state::Call;
-use super::{ALLOW, SDP, VALUE_BYTES, contact, host_of, max_forwards, next_flow, session_body, via, written};
+use super::{
+    ALLOW, ROOM, SDP, VALUE_BYTES, contact, host_of, kept, max_forwards, next_flow, session_body, via, written,
+};
 use crate::base::Flow;
 use crate::base::id::Token;
 use crate::base::text::push_socket;
@@ -165,13 +167,13 @@ pub fn carried_request(
         }
     }
     let builder = carry_headers(builder, request);
-    let kept = request.content_type().filter(|_| session_body(request).is_none() && !request.body().is_empty());
-    match (body, kept) {
+    let carried = request.content_type().filter(|_| session_body(request).is_none() && !request.body().is_empty());
+    match (body, carried) {
         (Some(body), _) => builder.body(SDP, body),
         (None, Some(kind)) => builder.body(kind, request.body()),
         (None, None) => builder.finish(),
     }
-    (flow, out.into())
+    (flow, kept(&out))
 }
 
 /// What a request within a dialog says beside its hop and its dialog.
@@ -190,13 +192,13 @@ pub fn ack(core: &mut Core, leg: &Leg, token: &Token, body: Option<&[u8]>) -> (F
     let flow = next_flow(core, leg);
     let branch = core.layer.new_branch(*token);
     let via = via(core, &flow, &branch);
-    let mut out = Vec::with_capacity(512);
+    let mut out = Vec::with_capacity(ROOM);
     let builder = leg.dialog.ack(leg.invite_cseq, &via, &mut out);
     match body {
         Some(body) => builder.body(SDP, body),
         None => builder.finish(),
     }
-    (flow, out.into())
+    (flow, kept(&out))
 }
 
 /// What a BYE of ours says beside its dialog.
@@ -216,14 +218,14 @@ pub fn bye(core: &mut Core, leg: &mut Leg, token: &Token, words: Words<'_>) -> (
     let flow = next_flow(core, leg);
     let branch = core.layer.new_branch(*token);
     let via = via(core, &flow, &branch);
-    let mut out = Vec::with_capacity(512);
+    let mut out = Vec::with_capacity(ROOM);
     let builder = leg.dialog.request("BYE", &via, None, &mut out);
     match words {
         Words::Of(farewell) => carry_headers(builder, &farewell).finish(),
         Words::Reason(reason) => builder.header(HeaderName::Reason, reason).finish(),
         Words::None => builder.finish(),
     }
-    (flow, branch.to_vec(), out.into())
+    (flow, branch.to_vec(), kept(&out))
 }
 
 /// The CANCEL of an INVITE of ours (RFC 3261 §9.1; RFC 3326 for the reason).
@@ -242,5 +244,5 @@ pub fn cancel(invite: &Message<'_>, reason: Option<&str>) -> Bytes {
         builder = builder.header(HeaderName::Reason, reason);
     }
     builder.finish();
-    out.into()
+    kept(&out)
 }

@@ -3,7 +3,7 @@
 use super::super::core::Core;
 use super::super::failure;
 use super::super::state::Call;
-use super::{ALLOW, SDP, contact, session_body};
+use super::{ALLOW, ROOM, SDP, contact, kept, session_body};
 use crate::base::Flow;
 use crate::sip::wire::{Builder, HeaderName, Message, Method};
 use bytes::Bytes;
@@ -86,7 +86,7 @@ pub fn carried_response(
         }
         None => builder.finish(),
     }
-    out.into()
+    kept(&out)
 }
 
 /// An answer of our own.
@@ -112,7 +112,7 @@ pub fn reply_with(
     tag: &[u8],
     headers: &[(HeaderName, &[u8])],
 ) -> Bytes {
-    let mut out = Vec::with_capacity(512);
+    let mut out = Vec::with_capacity(ROOM);
     // RFC 3261 §8.2.6.2: a 100 need not have a tag, and without one it makes no dialog.
     let tag = (status != 100).then_some(tag);
     let mut builder = Builder::response_to(&mut out, request, flow.remote, status, reason, tag);
@@ -126,5 +126,5 @@ pub fn reply_with(
         builder = builder.header(HeaderName::Server, &core.settings.user_agent);
     }
     builder.finish();
-    out.into()
+    kept(&out)
 }
