@@ -101,6 +101,15 @@ def read(shelf):
     return out
 
 
+def _together(all_found):
+    """What two cores cost each other: results of before it was measured do not say it."""
+    said = [found["machine"]["side_by_side"] for found in all_found if found["machine"].get("side_by_side")]
+    if not said:
+        return ""
+    lowest, highest = (f"{100 * each:.0f}" for each in (min(said), max(said)))
+    return f"; two cores that are both busy run at {lowest if lowest == highest else f'{lowest}–{highest}'} % of their speed alone"
+
+
 def page(shelf):
     """The page of all kept results."""
     lines = [HEAD]
@@ -112,7 +121,7 @@ def page(shelf):
         lines += [
             f"## {place}", "",
             f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; "
-            f"`getppid()` takes {min(found['machine']['getppid_ns'] for found in all_found):.0f} ns.", "",
+            f"`getppid()` takes {min(found['machine']['getppid_ns'] for found in all_found):.0f} ns{_together(all_found)}.", "",
             "| name | figure | lowest–highest | goal | met | commit | command |", "|---|---:|---:|---|---|---|---|",
             *map(row, all_found), "",
         ]
