@@ -7,6 +7,7 @@ use super::directory::Peer;
 use super::{compose, routing};
 use crate::base::{Flow, Source};
 use crate::observe::{Counter, Event, Level, Suspicion};
+use crate::sip::dialog;
 use crate::sip::digest::{Algorithm, Credentials, Verdict};
 use crate::sip::transaction::ServerKey;
 use crate::sip::wire::{HeaderName, Message, Method, Scheme};
@@ -96,6 +97,10 @@ fn early_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
 fn session_verdict(request: &Message<'_>) -> Option<EarlyVerdict> {
     if request.method() != Method::Invite {
         return None;
+    }
+    // RFC 3261 §12.1.1: nothing could be sent to the caller, not even a BYE.
+    if dialog::target_of(request).is_none() {
+        return Some((400, None));
     }
     if !request.body().is_empty() && compose::session_body(request).is_none() {
         return Some((415, Some((HeaderName::Accept, b"application/sdp".to_vec()))));

@@ -4,7 +4,7 @@
 
 mod text;
 
-use super::wire::{Builder, HeaderName, Message, Method, NameAddr, Scheme, Values};
+use super::wire::{Builder, HeaderName, Message, Method, NameAddr, Scheme, Uri, Values};
 use serde::{Deserialize, Serialize};
 use text::{Parts, Text, offset};
 
@@ -31,6 +31,18 @@ pub struct Dialog {
     secure: bool,
 }
 
+/// Where the sender of this message takes requests (§12.1): its Contact. If a request has none, or none that can be read, its From.
+#[must_use]
+pub fn target_of<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    let contact = message.contact().and_then(|contact| request_uri(contact.uri_raw()));
+    contact.or_else(|| request_uri(message.from().uri_raw()).filter(|_| message.is_request()))
+}
+
+/// An address as a Request-URI. Of those in headers only the shape has been looked at.
+fn request_uri(uri: &[u8]) -> Option<&[u8]> {
+    Uri::parse(uri).map(|uri| uri.without_headers())
+}
+
 impl Dialog {
     /// The callee's end (§12.1.1), with the tag that the responses carry in To. Early until
     /// [`confirmed`](Self::confirmed). Without a Contact, requests will go to the From address.
@@ -52,7 +64,7 @@ impl Dialog {
             local_tag: &local[tag_start],
             remote: request.from().raw(),
             remote_tag: request.from().tag().unwrap_or_default(),
-            target: request.contact().unwrap_or(request.from()).uri_raw(),
+            target: target_of(request).unwrap_or(request.from().uri_raw()),
             routes: &routes(request, false),
         });
         Self {
@@ -74,7 +86,7 @@ impl Dialog {
             local_tag: request.from().tag().unwrap_or_default(),
             remote: response.to().raw(),
             remote_tag: response.to().tag().unwrap_or_default(),
-            target: response.contact().map_or(request.uri().raw(), |contact| contact.uri_raw()),
+            target: target_of(response).unwrap_or(request.uri().raw()),
             routes: &routes(response, true),
         });
         Self {
@@ -95,16 +107,16 @@ impl Dialog {
     pub fn confirm(&mut self, response: &Message<'_>) {
         self.state = State::Confirmed;
         let (parts, routes) = (self.text.parts(), routes(response, true));
-        let target = response.contact().map_or(parts.target, |contact| contact.uri_raw());
+        let target = target_of(response).unwrap_or(parts.target);
         self.text = Text::new(&Parts { target, routes: &routes, ..parts });
     }
 
     /// Takes the remote target from a request or 2xx that refreshes it (§12.2.1.2, §12.2.2); without a Contact, nothing.
     pub fn target_refresh(&mut self, message: &Message<'_>) {
-        let Some(contact) = message.contact() else { return };
+        let Some(target) = message.contact().and_then(|contact| request_uri(contact.uri_raw())) else { return };
         let parts = self.text.parts();
-        if parts.target != contact.uri_raw() {
-            self.text = Text::new(&Parts { target: contact.uri_raw(), ..parts });
+        if parts.target != target {
+            self.text = Text::new(&Parts { target, ..parts });
         }
     }
 
@@ -149,7 +161,8 @@ impl Dialog {
     fn begin<'o>(&self, method: &[u8], cseq: u32, via: &[u8], out: &'o mut Vec<u8>) -> Builder<'o> {
         let parts = self.text.parts();
         let strict = self.first_route().filter(|route| route.uri().params().lookup(b"lr").is_none());
-        let uri = strict.map_or(parts.target, |route| route.uri_raw());
+        let strict = strict.and_then(|route| request_uri(route.uri_raw()));
+        let uri = strict.unwrap_or(parts.target);
         let mut builder =
             Builder::request(out, method, uri).header(HeaderName::Via, via).number(HeaderName::MaxForwards, 70);
         if strict.is_some() {

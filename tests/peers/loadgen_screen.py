@@ -54,6 +54,8 @@ class Terminal:
 
         def own_terminal():
             os.setsid()
+            # A runner under nohup ignores it, and so would the program.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
         self.child = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal,

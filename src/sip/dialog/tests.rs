@@ -85,6 +85,25 @@ fn a_2xx_sets_target_and_routes_anew() {
     assert_eq!((dialog.remote_target(), dialog.remote_tag()), (&b"sip:bob@longer.example.com"[..], &b"bb"[..]));
 }
 
+/// A Contact of the right shape can still be no address. The BYE to one such could not be read (seed 7b6571a5 of `any_input`).
+#[test]
+fn an_address_that_nothing_can_be_sent_to_is_no_target() {
+    let bad = response(200, "Contact: <sip:+155501.0.113.9>\r\n");
+    let mut dialog = Dialog::uac(&invite("").view(), &bad.view());
+    assert_eq!(dialog.remote_target(), b"sip:bob@b.example");
+    dialog.confirm(&bad.view());
+    dialog.target_refresh(&bad.view());
+    assert_eq!(dialog.remote_target(), b"sip:bob@b.example");
+    dialog.target_refresh(&response(200, "Contact: <sip:bob@c?Subject=x>\r\n").view());
+    assert_eq!(dialog.remote_target(), b"sip:bob@c");
+    let caller = Dialog::uas(&invite("Contact: <sip:@>\r\n").view(), b"mine");
+    assert_eq!(caller.remote_target(), b"sip:a@x");
+    let answer = response(200, "Record-Route: <sip:p2;lr>, <sip:+1>\r\nContact: <sip:bob@c>\r\n");
+    let mut dialog = Dialog::uac(&invite("").view(), &answer.view());
+    let bye = written(|out| dialog.request("BYE", b"SIP/2.0/UDP m;branch=z9hG4bK2", None, out).finish());
+    assert!(bye.starts_with("BYE sip:bob@c SIP/2.0\r\n"), "{bye}");
+}
+
 #[test]
 fn requests_out_of_order_are_noticed() {
     let mut dialog = Dialog::uas(&invite("").view(), b"mine");

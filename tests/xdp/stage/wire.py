@@ -20,10 +20,11 @@ TP_STATUS_VLAN_VALID = 1 << 4
 
 def seen(device, low, high, seconds):
     """UDP packets of IPv4 that come in meanwhile: VLAN and priority of each, from beside the frame, where the kernel has put its tag."""
-    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    # With a protocol it would hear all devices until it is bound to one: also the VLAN's, where tags are off already.
+    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     sniffer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     sniffer.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-    sniffer.bind((device, 0))
+    sniffer.bind((device, ETH_P_ALL))
     sniffer.settimeout(0.1)
     end = time.monotonic() + seconds
     print("watching", flush=True)

@@ -129,6 +129,12 @@ impl<'a> Uri<'a> {
         self.params().find(|(found, _)| unescape(found).eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// The URI as a Request-URI may be (RFC 3261 §19.1.1): without the question mark and what follows.
+    #[must_use]
+    pub fn without_headers(&self) -> &'a [u8] {
+        self.raw.get(..usize::from(self.parts.headers)).unwrap_or(self.raw)
+    }
+
     /// The headers behind the question mark. They are never made into headers of a message (RFC 4475 §3.3.14).
     #[must_use]
     pub fn headers(&self) -> &'a [u8] {
