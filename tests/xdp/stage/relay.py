@@ -41,5 +41,5 @@ def relayed(options, net, directory, family, below=True, devices=None, meanwhile
         raise Failure(f"programs are still attached after the end: {left}")
     if below and sum(wakes.values()) > WAKES_MAX:
         raise Failure(f"the process woke {sum(wakes.values()):.1f} times a second, at most {WAKES_MAX} wanted: {wakes}")
-    return (f"{options.calls} calls, {load.received()} packets verified, none lost; {100 * share:.3f} % by XDP ({net.mode}) once settled; "
+    return (f"{options.calls} calls, {load.fate()}; {100 * share:.3f} % by XDP ({net.mode}) once settled; "
             f"{sum(wakes.values()):.1f} wake-ups a second")

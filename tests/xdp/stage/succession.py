@@ -84,7 +84,7 @@ def take_over_fails(options, net, directory):
     looks.nothing_left()
     if stayed != 0 or raised < 2 * options.calls:
         raise Failure(f"{stayed:.0f} directions came up where rules stay, {raised:.0f} where they do not")
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP; pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms"
+    return f"{load.fate()}; {100 * share:.3f} % by XDP; pauses of {', '.join(f'{pause:.0f}' for pause in pauses)} ms"
 
 
 def take_over_program(options, net, directory):
@@ -117,7 +117,7 @@ def take_over_program(options, net, directory):
     load.finish()
     appliance.stop()
     looks.nothing_left(pin)
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP once settled"
+    return f"{load.fate()}; {100 * share:.3f} % by XDP once settled"
 
 
 def take_over_signal(options, net, directory):
@@ -145,7 +145,7 @@ def take_over_signal(options, net, directory):
     until(lambda: not any(attached(device) for device in DEVICES.values()), 10, "the new process to end")
     if "CAP_NET_ADMIN" in log or "level=warn" in log:
         raise Failure(f"the new process lacks something: {log[-1200:]}")
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP"
+    return f"{load.fate()}; {100 * share:.3f} % by XDP"
 
 
 def take_over_settings(options, net, directory):
@@ -166,7 +166,7 @@ def take_over_settings(options, net, directory):
     looks.nothing_left()
     load.finish()
     appliance.stop()
-    return f"{load.received()} packets verified, none lost; {100 * share:.3f} % by XDP while it was on"
+    return f"{load.fate()}; {100 * share:.3f} % by XDP while it was on"
 
 
 ALL = [take_over, take_over_pinned, take_over_fails, take_over_program, take_over_signal, take_over_settings]
