@@ -1,8 +1,7 @@
 //! One shard without sockets: what goes in, what comes out, and what each step takes.
 
+use super::counting::allocations;
 use bytes::Bytes;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,29 +11,6 @@ use strowger::call::Directory;
 use strowger::observe::{Counters, MediaPath};
 use strowger::shard::{Input, Output, Shard, ShardOptions, Steering};
 use strowger::sip::wire::{Framing, Index, Message, parse};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator unchanged; the counter touches no memory of its callers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What one step of the work has cost.
 #[derive(Clone, Copy)]
@@ -89,11 +65,11 @@ impl Desk {
 
     fn timed(&mut self, step: usize, work: impl FnOnce(&mut Shard, Instant)) {
         self.sent.clear();
-        let (before, begin) = (ALLOCATIONS.get(), Clock::now());
+        let (before, begin) = (allocations(), Clock::now());
         measured(&mut self.shard, self.now, &mut self.sent, work);
         let cost = &mut self.costs[step];
         cost.nanos += begin.elapsed().as_nanos() as u64;
-        cost.allocations += ALLOCATIONS.get() - before;
+        cost.allocations += allocations() - before;
     }
 
     /// One message comes in.

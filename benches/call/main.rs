@@ -10,6 +10,8 @@
 //! `valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*measured*' FILE --calls 2000`.
 
 mod calls;
+#[path = "../../tests/counting/mod.rs"]
+mod counting;
 mod desk;
 mod registrations;
 
