@@ -45,6 +45,7 @@ pub mod address;
 mod arrival;
 mod control;
 pub mod epoll;
+mod failed;
 mod gather;
 pub mod limits;
 mod outbox;

@@ -59,15 +59,23 @@ def command(argv):
     return shlex.join(["benches/compare/run", *(word for word in argv if word != "--keep")])
 
 
-def meets(name, goal, figure):
-    """Whether a figure meets its goal; None where the goal says nothing about that name."""
+def clause_of(name, goal):
+    """The part of a goal that judges this name, as sign and bound; None where it says nothing about it."""
     clauses = [CLAUSE.match(clause.strip()) for clause in re.split(r",\s+", goal)]
     clauses = [clause.groups() for clause in clauses if clause]
     named = [clause for clause in clauses if clause[2] and f"_{name}".endswith(f"_{clause[2]}")]
     for sign, bound, _ in named or [clause for clause in clauses if not clause[2]]:
-        bound = float(bound.replace(",", ""))
-        return figure <= bound if sign == "<=" else figure >= bound
+        return sign, bound
     return None
+
+
+def meets(name, goal, figure):
+    """Whether a figure meets its goal; None where the goal says nothing about that name."""
+    clause = clause_of(name, goal)
+    if clause is None:
+        return None
+    bound = float(clause[1].replace(",", ""))
+    return figure <= bound if clause[0] == "<=" else figure >= bound
 
 
 def number(value):
@@ -75,9 +83,9 @@ def number(value):
 
 
 def row(found):
-    met = {True: "yes", False: "**no**", None: "no goal"}[meets(found["name"], found["goal"], found["figure"])]
+    met = {True: "yes", False: "**no**", None: ""}[meets(found["name"], found["goal"], found["figure"])]
     cells = [f"[`{found['name']}`]({found['file']})", number(found["figure"]), f"{number(found['min'])}–{number(found['max'])}",
-             found["goal"], met, f"`{found['commit']}`", f"`{found['command']}`"]
+             " ".join(clause_of(found["name"], found["goal"]) or ("none",)), met, f"`{found['commit']}`", f"`{found['command']}`"]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

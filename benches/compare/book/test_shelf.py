@@ -39,7 +39,8 @@ class Shelf(unittest.TestCase):
     def test_a_kept_figure_stands_on_the_page_with_its_rounds_beside_it(self):
         self.measured("x_hot")
         self.measured("x_cold")
-        lines = ["ratio x_hot 0.400 0.390 0.410", "ratio x_cold 2.500 2.000 3.500"]
+        self.measured("x_warm")
+        lines = ["ratio x_hot 0.400 0.390 0.410", "ratio x_cold 2.500 2.000 3.500", "ratio x_warm 2.500 2.000 3.500"]
         shelf.keep(self.options, self.entry, lines, ["x", "--keep", "--rounds", "8"])
         place = "2026-01-02-example-x1-2-cores"
         with open(os.path.join(self.options.shelf, place, "x_hot.json")) as file:
@@ -49,9 +50,10 @@ class Shelf(unittest.TestCase):
         self.assertIn(f"## {place}", page)
         self.assertIn("`getppid()` takes 90 ns; two cores that are both busy run at 58 % of their speed alone.", page)
         commit = shelf.commit(ROOT)
-        self.assertIn(f"| [`x_hot`]({place}/x_hot.json) | 0.4 | 0.39–0.41 | <= 0.5 hot, >= 3 cold | yes | `{commit}` | "
+        self.assertIn(f"| [`x_hot`]({place}/x_hot.json) | 0.4 | 0.39–0.41 | <= 0.5 | yes | `{commit}` | "
                       "`benches/compare/run x --rounds 8` |", page)
-        self.assertIn("| 2.5 | 2–3.5 | <= 0.5 hot, >= 3 cold | **no** |", page)
+        self.assertIn("| 2.5 | 2–3.5 | >= 3 | **no** |", page)
+        self.assertIn("| 2.5 | 2–3.5 | none |  |", page)
 
     def test_nothing_kept_is_said_and_rubbish_is_refused(self):
         self.assertIn("Nothing is kept yet", shelf.page(self.options.shelf))

@@ -94,7 +94,7 @@ impl Epoll {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(_) => {
-                self.sending.take_errors(key, fd, &mut self.counters);
+                self.sending.failed.take_errors(key, fd, &mut self.counters);
                 self.unfinished.push_back(key);
                 return;
             }
@@ -145,7 +145,7 @@ impl Epoll {
 
     /// Whether something can be done without waiting.
     fn has_work(&self) -> bool {
-        !self.unfinished.is_empty() || self.sending.has_reports() || self.streams.has_work()
+        !self.unfinished.is_empty() || !self.sending.failed.is_empty() || self.streams.has_work()
     }
 
     fn hand_over(&mut self, events: &Events, handler: &mut dyn Handler) {
@@ -160,7 +160,7 @@ impl Epoll {
                         if event.is_error()
                             && let Some((fd, ..)) = self.sockets.udp(key)
                         {
-                            self.sending.take_errors(key, fd, &mut self.counters);
+                            self.sending.failed.take_errors(key, fd, &mut self.counters);
                         }
                         self.receive(key, handler);
                     }
@@ -280,7 +280,7 @@ impl Driver for Epoll {
             self.finish_unfinished(handler);
             self.hand_over(&events, handler);
             self.streams.finish(&self.poll, handler);
-            self.sending.hand_over(handler);
+            self.sending.failed.hand_over(handler);
         }
         self.events = Some(events);
         Ok(())
@@ -305,7 +305,7 @@ impl Driver for Epoll {
     fn pause(&mut self, handler: &mut dyn Handler) -> Result<()> {
         handler.on_batch();
         self.streams.report(handler);
-        self.sending.hand_over(handler);
+        self.sending.failed.hand_over(handler);
         Ok(())
     }
 

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use super::batch::{self, Row, send_one};
 use super::sockets::Sockets;
 use crate::base::SocketKey;
-use crate::io::{Counters, Handler, Traffic, run, socket};
+use crate::io::failed::Failed;
+use crate::io::{Counters, Traffic, run};
 
 /// Datagrams queued before they are sent without waiting for the end of the batch.
 const QUEUE: usize = 1024;
-/// Failures remembered until they can be reported; further ones are only counted.
-const REPORTS: usize = 256;
 
 struct Queued {
     socket: SocketKey,
@@ -33,12 +32,12 @@ struct Exit {
 pub(super) struct Sending {
     queue: Vec<Queued>,
     row: Row,
-    reports: Vec<(SocketKey, SocketAddr, ErrorKind)>,
+    pub(super) failed: Failed,
 }
 
 impl Sending {
     pub(super) fn new() -> Self {
-        Self { queue: Vec::with_capacity(QUEUE), row: Row::new(), reports: Vec::with_capacity(REPORTS) }
+        Self { queue: Vec::with_capacity(QUEUE), row: Row::new(), failed: Failed::new() }
     }
 
     /// Queues a datagram; true when it is time to send.
@@ -93,7 +92,7 @@ impl Sending {
                 sent.datagrams
             }
             Err((error, 1)) => {
-                self.failed(&row[0], exit, error, counters);
+                self.one_failed(&row[0], exit, error, counters);
                 1
             }
             Err((error, count)) => self.run_failed(&row[..count], exit, &error, sockets, counters),
@@ -119,7 +118,7 @@ impl Sending {
         }
         let earlier = exit.traffic == Traffic::Signalling
             && error.kind() != ErrorKind::WouldBlock
-            && row.first().is_some_and(|first| self.take_errors(first.socket, exit.fd, counters));
+            && row.first().is_some_and(|first| self.failed.take_errors(first.socket, exit.fd, counters));
         for queued in row {
             let sent = if earlier { send_one(exit.fd, queued.to, &queued.bytes) } else { Err(again(error)) };
             self.conclude(queued, exit, sent, counters);
@@ -129,10 +128,10 @@ impl Sending {
 
     /// One datagram failed. On a socket that hears of ICMP errors that may be an earlier one's failure: once those are
     /// taken it is tried again.
-    fn failed(&mut self, queued: &Queued, exit: Exit, error: Error, counters: &mut Counters) {
+    fn one_failed(&mut self, queued: &Queued, exit: Exit, error: Error, counters: &mut Counters) {
         let earlier = exit.traffic == Traffic::Signalling
             && error.kind() != ErrorKind::WouldBlock
-            && self.take_errors(queued.socket, exit.fd, counters);
+            && self.failed.take_errors(queued.socket, exit.fd, counters);
         let sent = if earlier { send_one(exit.fd, queued.to, &queued.bytes) } else { Err(error) };
         self.conclude(queued, exit, sent, counters);
     }
@@ -142,36 +141,7 @@ impl Sending {
         if let Some(kind) = settle(counters, queued.bytes.len(), sent)
             && exit.traffic == Traffic::Signalling
         {
-            self.report(queued.socket, queued.to, kind);
-        }
-    }
-
-    /// Empties the socket's error queue; true if there was something in it.
-    pub(super) fn take_errors(&mut self, key: SocketKey, fd: RawFd, counters: &mut Counters) -> bool {
-        let mut any = false;
-        while let Some((to, error)) = socket::take_error(fd) {
-            any = true;
-            counters.send_failed += 1;
-            self.report(key, to, error.kind());
-        }
-        any
-    }
-
-    fn report(&mut self, key: SocketKey, to: SocketAddr, kind: ErrorKind) {
-        if self.reports.len() < REPORTS {
-            self.reports.push((key, to, kind));
-        }
-    }
-
-    /// Whether failures wait to be reported.
-    pub(super) fn has_reports(&self) -> bool {
-        !self.reports.is_empty()
-    }
-
-    /// Tells the handler of every failure.
-    pub(super) fn hand_over(&mut self, handler: &mut dyn Handler) {
-        for (key, to, kind) in self.reports.drain(..) {
-            handler.on_send_error(key, to, kind);
+            self.failed.push(queued.socket, queued.to, kind);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! UDP sockets and listeners of the io_uring driver: multishot receives into provided buffers, sends by registered file.
 //! Forwards leave as `sends.rs` says, from the buffers they came in. Sends that fail: `failures.rs`.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, Result};
 use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -20,11 +20,9 @@ use crate::base::SocketKey;
 use crate::io::address::RawAddress;
 use crate::io::arrival::{Arrival, Arrivals};
 use crate::io::control::CONTROL_BYTES;
+use crate::io::failed::Failed;
 use crate::io::socket::Extras;
 use crate::io::{Counters, Forward, Handler, Refused, ReleasedSocket, Traffic, released, socket};
-
-/// Failures remembered until they can be reported; further ones are only counted.
-const REPORTS: usize = 256;
 
 pub(super) struct Open {
     pub(super) socket: Socket,
@@ -74,7 +72,7 @@ pub(super) struct Datagrams {
     shapes: Box<[libc::msghdr; 2]>,
     arrivals: Arrivals,
     pub(super) sends: Sends,
-    pub(super) reports: Vec<(SocketKey, SocketAddr, ErrorKind)>,
+    pub(super) failed: Failed,
     sampled: usize,
 }
 
@@ -99,7 +97,7 @@ impl Datagrams {
             shapes: Box::new([shape, with_control]),
             arrivals: Arrivals::default(),
             sends: Sends::new(),
-            reports: Vec::with_capacity(REPORTS),
+            failed: Failed::new(),
             sampled: 0,
         }
     }
@@ -282,7 +280,7 @@ impl Datagrams {
                 (libc::ENOBUFS, _) => counters.starved += 1,
                 (libc::ECANCELED, _) | (_, None) => {}
                 (_, Some((fd, _))) => {
-                    self.take_errors(SocketKey(index), fd, counters);
+                    self.failed.take_errors(SocketKey(index), fd, counters);
                 }
             }
             return;
@@ -399,23 +397,6 @@ impl Datagrams {
     /// Lets go of the bytes of sends before `number`.
     pub(super) fn settle(&mut self, number: u32) {
         self.sends.settle(number);
-    }
-
-    /// Empties the socket's error queue; true if there was something in it.
-    pub(super) fn take_errors(&mut self, key: SocketKey, fd: i32, counters: &mut Counters) -> bool {
-        let mut any = false;
-        while let Some((to, error)) = socket::take_error(fd) {
-            any = true;
-            counters.send_failed += 1;
-            self.report(key, to, error.kind());
-        }
-        any
-    }
-
-    pub(super) fn report(&mut self, key: SocketKey, to: SocketAddr, kind: ErrorKind) {
-        if self.reports.len() < REPORTS {
-            self.reports.push((key, to, kind));
-        }
     }
 
     pub(super) fn sample_drops(&mut self, sockets: usize, counters: &mut Counters) {

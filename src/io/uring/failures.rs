@@ -79,7 +79,7 @@ impl Datagrams {
     fn clear_errors(&mut self, number: u32, result: i32, counters: &mut Counters) -> bool {
         let Some(socket) = self.sends.get_mut(number).map(|outgoing| outgoing.socket) else { return false };
         let Some(fd) = self.hearing(socket).filter(|_| !is_full(-result)) else { return false };
-        self.take_errors(socket, fd, counters)
+        self.failed.take_errors(socket, fd, counters)
     }
 
     /// A send failed: it is tried again where the failure was not its own, counted and reported otherwise.
@@ -99,7 +99,7 @@ impl Datagrams {
         }
         *failure(counters, -result) += 1;
         if self.hearing(socket).is_some() && !is_full(-result) {
-            self.report(socket, to, Error::from_raw_os_error(-result).kind());
+            self.failed.push(socket, to, Error::from_raw_os_error(-result).kind());
         }
     }
 }

@@ -143,9 +143,7 @@ impl Uring {
         for (stream, reason) in self.streams.gone.drain(..) {
             handler.on_stream(super::StreamEvent::Closed { stream, reason });
         }
-        for (key, to, kind) in self.datagrams.reports.drain(..) {
-            handler.on_send_error(key, to, kind);
-        }
+        self.datagrams.failed.hand_over(handler);
         count
     }
 
