@@ -118,9 +118,11 @@ class Search(unittest.TestCase):
         for limit in (1000, 1049, 17_000, 90_000, 300_000):
             for begin in (500, 1000, 16_000, 64_000, 400_000):
                 found, steps = self.limited(lambda: limit, begin).highest()
-                self.assertTrue(found <= limit and (limit < found * 1.0501 or found == search.rate_of(search.TOP)), f"{limit}: {found}")
+                self.assertTrue(found <= limit and limit < found * 1.0501, f"{limit}: {found}")
                 self.assertEqual([step["rate"] for step in steps], self.tried)
                 self.assertGreaterEqual(self.tried.count(found), 2, "it has passed twice")
+        with self.assertRaisesRegex(Failure, "the scale ends there"):
+            self.limited(lambda: 10_000_000, 64_000).highest()
         self.assertEqual(self.limited(lambda: 999, 16_000).highest()[0], 0)
 
     def test_a_search_goes_on_where_the_last_one_ended(self):
