@@ -5,6 +5,7 @@ nothing.
 """
 
 import os
+import resource
 import shutil
 import tempfile
 
@@ -14,8 +15,11 @@ from . import machine, rounds
 from .kamailio import PASSWORD, Ours, domain, load
 from .relay import GENERATOR_CORE
 
-CALLS_FEW, CALLS_MANY = 100, 5000
 CALLS_PER_SECOND = 500
+# A call has two pairs of ports, a socket each, and so have those that rest for two seconds after it.
+SOCKETS_PER_CALL, RESTING = 4, 3 * CALLS_PER_SECOND
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+CALLS_FEW, CALLS_MANY = 100, min(5000, (DESCRIPTORS - 200) // SOCKETS_PER_CALL - RESTING)
 CONTACTS_FEW, CONTACTS_MANY = 1000, 1_000_000
 REGISTERS_PER_SECOND = 1000
 # Each run registers another part of the users again, none of which the processor's caches remember.
@@ -32,11 +36,12 @@ def _needs(options):
 
 
 def calls(options):
-    """Processor time per call with 5,000 calls up and with 100, without media."""
+    """Processor time per call with 5,000 calls up, or as many as descriptors allow, and with 100, without media."""
     _needs(options)
-    many = max(int(CALLS_MANY * options.scale), CALLS_FEW)
-    # Two pairs a call, also for those that rest for two seconds after it.
-    ports = 4 * (many + 3 * CALLS_PER_SECOND)
+    many = int(CALLS_MANY * options.scale)
+    if many < 10 * CALLS_FEW:
+        raise Failure(f"{many} calls up are too few to compare with {CALLS_FEW}: `ulimit -Hn` is {DESCRIPTORS}, raise it to 26200 for 5,000")
+    ports = SOCKETS_PER_CALL * (many + RESTING)
 
     def side(up):
         def measure(directory):
@@ -52,7 +57,7 @@ def calls(options):
                 argv += ["--hold", f"{hold * 1000:.0f}ms"]
                 # Both sides have opened as many sockets before they are measured, and are as old.
                 lead = many / CALLS_PER_SECOND + 4
-                return load(options, directory, server, CALLS_PER_SECOND, argv, "calls_completed", lead)
+                return {**load(options, directory, server, CALLS_PER_SECOND, argv, "calls_completed", lead), "up": up}
             finally:
                 server.stop()
 
