@@ -3,14 +3,16 @@
 //! No sockets and no clock, as in `core/`: so the tests run whole loads over a lossy pretended network in simulated time.
 #![forbid(unsafe_code)]
 
+mod connections;
+mod options;
+mod presence;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use strowger::base::time::Duration;
 use strowger::base::{Instant, Random, ShardId, SocketKey, StreamKey, Transport, Wheel};
 
 use crate::core::branch::{Branch, Owner};
@@ -19,69 +21,24 @@ use crate::core::media::Media;
 use crate::core::message::answer_stranger;
 use crate::core::news::{News, Recent};
 use crate::core::outbox::Outbox;
-use crate::core::registrar::{Outcome, Registrar, Users};
+use crate::core::registrar::{Registrar, Users};
 use crate::core::scan::{Start, scan};
 use crate::core::schedule::Schedule;
 use crate::core::stats::Stats;
-use crate::core::stream::{Frame, Framer};
+use crate::core::stream::Frame;
 use crate::core::streams::Streams;
 use crate::core::template::Templates;
 use crate::core::uac::{Line, Uac};
 use crate::core::uas::Uas;
 use crate::core::via::answer_address;
 use crate::core::{Context, Job, Output, PREPARED_BYTES, PREPARED_MAX, Path, Plan, Role, Timer};
-use crate::scenario::engine::{self, Engine, Environment};
+use crate::scenario::engine::Engine;
+use connections::{Connections, Use};
+pub use options::Options;
+use presence::Presence;
 
 /// With more calls than this, walking over them to count their states would hold packets up.
 const STATES_MAX: usize = 4096;
-
-/// What a core is given.
-pub struct Options {
-    /// What all cores share.
-    pub plan: Arc<Plan>,
-    /// This core's number.
-    pub core: u8,
-    /// How many there are.
-    pub cores: u8,
-    /// The calling side's UDP sockets; with TCP, as many connections are opened as stand here.
-    pub uac: Vec<(SocketKey, SocketAddr)>,
-    /// The answering side's UDP socket or TCP listener.
-    pub uas: Option<(SocketKey, SocketAddr)>,
-    /// First of the sockets bound to `media_ports`.
-    pub media_base: u32,
-    /// RTP ports of this core.
-    pub media_ports: Vec<(Role, SocketAddr)>,
-    /// Media alone: where the two ends of each pair send.
-    pub remotes: Vec<[SocketAddr; 2]>,
-    /// What each call does, instead of what calls do here.
-    pub scenario: Option<Arc<Environment>>,
-    /// Randomness of this core.
-    pub random: Random,
-}
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    Line(usize),
-    Answering,
-    Registration,
-}
-
-struct Stream {
-    used: Use,
-    framer: Framer,
-    connected: bool,
-}
-
-/// How far the registration of the answering side has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Registered {
-    NotWanted,
-    No,
-    Yes,
-    Leaving,
-    Gone,
-}
 
 /// What the edge watches.
 #[derive(Clone, Debug, Default)]
@@ -112,15 +69,14 @@ pub struct Station {
     uas: Option<Uas>,
     uas_socket: Option<SocketKey>,
     registrar: Option<Registrar>,
-    own: Option<Registrar>,
+    presence: Option<Presence>,
     scenario: Option<Engine>,
     pairs: Option<Streams>,
-    registered: Registered,
     /// When the figures begin anew.
     settled: Option<Instant>,
-    streams: HashMap<StreamKey, Stream>,
+    connections: Connections,
+    /// The calling side's connections.
     lines: usize,
-    stream_next: u64,
     fatal: Option<String>,
 }
 
@@ -146,8 +102,8 @@ macro_rules! context {
 impl Station {
     /// Ready to be prepared.
     pub fn new(now: Instant, mut options: Options) -> Self {
-        let lines = lines(&options);
-        let scenario = play(now, &mut options, &lines);
+        let lines = options.lines();
+        let scenario = options.play(now, &lines);
         let plan = options.plan;
         let shard = ShardId(options.core);
         let bound = plan.concurrent;
@@ -171,12 +127,12 @@ impl Station {
             registrar.schedule = Some(schedule.with_tick(plan.tick));
             registrar
         });
-        let own = match (&plan.register_uas, options.uas) {
+        let presence = match (&plan.register_uas, options.uas) {
             (Some(secret), Some((socket, local))) if options.core == 0 => {
                 let path =
                     if tcp { Path::Stream(StreamKey(count as u64)) } else { Path::Datagram(socket, plan.target) };
                 let users = Users::One(secret.clone(), local);
-                Some(Registrar::new(shard, users, 1, vec![Line { local, path }], 1, random))
+                Some(Presence::new(Registrar::new(shard, users, 1, vec![Line { local, path }], 1, random)))
             }
             _ => None,
         };
@@ -190,15 +146,13 @@ impl Station {
             uac: uac.then(|| Uac::new(shard, schedule, lines, bound)),
             uas: options.uas.filter(|_| uas).map(|(_, local)| Uas::new(shard, local, &plan, random)),
             uas_socket: options.uas.map(|(socket, _)| socket),
-            registered: if own.is_some() { Registered::No } else { Registered::NotWanted },
             settled: None,
             registrar,
-            own,
+            presence,
             scenario,
             pairs: (plan.job == Job::Streams).then(|| Streams::new(options.remotes)),
-            streams: HashMap::new(),
+            connections: Connections::default(),
             lines: if tcp { count } else { 0 },
-            stream_next: count as u64 + 1,
             fatal: None,
             random: options.random,
             plan,
@@ -208,24 +162,17 @@ impl Station {
     /// Opens connections and registers the answering side.
     pub fn prepare(&mut self, now: Instant) {
         for index in 0..self.lines {
-            self.connect(StreamKey(index as u64), Use::Line(index));
+            self.connections.open(Use::Line(index), &mut self.outbox);
         }
         if let Some(scenario) = &mut self.scenario {
             scenario.prepare(context!(self, now));
         }
-        if let Some(own) = &mut self.own {
+        if let Some(presence) = &mut self.presence {
             if self.plan.transport == Transport::Tcp {
-                let stream = StreamKey(self.lines as u64);
-                self.streams.insert(stream, Stream::new(Use::Registration));
-                self.outbox.push(Output::Connect(stream));
+                self.connections.open(Use::Registration, &mut self.outbox);
             }
-            own.begin(context!(self, now), 0, now, self.plan.expires);
+            presence.begin(context!(self, now));
         }
-    }
-
-    fn connect(&mut self, stream: StreamKey, used: Use) {
-        self.streams.insert(stream, Stream::new(used));
-        self.outbox.push(Output::Connect(stream));
     }
 
     /// Arrivals begin at `at`.
@@ -282,20 +229,18 @@ impl Station {
         if let (Some(scenario), false) = (&mut self.scenario, cut_off) {
             scenario.abandon(context!(self, now));
         }
-        if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {
-            self.registered = Registered::Leaving;
-            own.begin(context!(self, now), 0, now, 0);
+        if let Some(presence) = &mut self.presence {
+            presence.leave(context!(self, now));
         }
     }
 
     /// True once [`finish`](Self::finish) has nothing left to say to the target.
     pub fn is_finished(&self) -> bool {
-        self.registered != Registered::Leaving && self.outbox.is_empty()
+        !self.presence.as_ref().is_some_and(Presence::is_leaving) && self.outbox.is_empty()
     }
 
     /// What the edge watches.
     pub fn status(&self) -> Status {
-        let connected = self.streams.values().all(|stream| stream.connected);
         let calls_uac = self.uac.as_ref().map_or(0, Uac::len);
         let calls_over = self.uac.as_ref().is_none_or(|uac| uac.schedule.is_over()) && calls_uac == 0;
         let registrations_over = self
@@ -306,7 +251,7 @@ impl Station {
         let scenario_over = self.scenario.as_ref().is_none_or(Engine::is_over);
         let played = |role| self.scenario.as_ref().filter(|engine| engine.role() == role).map_or(0, Engine::len);
         Status {
-            ready: connected && self.registered != Registered::No,
+            ready: self.connections.are_up() && !self.presence.as_ref().is_some_and(Presence::is_wanted),
             over: calls_over && registrations_over && streams_over && scenario_over,
             calls_uac: calls_uac + self.pairs.as_ref().map_or(0, Streams::len) + played(Role::Uac),
             calls_uas: self.uas.as_ref().map_or(0, Uas::len) + played(Role::Uas),
@@ -435,8 +380,10 @@ impl Station {
                 }
             }
             (Owner::Register, Role::Uas) => {
-                let outcome = self.own.as_mut().and_then(|own| own.handle_response(cx, token, serial, &fields));
-                self.on_own_registration(now, outcome);
+                if let Some(presence) = &mut self.presence {
+                    let failed = presence.handle_response(cx, token, serial, &fields);
+                    self.fatal = failed.or(self.fatal.take());
+                }
             }
             (Owner::Register, Role::Uac) => {
                 if let Some(registrar) = &mut self.registrar {
@@ -446,35 +393,14 @@ impl Station {
         }
     }
 
-    fn on_own_registration(&mut self, now: Instant, outcome: Option<Outcome>) {
-        match (outcome, self.registered) {
-            (None, _) => {}
-            (Some(_), Registered::Leaving) => self.registered = Registered::Gone,
-            (Some(Outcome::Done(granted)), _) => {
-                self.registered = Registered::Yes;
-                let half = Duration::from_secs(u64::from(granted / 2).max(1));
-                context!(self, now).schedule(now + half, Timer::Renew);
-            }
-            (Some(Outcome::Failed), _) => {
-                let answer = self.stats.refusals.iter().next().map_or_else(
-                    || "it was not answered".to_string(),
-                    |(status, (_, reason))| format!("it was answered {status} {reason}"),
-                );
-                self.fatal = Some(format!("--register-uas: the registration failed, {answer}"));
-            }
-        }
-    }
-
     /// A peer connected to our listener.
     pub fn handle_accepted(&mut self, stream: StreamKey) {
-        self.streams.insert(stream, Stream { connected: true, ..Stream::new(Use::Answering) });
+        self.connections.accept(stream);
     }
 
     /// A connection of ours is up.
     pub fn handle_connected(&mut self, stream: StreamKey, local: SocketAddr) {
-        let Some(state) = self.streams.get_mut(&stream) else { return };
-        state.connected = true;
-        if let Use::Line(index) = state.used {
+        if let Some(Use::Line(index)) = self.connections.set_up(stream) {
             self.set_line(index, Line { local, path: Path::Stream(stream) });
         }
     }
@@ -493,11 +419,10 @@ impl Station {
 
     /// Bytes came on a connection.
     pub fn handle_data(&mut self, now: Instant, stream: StreamKey, bytes: &[u8]) {
-        let Some(state) = self.streams.get_mut(&stream) else { return };
-        let role = if matches!(state.used, Use::Line(_)) { Role::Uac } else { Role::Uas };
-        state.framer.push(bytes);
-        while let Some(state) = self.streams.get_mut(&stream) {
-            match state.framer.next_frame() {
+        let Some(used) = self.connections.push(stream, bytes) else { return };
+        let role = if matches!(used, Use::Line(_)) { Role::Uac } else { Role::Uas };
+        loop {
+            match self.connections.next_frame(stream) {
                 Ok(Some(Frame::Message(message))) => {
                     self.handle_message((now, now), role, Path::Stream(stream), &message)
                 }
@@ -516,7 +441,7 @@ impl Station {
 
     /// A connection is gone, or never came up.
     pub fn handle_closed(&mut self, now: Instant, stream: StreamKey) {
-        let Some(state) = self.streams.remove(&stream) else { return };
+        let Some(connection) = self.connections.remove(stream) else { return };
         let path = Path::Stream(stream);
         self.stats.counters.send_errors += 1;
         if let Some(uac) = &mut self.uac {
@@ -531,17 +456,15 @@ impl Station {
         if let Some(scenario) = &mut self.scenario {
             scenario.handle_path_lost(context!(self, now), path);
         }
-        match state.used {
+        match connection.used {
             Use::Answering => {}
-            _ if !state.connected => {
+            _ if !connection.connected => {
                 self.fatal = Some(format!("{} does not accept a TCP connection any more", self.plan.target));
             }
             Use::Registration => self.fatal = Some("the connection of --register-uas was closed by the target".into()),
             Use::Line(index) => {
                 self.stats.sample(|| "the target closed a connection; another was opened".into());
-                let stream = StreamKey(self.stream_next);
-                self.stream_next += 1;
-                self.connect(stream, Use::Line(index));
+                let stream = self.connections.open(Use::Line(index), &mut self.outbox);
                 let local = SocketAddr::new(self.plan.target.ip(), 0);
                 self.set_line(index, Line { local, path: Path::Stream(stream) });
             }
@@ -572,8 +495,10 @@ impl Station {
                     }
                 }
                 Timer::Register(slot) => {
-                    let outcome = self.own.as_mut().and_then(|own| own.handle_timer(cx, slot));
-                    self.on_own_registration(now, outcome);
+                    if let Some(presence) = &mut self.presence {
+                        let failed = presence.handle_timer(cx, slot);
+                        self.fatal = failed.or(self.fatal.take());
+                    }
                 }
                 Timer::ScenarioWake(_) | Timer::ScenarioRepeat(_) => {
                     if let Some(scenario) = &mut self.scenario {
@@ -581,8 +506,8 @@ impl Station {
                     }
                 }
                 Timer::Renew => {
-                    if let (Some(own), Registered::Yes) = (&mut self.own, self.registered) {
-                        own.begin(cx, 0, now, cx.plan.expires);
+                    if let Some(presence) = &mut self.presence {
+                        presence.renew(cx);
                     }
                 }
             }
@@ -626,43 +551,5 @@ impl Station {
             None => self.media.poll_packet(now, &mut self.stats)?,
         };
         Some(Output::Datagram(socket, to, bytes))
-    }
-}
-
-/// The calling side's ends.
-fn lines(options: &Options) -> Vec<Line> {
-    let plan = &options.plan;
-    let path = |index: usize, socket| match plan.transport {
-        Transport::Tcp => Path::Stream(StreamKey(index as u64)),
-        _ => Path::Datagram(socket, plan.target),
-    };
-    let ends = options.uac.iter().enumerate();
-    ends.map(|(index, &(socket, local))| Line { local, path: path(index, socket) }).collect()
-}
-
-/// The engine of a scenario, where there is one; it takes the media ports.
-fn play(now: Instant, options: &mut Options, lines: &[Line]) -> Option<Engine> {
-    let env = options.scenario.take()?;
-    let (plan, random) = (&options.plan, &mut options.random);
-    let core = (u64::from(options.core), u64::from(options.cores));
-    let mut key = || random.next_u64();
-    let hasher = ahash::RandomState::with_seeds(key(), key(), key(), key());
-    let engine = engine::Options {
-        bound: if env.program.role == Role::Uac { plan.concurrent } else { plan.concurrent_uas },
-        env,
-        core,
-        schedule: Schedule::new(plan.load, core.0, core.1, random.fork()).with_tick(plan.tick),
-        lines: lines.to_vec(),
-        local: options.uas.map(|(_, local)| local),
-        hasher,
-        media_base: options.media_base,
-        media_ports: options.media_ports.drain(..).map(|(_, port)| port).collect(),
-    };
-    Some(Engine::new(now, engine))
-}
-
-impl Stream {
-    fn new(used: Use) -> Self {
-        Self { used, framer: Framer::default(), connected: false }
     }
 }

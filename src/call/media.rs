@@ -1,6 +1,6 @@
 //! The media of one call: its streams in the relay, and the descriptions that each side is shown.
 //!
-//! Owned by the [`Call`]. What A offers to us we offer to B with our ports in it, and so back (RFC 3264). An offer that
+//! Owned by the [`Call`](super::state::Call). What A offers to us we offer to B with our ports in it, and so back (RFC 3264). An offer that
 //! changes a session takes effect with its answer, so that a refused one changes nothing (RFC 3264 §8).
 
 mod lines;

@@ -2,7 +2,7 @@
 //! it.
 //!
 //! Owned by the [`Engine`](super::Engine). `setup.rs` brings it up, `within.rs` carries what happens while it is up,
-//! `teardown.rs` ends it; each takes the call and the [`Core`](super::core::Core).
+//! `teardown.rs` ends it; each takes the call and the [`Core`].
 
 use super::branch::Setup;
 use super::core::{Core, Owner};

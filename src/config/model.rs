@@ -47,7 +47,7 @@ pub struct Config {
     pub records: Records,
     /// `[link]`; none when the node stands alone.
     pub link: Option<Link>,
-    /// What was read or defaulted, by key: what [`super::diff`] compares.
+    /// What was read or defaulted, by key: what [`diff`](fn@super::diff) compares.
     pub values: super::diff::Values,
 }
 

@@ -6,13 +6,15 @@
 //! whatever the number of its streams. A neighbour that is stale, failed or gone makes the row unusable: packets go up, and the
 //! socket's sending makes the kernel look for it.
 
-use super::devices::LINK_ELSEWHERE;
+mod told;
+
 use super::layout::{HOPS_MAX, Hop, REDIRECT_ALWAYS};
-use super::netlink::{Message, address, attributes, half, kind, word};
+use super::netlink::{Message, kind};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use told::{Link, VLAN_8021Q};
 
 /// Destinations remembered at most.
 pub const WAYS_MAX: usize = 65_536;
@@ -22,35 +24,6 @@ const ASKED_MAX: usize = 4096;
 const UNUSED_S: u64 = 120;
 /// A hop in use is probed while its rules are swept.
 const IN_USE_S: u64 = 5;
-
-/// `NUD_REACHABLE`, `DELAY`, `PROBE`, `NOARP`, `PERMANENT`: being probed, it still has the address it had.
-const USABLE: u16 = 0x02 | 0x08 | 0x10 | 0x40 | 0x80;
-const ETHERNET: u16 = 1;
-const VLAN_8021Q: u16 = 0x8100;
-/// `IFLA_VLAN_EGRESS_QOS`.
-const EGRESS_MARKS: u16 = 3;
-const UNICAST: u8 = 1;
-const IS_UP: u32 = 1;
-/// The kernel's priorities that a DSCP may come to, and one.
-const PRIORITIES: usize = 7;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Vlan {
-    parent: u32,
-    id: u16,
-    is_8021q: bool,
-    /// The priority of a tag (802.1p) by the kernel's of what is sent: the device's `egress-qos-map`.
-    marks: [u8; PRIORITIES],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Link {
-    hardware: [u8; 6],
-    mtu: u16,
-    is_up: bool,
-    is_veth: bool,
-    vlan: Option<Vlan>,
-}
 
 /// Where packets go, and with which DSCP: a VLAN's tag may say it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,7 +86,8 @@ pub struct Hops {
     /// Those whose program is not shown the tags of the frames that come.
     tagless: HashSet<u32>,
     links: HashMap<u32, Link>,
-    neighbours: HashMap<Neighbour, ([u8; 6], u16)>,
+    /// Hardware addresses of those that can be sent to.
+    neighbours: HashMap<Neighbour, [u8; 6]>,
     ways: HashMap<Aim, Way>,
     entries: Vec<Entry>,
     asked: Vec<Aim>,
@@ -266,55 +240,19 @@ impl Hops {
     }
 
     fn take_link(&mut self, message: Message<'_>) -> Option<()> {
-        let body = message.body;
-        let (hardware_kind, ifindex, flags) = (half(body, 2)?, word(body, 4)?, word(body, 8)?);
-        if *body.first()? != 0 {
-            // Of a bridge's ports, with less in it; the last one says that it left the bridge.
-            return None;
-        }
-        if message.kind == kind::DEL_LINK || hardware_kind != ETHERNET {
-            return self.links.remove(&ifindex).map(drop);
-        }
-        let (mut hardware, mut mtu, mut parent, mut vlan, mut is_veth, mut is_elsewhere) =
-            (None, 0, 0, None, false, false);
-        for (kind, value) in attributes(body.get(16..)?) {
-            match kind {
-                1 => hardware = value.first_chunk::<6>().copied(),
-                4 => mtu = word(value, 0)?,
-                5 => parent = word(value, 0)?,
-                18 => (vlan, is_veth) = (vlan_of(value), is_kind(value, b"veth")),
-                LINK_ELSEWHERE => is_elsewhere = true,
-                _ => {}
-            }
-        }
-        // A VLAN upon a device of another name space is a device like any other: the tag is that name space's affair.
-        let vlan = vlan.filter(|_| !is_elsewhere).map(|vlan| Vlan { parent, ..vlan });
-        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        let link = Link { hardware: hardware?, mtu, is_up: flags & IS_UP != 0, is_veth, vlan };
+        let (ifindex, link) = told::link(message)?;
+        let Some(link) = link else { return self.links.remove(&ifindex).map(drop) };
         let old = self.links.insert(ifindex, link);
         self.routes_changed |= old.is_some_and(|old| old.is_up != link.is_up || old.vlan != link.vlan);
         (old != Some(link)).then_some(())
     }
 
     fn take_neighbour(&mut self, message: Message<'_>) -> Option<()> {
-        let body = message.body;
-        let (ifindex, mut state) = (word(body, 4)?, half(body, 8)?);
-        let (mut to, mut hardware) = (None, [0; 6]);
-        for (kind, value) in attributes(body.get(12..)?) {
-            match kind {
-                1 => to = address(value),
-                2 => hardware = *value.first_chunk::<6>()?,
-                _ => {}
-            }
-        }
-        if message.kind == kind::DEL_NEIGHBOUR {
-            state = 0;
-        }
-        let neighbour = Neighbour::of(ifindex, to?);
-        if state & USABLE != 0 {
-            self.neighbours.insert(neighbour, (hardware, state));
-        } else {
-            self.neighbours.remove(&neighbour)?;
+        let (ifindex, address, hardware) = told::neighbour(message)?;
+        let neighbour = Neighbour::of(ifindex, address);
+        match hardware {
+            Some(hardware) => drop(self.neighbours.insert(neighbour, hardware)),
+            None => drop(self.neighbours.remove(&neighbour)?),
         }
         Some(())
     }
@@ -325,7 +263,8 @@ impl Hops {
             // Asked again when it wakes.
             return;
         }
-        let neighbour = answer.and_then(|message| next_of(message, to.to)).map(|next| self.marked(next, to));
+        let next = answer.and_then(|message| told::next(message, to.to));
+        let neighbour = next.map(|(ifindex, address)| self.marked(Neighbour::of(ifindex, address), to));
         let hop = neighbour.and_then(|neighbour| self.entry(rows, neighbour));
         if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&to) {
             let oldest = self.now_s.saturating_sub(UNUSED_S);
@@ -409,7 +348,7 @@ impl Hops {
 
     fn way_out(&self, neighbour: Neighbour) -> Option<(WayOut, [u8; 6])> {
         let link = self.links.get(&neighbour.ifindex).filter(|link| link.is_up)?;
-        let (hardware, _) = self.neighbours.get(&Neighbour::of(neighbour.ifindex, neighbour.address))?;
+        let hardware = self.neighbours.get(&Neighbour::of(neighbour.ifindex, neighbour.address))?;
         let (ifindex, tag) = match link.vlan {
             None => (neighbour.ifindex, 0),
             Some(vlan) if vlan.is_8021q && !self.tagless.contains(&vlan.parent) => {
@@ -433,48 +372,6 @@ struct WayOut {
     tag: u32,
     mtu: u16,
     hardware: [u8; 6],
-}
-
-fn find(within: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(within).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-}
-
-/// Whether `IFLA_LINKINFO` names this kind of link.
-fn is_kind(info: &[u8], wanted: &[u8]) -> bool {
-    find(info, 1).is_some_and(|kind| kind.strip_suffix(b"\0").unwrap_or(kind) == wanted)
-}
-
-/// The VLAN that `IFLA_LINKINFO` says, upon what is not said there.
-fn vlan_of(info: &[u8]) -> Option<Vlan> {
-    let data = find(info, 2).filter(|_| is_kind(info, b"vlan"))?;
-    let protocol = find(data, 5).and_then(|value| Some(u16::from_be_bytes(*value.first_chunk()?)));
-    let is_8021q = protocol.is_none_or(|protocol| protocol == VLAN_8021Q);
-    let mut marks = [0; PRIORITIES];
-    for (_, pair) in find(data, EGRESS_MARKS).into_iter().flat_map(attributes) {
-        let (Some(from), Some(mark)) = (word(pair, 0), word(pair, 4)) else { continue };
-        if let Some(place) = usize::try_from(from).ok().and_then(|from| marks.get_mut(from)) {
-            *place = mark as u8 & 7;
-        }
-    }
-    Some(Vlan { parent: 0, id: half(find(data, 1)?, 0)?, is_8021q, marks })
-}
-
-/// The neighbour that a route's answer names.
-fn next_of(message: Message<'_>, to: IpAddr) -> Option<Neighbour> {
-    if message.kind != kind::NEW_ROUTE || *message.body.get(7)? != UNICAST {
-        return None;
-    }
-    let (mut ifindex, mut gateway) = (None, to);
-    for (kind, value) in attributes(message.body.get(12..)?) {
-        match kind {
-            4 => ifindex = word(value, 0),
-            5 => gateway = address(value)?,
-            // A gateway of the other family.
-            18 => return None,
-            _ => {}
-        }
-    }
-    Some(Neighbour::of(ifindex?, gateway))
 }
 
 #[cfg(test)]

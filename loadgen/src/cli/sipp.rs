@@ -1,4 +1,5 @@
 //! Options of `sipp`.
+#![allow(rustdoc::broken_intra_doc_links, reason = "[keywords] of scenarios, in what `--help` prints")]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -53,7 +53,7 @@ pub struct Options {
     pub clock: Clock,
     /// Of the configuration; their cells have no rights yet.
     pub accounts: Arc<Accounts>,
-    /// From the shards; the links end after the last sender is gone and [`Links::stop`].
+    /// From the shards; the links end after the last sender is gone and [`Links::stop`](super::Links::stop).
     pub notes: Receiver<Note>,
     /// To the shards.
     pub post: Arc<dyn Post>,

@@ -71,7 +71,7 @@ impl Uring {
     /// A driver without sockets. It stays with the thread that first waits.
     ///
     /// # Errors
-    /// The kernel forbids io_uring or is too old for it; [`probe`](super::probe) explains.
+    /// The kernel forbids io_uring or is too old for it; [`probe`](fn@super::probe) explains.
     pub fn new(options: Options) -> Result<Self> {
         let ring = Ring::new()?;
         let submitter = ring.submitter();

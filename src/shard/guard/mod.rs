@@ -15,7 +15,7 @@
 //!
 //! Points wear off evenly, from the threshold to none in `guard.forget_after`; a source's score is therefore one instant,
 //! that at which it has none (a leaky bucket, GCRA). Each source has a home shard, which keeps its points; the others tell
-//! it what they see, at most [`TOLD_MAX`] times a second, and hear from it who is muted or blocked. All tables have
+//! it what they see, at most `TOLD_MAX` times a second, and hear from it who is muted or blocked. All tables have
 //! bounds; suspects with the fewest points make room first.
 
 mod table;

@@ -1,7 +1,7 @@
 //! What the four machines have in common: the timers' names and lengths, and what a transition asks of the layer.
 //!
 //! A machine is a function from a state and an event to the next state and a list of actions; it holds no bytes, no
-//! clock and no tables. Owned by [`super::layer`], which carries the actions out.
+//! clock and no tables. Owned by `layer/`, which carries the actions out.
 
 use crate::base::time::Duration;
 use serde::{Deserialize, Serialize};

@@ -47,13 +47,13 @@ pub(super) enum Input {
 /// What a request is to the layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// A new transaction: answer it with [`Layer::respond`].
+    /// A new transaction: answer it with [`Layer::respond`](super::layer::Layer::respond).
     New(ServerKey),
     /// The request again, answered with what was answered before, or an ACK that means nothing any more.
     Retransmission,
     /// The ACK to a final response other than 2xx; nothing is left to do.
     AckToFailure(ServerKey),
-    /// An ACK for the dialog: to a 2xx. Say so with [`Layer::ack_received`] once the dialog knows it.
+    /// An ACK for the dialog: to a 2xx. Say so with [`Layer::ack_received`](super::layer::Layer::ack_received) once the dialog knows it.
     AckToSuccess {
         /// The INVITE's transaction, if its 2xx is still kept.
         server: Option<ServerKey>,

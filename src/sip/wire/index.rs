@@ -1,4 +1,4 @@
-//! The offsets of one message: reusable, of fixed size, filled by [`super::parse`] without allocating.
+//! The offsets of one message: reusable, of fixed size, filled by [`parse`](fn@super::parse) without allocating.
 
 use super::address::AddressParts;
 use super::name::KNOWN;
@@ -93,7 +93,7 @@ impl Facts {
     };
 }
 
-/// Room for the offsets of one message. Make one per shard and hand it to every [`super::parse`].
+/// Room for the offsets of one message. Make one per shard and hand it to every [`parse`](fn@super::parse).
 #[derive(Clone, Debug)]
 pub struct Index {
     pub(super) facts: Facts,

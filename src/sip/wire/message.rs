@@ -1,4 +1,4 @@
-//! The view over an indexed message. What [`super::parse`] checked is read here without failing.
+//! The view over an indexed message. What [`parse`](fn@super::parse) checked is read here without failing.
 
 use super::address::{AddressParts, NameAddr};
 use super::index::{ABSENT, Facts, Line};

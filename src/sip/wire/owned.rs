@@ -19,7 +19,7 @@ impl OwnedMessage {
     /// Reads a message that is already owned. Octets behind it are cut without copying.
     ///
     /// # Errors
-    /// As [`parse`].
+    /// As [`parse`](fn@super::parse).
     pub fn parse(bytes: Bytes, framing: Framing) -> Result<Self, ParseError> {
         let mut index = Index::new();
         let message = parse(&bytes, &mut index, framing)?;

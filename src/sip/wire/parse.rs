@@ -22,7 +22,7 @@ pub enum Framing {
 /// Reads one message into `index`, without allocating. CRLFs before the start line are skipped (RFC 3261 §7.5).
 ///
 /// # Errors
-/// What to answer, or that nothing is to be answered; see [`super::reject`].
+/// What to answer, or that nothing is to be answered; see [`reject`](fn@super::reject).
 pub fn parse<'a>(bytes: &'a [u8], index: &'a mut Index, framing: Framing) -> Result<Message<'a>, ParseError> {
     let bytes = skip_leading(bytes);
     match read(bytes, index, framing) {

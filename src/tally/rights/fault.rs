@@ -1,6 +1,6 @@
 //! The bugs that the simulator plants, one for each rule of the protocol, to show that the rule matters.
 
-/// A planted bug. Only the simulator sets one: see [`Settings::fault`].
+/// A planted bug. Only the simulator sets one: see [`Settings::fault`](super::Settings::fault).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A loan's end is counted from its receipt instead of from the request.

@@ -1,6 +1,8 @@
 //! The hop table by hand-made messages.
 
+use super::told::{EGRESS_MARKS, ETHERNET, UNICAST};
 use super::*;
+use crate::xdp::devices::LINK_ELSEWHERE;
 use crate::xdp::netlink::{push_address, push_attribute};
 use crate::xdp::shared::Shared;
 

@@ -182,7 +182,7 @@ impl LinkStatus {
         self.refusals[reason as usize].load(Relaxed)
     }
 
-    /// A link stands. What was refused before is forgiven when it is [`FORGIVEN`] ago: a peer that refuses us when it has
+    /// A link stands. What was refused before is forgiven when it is `FORGIVEN` ago: a peer that refuses us when it has
     /// read our greeting lets us believe in a link each time.
     pub fn up(&self, peer: usize, up: Up) {
         let mut inner = lock(&self.peers[peer].inner);
