@@ -40,7 +40,8 @@ def calls(options):
     _needs(options)
     many = int(CALLS_MANY * options.scale)
     if many < 10 * CALLS_FEW:
-        raise Failure(f"{many} calls up are too few to compare with {CALLS_FEW}: `ulimit -Hn` is {DESCRIPTORS}, raise it to 26200 for 5,000")
+        raise Failure(f"{many} calls up are too few to compare with {CALLS_FEW}; `--scale` is {options.scale:g}, and `ulimit -Hn`, "
+                      f"{DESCRIPTORS}, has to be 26200 for 5,000")
     ports = SOCKETS_PER_CALL * (many + RESTING)
 
     def side(up):
